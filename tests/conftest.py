@@ -1,0 +1,48 @@
+"""Fixtures that all tests share. SCIPY_ARRAY_API must be set before SciPy is imported."""
+
+import os
+
+os.environ["SCIPY_ARRAY_API"] = "1"
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+from skae.datasets import make_jets
+
+settings.register_profile("skae", deadline=None, print_blob=True)
+settings.load_profile("skae")
+
+SEED = 0
+
+# Networks this small are faster on one thread, and tests that count threads set them themselves.
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def rng():
+    """One generator, one seed."""
+    return np.random.default_rng(SEED)
+
+
+@pytest.fixture(scope="session")
+def jets():
+    """A few hundred jets: E, pT (GeV), η, φ."""
+    return make_jets(400, random_state=SEED)
+
+
+@pytest.fixture(scope="session")
+def standard_jets(jets):
+    """The same, each column with zero mean and unit variance."""
+    return (jets - jets.mean(axis=0)) / jets.std(axis=0)
+
+
+@pytest.fixture
+def close_figures():
+    """Close what a test draws."""
+    import matplotlib.pyplot as plt
+
+    yield
+    plt.close("all")

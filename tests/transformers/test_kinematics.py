@@ -1,0 +1,208 @@
+"""KinematicsTransformer: exact both ways, for every set of columns and every kind of mass."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import estimator_checks as checks
+
+from skae import KinematicsTransformer
+from skae.datasets import make_jets
+
+
+@st.composite
+def jets(draw, masses=st.floats(0.0, 10.0)):
+    """(pt, eta, phi, m / pt) of one to ten jets, over twelve orders of magnitude in pT."""
+    n = draw(st.integers(1, 10))
+    columns = [
+        draw(st.lists(st.floats(-6, 6), min_size=n, max_size=n)),
+        draw(st.lists(st.floats(-5, 5), min_size=n, max_size=n)),
+        draw(st.lists(st.floats(-np.pi, np.nextafter(np.pi, 0)), min_size=n, max_size=n)),
+        draw(st.lists(masses, min_size=n, max_size=n)),
+    ]
+    log_pt, eta, phi, mass = np.array(columns)
+    return 10.0**log_pt, eta, phi, mass * 10.0**log_pt
+
+
+@given(jets())
+def test_energies_come_back(jet):
+    pt, eta, phi, mass = jet
+    X = np.column_stack([np.hypot(pt * np.cosh(eta), mass), pt, eta, phi])
+    kinematics = KinematicsTransformer().fit(X)
+    np.testing.assert_allclose(kinematics.inverse_transform(kinematics.transform(X)), X, rtol=1e-12)
+
+
+@given(jets(st.floats(-10.0, 10.0)))
+def test_masses_come_back_with_their_sign(jet):
+    pt, eta, phi, mass = jet
+    X = np.column_stack([mass, pt, eta, phi])
+    kinematics = KinematicsTransformer(columns=("m", "pt", "eta", "phi")).fit(X)
+    np.testing.assert_allclose(kinematics.inverse_transform(kinematics.transform(X)), X, rtol=1e-12)
+
+
+@given(jets())
+def test_momenta_come_back(jet):
+    pt, eta, phi, mass = jet
+    X = np.column_stack(
+        [pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), np.hypot(pt * np.cosh(eta), mass)]
+    )
+    kinematics = KinematicsTransformer(columns=("px", "py", "pz", "E")).fit(X)
+    back = kinematics.inverse_transform(kinematics.transform(X))
+    np.testing.assert_allclose(back, X, rtol=1e-12, atol=1e-12 * X[:, 3].max())
+
+
+@given(jets())
+def test_every_set_of_columns_gives_the_same_features(jet):
+    pt, eta, phi, mass = jet
+    energy = np.hypot(pt * np.cosh(eta), mass)
+    momenta = {
+        ("E", "pt", "eta", "phi"): [energy, pt, eta, phi],
+        ("phi", "E", "eta", "pt"): [phi, energy, eta, pt],
+        ("m", "pt", "eta", "phi"): [mass, pt, eta, phi],
+        ("px", "py", "pz", "E"): [pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), energy],
+    }
+    expected = np.column_stack([np.log(pt), eta, phi])
+    for columns, values in momenta.items():
+        features = KinematicsTransformer(columns=columns).fit_transform(np.column_stack(values))
+        np.testing.assert_allclose(features[:, :3], expected, rtol=1e-9, atol=1e-9)
+        # an energy in float64 fixes m² to a few 1e-16 of E²
+        atol = 1e-6 * energy / pt
+        assert (np.abs(features[:, 3] - mass / pt) <= atol).all()
+
+
+def test_negative_squared_masses_survive(rng):
+    X = make_jets(1000, random_state=0)
+    X[:, 0] = X[:, 1] * np.cosh(X[:, 2]) * (1.0 - 1e-6 * rng.uniform(size=1000))
+    features = KinematicsTransformer().fit_transform(X)
+    assert (features[:, 3] < 0).all()
+    back = KinematicsTransformer().fit(X).inverse_transform(features)
+    np.testing.assert_allclose(back, X, rtol=1e-14)
+    assert (back[:, 0] < back[:, 1] * np.cosh(back[:, 2])).all()
+
+
+def test_float32_stays_float32_and_comes_back():
+    X = make_jets(1000, random_state=0).astype(np.float32)
+    kinematics = KinematicsTransformer().fit(X)
+    features = kinematics.transform(X)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(kinematics.inverse_transform(features), X, rtol=2e-6)
+
+
+def test_further_columns_pass_through(rng):
+    X = np.column_stack([make_jets(50, random_state=0), rng.normal(size=(50, 23))])
+    kinematics = KinematicsTransformer().fit(X)
+    features = kinematics.transform(X)
+    np.testing.assert_array_equal(features[:, 4:], X[:, 4:])
+    np.testing.assert_allclose(kinematics.inverse_transform(features), X, rtol=1e-12)
+
+
+def test_angles_are_wrapped_on_the_way_back():
+    kinematics = KinematicsTransformer().fit(make_jets(5, random_state=0))
+    features = np.array([[4.0, 0.0, np.pi + 0.1, 0.1], [4.0, 0.0, -7 * np.pi, 0.1]])
+    np.testing.assert_allclose(kinematics.inverse_transform(features)[:, 3], [-np.pi + 0.1, -np.pi])
+
+
+def test_an_impossible_mass_term_gives_no_energy_rather_than_nan():
+    kinematics = KinematicsTransformer().fit(make_jets(5, random_state=0))
+    assert kinematics.inverse_transform([[4.0, 0.0, 0.0, -2.0]])[0, 0] == 0.0
+
+
+def test_subset_order_pickle_and_clone_change_nothing():
+    X = make_jets(100, random_state=0)
+    kinematics = KinematicsTransformer().fit(X)
+    features = kinematics.transform(X)
+    np.testing.assert_array_equal(kinematics.transform(X[::-1]), features[::-1])
+    np.testing.assert_array_equal(kinematics.transform(X[3:4]), features[3:4])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(kinematics)).transform(X), features)
+    with pytest.raises(NotFittedError):
+        clone(kinematics).transform(X)
+
+
+def test_pandas_in_and_pandas_out():
+    X = make_jets(10, random_state=0, as_frame=True).assign(tracks=7.0)
+    kinematics = KinematicsTransformer().set_output(transform="pandas").fit(X)
+    assert list(kinematics.transform(X).columns) == [
+        "log_pt",
+        "eta",
+        "phi",
+        "mass_over_pt",
+        "tracks",
+    ]
+    assert list(kinematics.get_feature_names_out()) == [
+        "log_pt",
+        "eta",
+        "phi",
+        "mass_over_pt",
+        "tracks",
+    ]
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        checks.check_no_attributes_set_in_init,
+        checks.check_parameters_default_constructible,
+        checks.check_estimator_cloneable,
+        checks.check_estimator_repr,
+        checks.check_get_params_invariance,
+        checks.check_set_params,
+        checks.check_estimator_tags_renamed,
+        checks.check_valid_tag_types,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_checks_of_scikit_learn_that_bring_no_data_of_their_own(check):
+    """The others fit on rows that are no four-momenta, which this transformer must refuse."""
+    check("KinematicsTransformer", KinematicsTransformer())
+
+
+def test_columns_must_be_a_sequence():
+    with pytest.raises(ValueError, match="'columns' parameter of KinematicsTransformer"):
+        KinematicsTransformer(columns=3).fit(make_jets(3, random_state=0))
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({(0, 1): -5.0}, r"X has 1 rows with pt <= 0 in column 1 \(min -5\); pt must be positive"),
+        ({(0, 1): 0.0, (1, 1): 0.0}, "X has 2 rows with pt <= 0"),
+        ({(0, 0): -1.0}, "X has 1 rows with E <= 0 in column 0"),
+        ({(0, 2): np.nan}, "Input X contains NaN"),
+    ],
+)
+def test_unphysical_momenta_are_errors(edit, message):
+    X = make_jets(5, random_state=0)
+    for index, value in edit.items():
+        X[index] = value
+    with pytest.raises(ValueError, match=message):
+        KinematicsTransformer().fit(X)
+
+
+def test_momenta_along_the_beam_are_an_error():
+    with pytest.raises(ValueError, match="X has 1 rows with px = py = 0"):
+        KinematicsTransformer(columns=("px", "py", "pz", "E")).fit([[0.0, 0.0, 5.0, 6.0]])
+
+
+@pytest.mark.parametrize(
+    "columns", [("E", "pt"), ("E", "m", "eta", "phi"), ("E", "pt", "pt", "phi")]
+)
+def test_columns_that_do_not_fix_a_four_momentum_are_an_error(columns):
+    with pytest.raises(ValueError, match="does not fix a four-momentum; use "):
+        KinematicsTransformer(columns=columns).fit(make_jets(5, random_state=0))
+
+
+def test_wrong_widths_are_errors():
+    X = make_jets(5, random_state=0)
+    with pytest.raises(ValueError, match="X has 3 columns; the first four must be"):
+        KinematicsTransformer().fit(X[:, :3])
+    kinematics = KinematicsTransformer().fit(X)
+    with pytest.raises(
+        ValueError, match="X has 3 features, but KinematicsTransformer is expecting 4"
+    ):
+        kinematics.transform(X[:, :3])
+    with pytest.raises(ValueError, match="X has 3 columns, but transform returns 4"):
+        kinematics.inverse_transform(X[:, :3])
