@@ -1,0 +1,28 @@
+"""The networks themselves: torch modules and losses, and nothing but torch."""
+
+from skae.modules.autoencoder import Autoencoder, LinearPath
+from skae.modules.blocks import (
+    BLOCKS,
+    activation_names,
+    conv_decoder,
+    conv_encoder,
+    dense_stack,
+    is_activation,
+)
+from skae.modules.dropout import SeededDropout, attach_generator
+from skae.modules.losses import SquaredError, wrap_angle
+
+__all__ = [
+    "BLOCKS",
+    "Autoencoder",
+    "LinearPath",
+    "SeededDropout",
+    "SquaredError",
+    "activation_names",
+    "attach_generator",
+    "conv_decoder",
+    "conv_encoder",
+    "dense_stack",
+    "is_activation",
+    "wrap_angle",
+]

@@ -1,0 +1,150 @@
+"""The autoencoder: standardisation, encoder, bottleneck and decoder, each usable by itself."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from skae.modules.losses import wrap_angle
+
+#: the interval of a standardised coordinate that ``winding`` turns are laid out over
+_SPAN = 6.0
+
+
+class LinearPath(nn.Module):
+    """A network beside a linear map: ``network(x) + x Wᵀ``, so that it learns only what PCA misses.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Maps ``(n, n_in)`` to ``(n, n_out)``.
+    n_in, n_out : int
+        Widths of the linear map.
+    """
+
+    def __init__(self, network: nn.Module, n_in: int, n_out: int):
+        super().__init__()
+        self.network = network
+        self.linear = nn.Linear(n_in, n_out, bias=False)
+
+    def start_from(self, axes: Tensor) -> None:
+        """Make the linear map ``axes`` (n_out, n_in), the network's last layer nearly silent."""
+        with torch.no_grad():
+            self.linear.weight.copy_(axes)
+            last = [m for m in self.network.modules() if isinstance(m, nn.Linear | nn.Conv1d)][-1]
+            last.weight.mul_(0.05)
+            if last.bias is not None:
+                last.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(n, n_in)`` to ``(n, n_out)``."""
+        return self.network(x) + self.linear(x)
+
+
+class Autoencoder(nn.Module):
+    """``decode(encode(x))`` (Hinton & Salakhutdinov, 2006, doi:10.1126/science.1127647).
+
+    The networks see columns with zero mean and unit variance, whatever the units of ``x``; latent
+    coordinates and reconstructions are brought back, so the loss is in the units of ``x``.
+
+    With ``winding`` > 0 each angular column φ owns one of the last latent coordinates, t = φ + 2πk.
+    The angle comes back as t modulo 2π, to the rounding of t. The winding number k, which the angle
+    leaves free, carries a further coordinate of the data in steps of 1/winding of its ±3σ: the code is a
+    helix through a space of one more dimension. The encoder learns k through a straight-through
+    gradient (Bengio et al., 2013, arXiv:1308.3432); the decoder is smooth in t.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        Maps standardised rows ``(n, d)`` to ``(n, n_components)``.
+    decoder : nn.Module
+        Maps ``(n, n_components)`` to the standardised columns it has to rebuild: all d, or with
+        ``winding`` those that are not angles.
+    n_features : int
+        Number of columns, d.
+    angles : sequence of int
+        Columns that are angles in radians.
+    winding : float
+        Turns over which the coordinate that shares a latent with an angle is laid out; 0 for none.
+    """
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        n_features: int,
+        *,
+        angles: Sequence[int] = (),
+        winding: float = 0.0,
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.angles = list(angles)
+        self.winding = winding
+        self.rebuilt = [
+            j for j in range(n_features) if not (self.winding > 0.0 and j in self.angles)
+        ]
+        self.register_buffer("centre", torch.zeros(n_features))
+        self.register_buffer("scale", torch.ones(n_features))
+
+    def fit_statistics(self, x: Tensor) -> None:
+        """Take mean and standard deviation of each column, and the principal axes, from the data."""
+        variance, mean = torch.var_mean(x.double(), dim=0, correction=0)
+        # a constant column keeps its own units; rounding alone must not pass for a spread
+        constant = variance <= (10.0 * torch.finfo(x.dtype).eps * mean) ** 2
+        self.centre.copy_(mean)
+        self.scale.copy_(torch.where(constant, 1.0, variance.sqrt()))
+        if not isinstance(self.encoder, LinearPath) or not isinstance(self.decoder, LinearPath):
+            return
+        # The principal axes of the columns in their own units, in which the loss is taken; latent
+        # coordinates of unit variance. What is wound up is then the last, cheapest, coordinate.
+        n_components = self.encoder.linear.out_features
+        centred = (x - self.centre)[:, self.rebuilt].double()
+        spread, axes = torch.linalg.eigh(centred.T @ centred / len(x))  # rising
+        spread = spread.flip(0)[:n_components].clamp_min(torch.finfo(x.dtype).tiny).sqrt()
+        axes = axes.flip(1).T[:n_components]  # (k, d')
+        scale = self.scale[self.rebuilt].double()
+        encode = axes.new_zeros(n_components, x.shape[1])
+        decode = axes.new_zeros(len(self.rebuilt), n_components)
+        encode[: len(axes), self.rebuilt] = axes * scale / spread[:, None]
+        decode[:, : len(axes)] = (axes * spread[:, None] / scale).T
+        self.encoder.start_from(encode)
+        self.decoder.start_from(decode)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Map rows ``(n, d)`` to their latent coordinates ``(n, n_components)``."""
+        latent = self.encoder((x - self.centre) / self.scale)
+        if self.winding <= 0.0:
+            return latent
+        free, shared = self._split(latent)
+        turns = shared * (self.winding / _SPAN)
+        phase = x[:, self.angles] / (2.0 * math.pi)
+        turns = turns + (torch.round(turns - phase) + phase - turns).detach()
+        return torch.cat([free, turns * (2.0 * math.pi)], dim=1)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Map latent coordinates ``(n, n_components)`` back to rows ``(n, d)``."""
+        if self.winding <= 0.0:
+            return self.decoder(latent) * self.scale + self.centre
+        free, wound = self._split(latent)
+        shared = wound * (_SPAN / (2.0 * math.pi * self.winding))
+        smooth = self.decoder(torch.cat([free, shared], dim=1))
+        rows = latent.new_empty(len(latent), len(self.scale))
+        rows[:, self.rebuilt] = smooth * self.scale[self.rebuilt] + self.centre[self.rebuilt]
+        # exact by construction: nothing to learn here
+        rows[:, self.angles] = wrap_angle(wound.detach())
+        return rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reconstruct rows."""
+        return self.decode(self.encode(x))
+
+    def _split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Latent coordinates of their own, and those that belong to an angle."""
+        own = latent.shape[1] - len(self.angles)
+        return latent[:, :own], latent[:, own:]

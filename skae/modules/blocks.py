@@ -1,0 +1,157 @@
+"""The stacks that encoders and decoders are made of: dense, residual and 1-D convolutional."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from skae.modules.dropout import SeededDropout
+
+BLOCKS = ("dense", "residual", "conv")
+
+
+# Every elementwise activation of torch but RReLU, which draws from the global random state.
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    layer.__name__.lower(): layer
+    for layer in (
+        nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh,
+        nn.Identity, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.PReLU, nn.ReLU, nn.ReLU6, nn.SELU,
+        nn.Sigmoid, nn.SiLU, nn.Softplus, nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink,
+    )
+}  # fmt: skip
+
+
+def activation_names() -> list[str]:
+    """Return the names that :func:`make_activation` knows: torch's own, in lower case."""
+    return sorted(_ACTIVATIONS)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "")
+
+
+def is_activation(name: str) -> bool:
+    """Tell whether :func:`make_activation` knows this name."""
+    return _plain(name) in _ACTIVATIONS
+
+
+def make_activation(name: str) -> nn.Module:
+    """Build an activation from torch's name for it; case and underscores do not matter."""
+    return _ACTIVATIONS[_plain(name)]()
+
+
+def _regularisers(
+    width: int, batch_norm: bool, dropout: float
+) -> tuple[list[nn.Module], list[nn.Module]]:
+    """What stands between a linear map and its activation, and what stands behind it."""
+    before: list[nn.Module] = [nn.BatchNorm1d(width)] if batch_norm else []
+    behind: list[nn.Module] = [SeededDropout(dropout)] if dropout > 0.0 else []
+    return before, behind
+
+
+class ResidualBlock(nn.Module):
+    """``x + f(x)`` with two layers in f (He et al., 2016, arXiv:1603.05027), widths may change.
+
+    Where input and output widths differ the identity becomes a linear map without bias.
+    """
+
+    def __init__(self, n_in: int, n_out: int, activation: str, batch_norm: bool, dropout: float):
+        super().__init__()
+        before, behind = _regularisers(n_out, batch_norm, dropout)
+        self.shortcut = nn.Identity() if n_in == n_out else nn.Linear(n_in, n_out, bias=False)
+        self.body = nn.Sequential(
+            nn.Linear(n_in, n_out),
+            *before,
+            make_activation(activation),
+            *behind,
+            nn.Linear(n_out, n_out),
+        )
+        self.activation = make_activation(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(n, n_in)`` to ``(n, n_out)``."""
+        return self.activation(self.shortcut(x) + self.body(x))
+
+
+def dense_stack(
+    sizes: Sequence[int],
+    activation: str,
+    *,
+    residual: bool = False,
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+) -> nn.Sequential:
+    """Chain linear layers of the given sizes; the last one is linear, without activation.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Widths from input to output, two or more.
+    activation : str
+        Name of the activation between the layers, as in :func:`activation_names`.
+    residual : bool
+        Make each hidden layer a :class:`ResidualBlock`.
+    batch_norm : bool
+        Put batch normalisation before each activation.
+    dropout : float
+        Probability to drop a unit behind each activation.
+    """
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(sizes[:-1]):
+        if residual:
+            layers.append(ResidualBlock(n_in, n_out, activation, batch_norm, dropout))
+        else:
+            before, behind = _regularisers(n_out, batch_norm, dropout)
+            layers += [nn.Linear(n_in, n_out), *before, make_activation(activation), *behind]
+    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
+
+
+def _conv_layers(
+    channels: Sequence[int], activation: str, kernel_size: int, batch_norm: bool, dropout: float
+) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for c_in, c_out in pairwise(channels):
+        before, behind = _regularisers(c_out, batch_norm, dropout)
+        conv = nn.Conv1d(c_in, c_out, kernel_size, padding="same")
+        layers += [conv, *before, make_activation(activation), *behind]
+    return layers
+
+
+def conv_encoder(
+    n_features: int,
+    channels: Sequence[int],
+    n_components: int,
+    activation: str,
+    *,
+    kernel_size: int = 3,
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+) -> nn.Sequential:
+    """1-D convolutions over the features, then one linear map: ``(n, d)`` to ``(n, n_components)``."""
+    return nn.Sequential(
+        nn.Unflatten(1, (1, n_features)),  # (n, 1, d)
+        *_conv_layers([1, *channels], activation, kernel_size, batch_norm, dropout),
+        nn.Flatten(),  # (n, channels · d)
+        nn.Linear(channels[-1] * n_features, n_components),
+    )
+
+
+def conv_decoder(
+    n_features: int,
+    channels: Sequence[int],
+    n_components: int,
+    activation: str,
+    *,
+    kernel_size: int = 3,
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+) -> nn.Sequential:
+    """Undo :func:`conv_encoder`: ``(n, n_components)`` to ``(n, d)``, ``channels`` in decoding order."""
+    return nn.Sequential(
+        nn.Linear(n_components, channels[0] * n_features),
+        nn.Unflatten(1, (channels[0], n_features)),  # (n, channels, d)
+        make_activation(activation),
+        *_conv_layers(channels, activation, kernel_size, batch_norm, dropout),
+        nn.Conv1d(channels[-1], 1, kernel_size, padding="same"),
+        nn.Flatten(),  # (n, d)
+    )

@@ -1,0 +1,33 @@
+"""Losses, one number a row: what the engine averages, weighted, over a minibatch."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def wrap_angle(difference: Tensor, period: float = 2.0 * math.pi) -> Tensor:
+    """Bring differences of angles to the nearest of their periodic images, [−period/2, period/2]."""
+    return difference - period * torch.round(difference / period)
+
+
+class SquaredError(nn.Module):
+    """Mean squared error of each row, angular columns taken around the circle.
+
+    Parameters
+    ----------
+    angles : tuple of int
+        Columns that are angles in radians: their differences are wrapped to [−π, π].
+    """
+
+    def __init__(self, angles: tuple[int, ...] = ()):
+        super().__init__()
+        self.angles = list(angles)
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each row, ``(n,)``, from two tensors ``(n, d)``."""
+        difference = output - target
+        if self.angles:
+            difference = difference.clone()
+            difference[:, self.angles] = wrap_angle(difference[:, self.angles])
+        return difference.square().mean(dim=1)
