@@ -1,0 +1,31 @@
+"""Running a fit: the loop, its batches, device, seeds, schedules, callbacks and threads."""
+
+from skae.training.batches import Minibatches, TensorRows
+from skae.training.callbacks import EarlyStopping, EpochProgressBar, ScikitLearnCallbacks
+from skae.training.device import resolve_device
+from skae.training.inference import apply_to_rows
+from skae.training.net import TrainingNet
+from skae.training.noise import make_corruption
+from skae.training.optimizers import OPTIMIZERS, resolve_optimizer
+from skae.training.schedules import SCHEDULES
+from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
+from skae.training.threads import fair_share_of_threads
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "EarlyStopping",
+    "EpochProgressBar",
+    "Minibatches",
+    "RandomStreams",
+    "ScikitLearnCallbacks",
+    "TensorRows",
+    "TrainingNet",
+    "apply_to_rows",
+    "draw_seed",
+    "fair_share_of_threads",
+    "make_corruption",
+    "resolve_device",
+    "resolve_optimizer",
+    "seeded_initialisation",
+]

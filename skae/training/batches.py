@@ -1,0 +1,96 @@
+"""The rows of a fit as tensors on the device, and the loop over minibatches that slices them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+Batch = tuple[Tensor, Tensor, Tensor | None]
+
+
+@dataclass(frozen=True)
+class TensorRows(Dataset):
+    """Rows on the device: inputs, targets and weights.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, ...)
+        Inputs.
+    target : Tensor of shape (n, ...) or None
+        What the output is compared with; None where it is ``x`` itself.
+    weight : Tensor of shape (n,) or None
+        Weights of the rows, divided by their mean over all rows.
+    """
+
+    x: Tensor
+    target: Tensor | None = None
+    weight: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return one row and its target: what a scoring callback of skorch takes from a dataset."""
+        return self.x[index], self.x[index] if self.target is None else self.target[index]
+
+    def to(self, device: torch.device) -> "TensorRows":
+        """Return the rows on another device."""
+        return TensorRows(
+            *(None if t is None else t.to(device) for t in (self.x, self.target, self.weight))
+        )
+
+    def take(self, rows: Tensor) -> "TensorRows":
+        """Return the rows with these indices, in this order."""
+        return TensorRows(
+            *(
+                None if t is None else t.index_select(0, rows)
+                for t in (self.x, self.target, self.weight)
+            )
+        )
+
+    def batch(self, start: int, stop: int) -> Batch:
+        """Return inputs, targets and weights of a run of rows, without copying them."""
+        x = self.x[start:stop]
+        target = x if self.target is None else self.target[start:stop]
+        weight = None if self.weight is None else self.weight[start:stop]
+        return x, target, weight
+
+
+class Minibatches:
+    """Loop over rows in minibatches: one permutation an epoch, then slices.
+
+    A last batch of a single row is merged with the one before: batch normalisation has no variance
+    to divide one row by.
+
+    Parameters
+    ----------
+    rows : TensorRows
+        The data, on the device.
+    batch_size : int
+        Rows in a minibatch.
+    generator : torch.Generator or None
+        Where permutations come from, on the CPU; None keeps the rows in order.
+    """
+
+    def __init__(self, rows: TensorRows, batch_size: int, generator: torch.Generator | None = None):
+        self.rows = rows
+        self.batch_size = batch_size
+        self.generator = generator
+        n = len(rows)
+        edges = [*range(0, n, batch_size), n]
+        if len(edges) > 2 and edges[-1] - edges[-2] == 1:
+            del edges[-2]
+        self._edges = edges
+
+    def __len__(self) -> int:
+        return len(self._edges) - 1
+
+    def __iter__(self) -> Iterator[Batch]:
+        rows = self.rows
+        if self.generator is not None:
+            order = torch.randperm(len(rows), generator=self.generator)
+            rows = rows.take(order.to(rows.x.device))
+        for start, stop in zip(self._edges[:-1], self._edges[1:], strict=True):
+            yield rows.batch(start, stop)

@@ -1,0 +1,150 @@
+"""What happens between epochs: early stopping, progress, and scikit-learn's own callbacks."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.errors import LiveError
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+
+from skae.training.net import Weights
+from skae.training.schedules import SCHEDULES
+
+
+class EarlyStopping(Callback):
+    """End a fit when the validation loss stops falling, and put the best weights back.
+
+    With an annealed schedule patience counts in the annealing phase only: while the learning rate
+    is high the loss stands still, and the gain comes at the end (Prechelt, 1998,
+    doi:10.1007/3-540-49430-8_3, on why the criterion matters).
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without improvement after which the fit ends.
+    tol : float
+        Relative improvement that counts: below ``best · (1 − tol)`` (for a negative loss, below
+        ``best − tol·|best|``).
+    """
+
+    def __init__(self, patience: int, tol: float):
+        self.patience = patience
+        self.tol = tol
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Forget an earlier fit."""
+        self.best_loss_ = float("inf")
+        self.reference_loss_ = float("inf")
+        self.n_stale_ = 0
+        self._best = Weights(net.module_)
+        _, self._annealing_from = SCHEDULES[net.lr_schedule]
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Compare this epoch's validation loss with the best."""
+        loss = net.history[-1, "valid_loss"]
+        if loss < self.best_loss_:
+            self.best_loss_ = loss
+            self._best.remember()
+        if loss < self.reference_loss_ - self.tol * abs(
+            self.reference_loss_
+        ) or self.reference_loss_ == float("inf"):
+            self.reference_loss_ = loss
+            self.n_stale_ = 0
+        elif net.progress_ > self._annealing_from:
+            self.n_stale_ += 1
+        if self.n_stale_ >= self.patience:
+            net.stop_training = True
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Put the best weights back, also after an interrupt or a divergence."""
+        if self.best_loss_ < float("inf"):
+            self._best.restore()
+        del self._best
+
+
+class EpochProgressBar(Callback):
+    """A bar for the epochs of one fit, with the loss and the time left.
+
+    Parameters
+    ----------
+    name : str
+        What is being fitted.
+    epochs : int
+        Number of epochs expected.
+    """
+
+    def __init__(self, name: str, epochs: int):
+        self.name = name
+        self.epochs = epochs
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Show the bar."""
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} epochs, loss {task.fields[loss]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task(self.name, total=self.epochs, loss="–")
+        try:
+            self._bar.start()
+        except LiveError:  # another fit, in another thread, is drawing already
+            self._bar.disable = True
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Move the bar on."""
+        row = net.history[-1]
+        loss = f"{row['train_loss']:.3g}"
+        if "valid_loss" in row:
+            loss += f", validation {row['valid_loss']:.3g}"
+        self._bar.update(self._task, advance=1, loss=loss)
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Leave the bar as it stands and give the terminal back."""
+        self._bar.stop()
+        del self._bar
+
+
+class ScikitLearnCallbacks(Callback):
+    """Report each epoch to the callbacks that were set with scikit-learn's ``set_callbacks``.
+
+    Parameters
+    ----------
+    context : sklearn.callback.CallbackContext
+        The context of the fit; epochs become its subtasks.
+    estimator : estimator
+        The estimator being fitted.
+    X, y : array-like
+        The training data, handed on to callbacks that ask for them.
+    fitted_attributes : callable
+        Returns the attributes that make a copy of the estimator ready to use as of now.
+    """
+
+    def __init__(
+        self, context: Any, estimator: Any, X: Any, y: Any, fitted_attributes: Callable[[], dict]
+    ):
+        self.context = context
+        self.estimator = estimator
+        self.X = X
+        self.y = y
+        self.fitted_attributes = fitted_attributes
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Open a subtask."""
+        self._epoch = self.context.subcontext(task_name="epoch")
+        self._epoch.call_on_fit_task_begin(estimator=self.estimator, X=self.X, y=self.y)
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Close the subtask; a callback may ask for the fit to end."""
+        if self._epoch.call_on_fit_task_end(
+            estimator=self.estimator,
+            X=self.X,
+            y=self.y,
+            reconstruction_attributes=self.fitted_attributes,
+        ):
+            net.stop_training = True

@@ -1,0 +1,48 @@
+"""Apply a module to any number of rows, in bounded memory, one row's result independent of the rest."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Matrix products choose their algorithm by the number of rows; from 64 rows on, what a row gives no
+# longer depends on how many stand beside it (to 1e-7, which scikit-learn's subset check asks for).
+_FEWEST_ROWS = 64
+
+# Rows in a chunk. Their activations stay in cache: faster than all rows at once, and bounded.
+_CHUNK_ROWS = 4096
+
+
+def apply_to_rows(
+    function: Callable[[Tensor], Tensor],
+    X: np.ndarray,
+    device: torch.device,
+    *,
+    chunk_rows: int = _CHUNK_ROWS,
+) -> np.ndarray:
+    """Return ``function`` of the rows of ``X``, computed in float32, in the dtype of ``X``.
+
+    Parameters
+    ----------
+    function : callable
+        Maps a float32 tensor ``(m, ...)`` on ``device`` to one with m rows.
+    X : ndarray of shape (n, ...)
+        Rows, float32 or float64; may be read-only or memory-mapped.
+    device : torch.device
+        Where ``function`` computes.
+    chunk_rows : int
+        Rows handed over at once.
+    """
+    result = None
+    with torch.inference_mode():
+        for start in range(0, len(X), chunk_rows):
+            chunk = X[start : start + chunk_rows]
+            n = len(chunk)
+            rows = torch.zeros(max(n, _FEWEST_ROWS), *chunk.shape[1:])
+            rows.numpy()[:n] = chunk
+            output = function(rows.to(device))[:n].cpu().numpy()
+            if result is None:
+                result = np.empty((len(X), *output.shape[1:]), dtype=X.dtype)
+            result[start : start + n] = output
+    return result

@@ -1,0 +1,327 @@
+"""skorch's net with a loop that costs what a hand-written one does."""
+
+import dis
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EpochTimer, PrintLog
+from torch import Tensor, nn
+
+from skae.exceptions import DivergenceError
+from skae.modules import attach_generator
+from skae.training.batches import Batch, Minibatches, TensorRows
+from skae.training.schedules import SCHEDULES
+from skae.training.seeding import RandomStreams
+
+# Rows in a validation batch: no gradients are kept, so it may be larger than a training batch.
+_VALIDATION_ROWS = 8192
+
+Corruption = Callable[[Tensor, torch.Generator], Tensor]
+
+
+class TrainingNet(NeuralNet):
+    """A :class:`skorch.NeuralNet` for tensors that are on the device already.
+
+    It differs from its parent in the loop only: batches are slices of one permuted tensor, the loss
+    is read once an epoch, callbacks that do not listen to batches are not called for them, the
+    learning rate follows its schedule step by step, and a loss that is no longer finite ends the fit.
+    Callbacks written for skorch work as they are.
+
+    Parameters
+    ----------
+    module, criterion : nn.Module
+        Built already; the criterion gives the loss of each row, ``(n,)``.
+    streams : RandomStreams
+        Where shuffling, noise and dropout draw from.
+    **kwargs
+        Those of :class:`skorch.NeuralNet`.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        criterion: nn.Module,
+        *,
+        streams: RandomStreams,
+        **kwargs: Any,
+    ):
+        super().__init__(module, criterion, train_split=None, **kwargs)
+        self.streams = streams
+        self.lr_schedule = "constant"
+        self.corruption = None
+
+    # -- building ------------------------------------------------------------------------------
+
+    def initialize_module(self) -> "TrainingNet":
+        """Adopt the module that was handed in, and keep no second reference to it."""
+        self.module_, self.module = self.module, type(self.module)
+        return self
+
+    def initialize_criterion(self) -> "TrainingNet":
+        """Adopt the criterion that was handed in, and keep no second reference to it."""
+        self.criterion_, self.criterion = self.criterion, type(self.criterion)
+        return self
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Callback]]:
+        callbacks: list[tuple[str, Callback]] = [("epoch_timer", EpochTimer())]
+        if self.verbose >= 2:
+            callbacks.append(("print_log", PrintLog()))
+        return callbacks
+
+    def set_run(
+        self,
+        *,
+        lr: float,
+        lr_schedule: str,
+        batch_size: int,
+        verbose: int,
+        corruption: Corruption | None,
+        callbacks: list[Any],
+    ) -> None:
+        """Set what may differ from one run of the same net to the next.
+
+        Parameters
+        ----------
+        lr : float
+            Peak learning rate.
+        lr_schedule : str
+            A name of :data:`skae.training.schedules.SCHEDULES`.
+        batch_size : int
+            Rows in a minibatch.
+        verbose : int
+            2 or more prints skorch's table of epochs.
+        corruption : callable or None
+            Called with a minibatch and a generator; what it returns goes into the module.
+        callbacks : list
+            skorch callbacks.
+        """
+        self.lr = lr
+        self.lr_schedule = lr_schedule
+        self.batch_size = batch_size
+        self.verbose = verbose
+        self.corruption = corruption
+        self.callbacks = callbacks
+        self.initialize_callbacks()
+
+    def to(self, device: torch.device) -> "TrainingNet":
+        """Move module, criterion and the optimiser's state to ``device``."""
+        self.device = str(device)
+        self.module_.to(device)
+        self.criterion_.to(device)
+        self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # follows its parameters
+        self.streams.to(device)
+        return self
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def train(self, rows: TensorRows, validation: TensorRows | None, epochs: int) -> "TrainingNet":
+        """Run ``epochs`` epochs, or fewer if a callback ends the fit.
+
+        Raises
+        ------
+        DivergenceError
+            If the loss or a weight is no longer finite; the module holds the weights of the last
+            epoch that was.
+        KeyboardInterrupt
+            If the user interrupts; the module holds the weights of that moment, or the best ones
+            where early stopping keeps them.
+        """
+        self.stop_training = False
+        self.listens_to_batches_ = self._any_callback_overrides("on_batch_begin", "on_batch_end")
+        self.listens_to_gradients_ = self._any_callback_overrides("on_grad_computed")
+        batches = Minibatches(rows, self.batch_size, self.streams.shuffle)
+        validation_batches = (
+            None if validation is None else Minibatches(validation, _VALIDATION_ROWS)
+        )
+        attach_generator(self.module_, self.streams.corruption)
+        data = {"dataset_train": rows, "dataset_valid": validation}
+        finite = Weights(self.module_)
+        self._schedule_steps(epochs * len(batches))
+        try:
+            self.notify("on_train_begin", X=rows.x, y=rows.target)
+            for epoch in range(epochs):
+                self.progress_ = epoch / epochs
+                self.streams.begin_epoch(len(self.history))
+                self.notify("on_epoch_begin", **data)
+                self.run_single_epoch(batches, True, "train", self.train_step)
+                self.run_single_epoch(validation_batches, False, "valid", self.validation_step)
+                self._set_training(False)  # callbacks meet a module as it will be used
+                self._check_finite(finite)
+                self.progress_ = (epoch + 1) / epochs
+                self.notify("on_epoch_end", **data)
+                if self.stop_training:
+                    break
+        except KeyboardInterrupt:
+            if not finite.are_finite():
+                finite.restore()
+            raise
+        finally:
+            self._set_training(False)
+            attach_generator(self.module_, None)
+            self.notify("on_train_end", X=rows.x, y=rows.target)
+            self._forget_run()
+        return self
+
+    def run_single_epoch(
+        self,
+        iterator: Minibatches | None,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., dict[str, Tensor]],
+        **fit_params: Any,
+    ) -> None:
+        """Loop over the minibatches once and record their mean loss, weighted by their rows."""
+        if iterator is None:
+            return
+        listening = self.listens_to_batches_
+        self._set_training(training)
+        # Filled in place: a loss kept for each batch would pin the heap between the activations
+        # that come and go, and memory would grow with the number of batches.
+        losses = torch.zeros(len(iterator), device=self.device)
+        sizes = []
+        for index, batch in enumerate(iterator):
+            if listening:
+                self.notify("on_batch_begin", batch=batch[:2], training=training)
+            step = step_fn(batch, **fit_params)
+            losses[index] = step["loss"].detach()
+            sizes.append(len(batch[0]))
+            if listening:
+                self.history.record_batch(f"{prefix}_loss", step["loss"].item())
+                self.history.record_batch(f"{prefix}_batch_size", sizes[-1])
+                self.notify("on_batch_end", batch=batch[:2], training=training, **step)
+        total = losses.cpu().double() @ torch.tensor(sizes).double()
+        self.history.record(f"{prefix}_loss", total.item() / sum(sizes))
+        self.history.record(f"{prefix}_batch_count", len(sizes))
+
+    def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
+        """Take one step of the optimiser and of the learning-rate schedule."""
+        step: dict[str, Tensor] = {}
+
+        def closure() -> Tensor:
+            self.optimizer_.zero_grad(set_to_none=True)
+            output, loss = self._forward(batch, corrupt=True)
+            loss.backward()
+            if not step:  # an optimiser that asks again (LBFGS) reports its first loss
+                step.update(loss=loss, y_pred=output)
+            if self.listens_to_gradients_:
+                self.notify(
+                    "on_grad_computed",
+                    named_parameters=list(self.get_all_learnable_params()),
+                    batch=batch[:2],
+                    training=True,
+                )
+            return loss
+
+        self.optimizer_.step(closure)
+        self._schedule.step()
+        return step
+
+    def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
+        """Compute the loss of a minibatch, without noise, dropout or gradients."""
+        with torch.no_grad():
+            output, loss = self._forward(batch, corrupt=False)
+        return {"loss": loss, "y_pred": output}
+
+    def _forward(self, batch: Batch, *, corrupt: bool) -> tuple[Tensor, Tensor]:
+        x, target, weight = batch
+        if corrupt and self.corruption is not None:
+            x = self.corruption(x, self.streams.corruption)
+        output = self.module_(x)
+        losses = self.criterion_(output, target)  # (n,)
+        # The weights' mean over *all* rows is one, so dividing by the batch's size, and never by its
+        # own sum of weights, keeps every batch's gradient unbiased, negative weights included.
+        loss = losses.mean() if weight is None else (losses * weight).sum() / len(weight)
+        return output, loss
+
+    def _schedule_steps(self, n_steps: int) -> None:
+        shape, _ = SCHEDULES[self.lr_schedule]
+        for group in self.optimizer_.param_groups:
+            group["lr"] = self.lr  # a schedule before this one may have ended elsewhere
+            group.pop("initial_lr", None)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer_, lambda step: shape(min(step / max(n_steps, 1), 1.0))
+        )
+
+    def _forget_run(self) -> None:
+        """Keep no callback, noise or schedule: they belong to the run, and may not pickle."""
+        del self._schedule
+        self.callbacks, self.callbacks_, self.corruption = None, [], None
+
+    def _check_finite(self, finite: "Weights") -> None:
+        """Remember the weights of a finite epoch; end the fit on one that is not."""
+        loss = self.history[-1, "train_loss"]
+        if math.isfinite(loss) and finite.are_finite():
+            finite.remember()
+            return
+        finite.restore()
+        self.optimizer_.state.clear()
+        raise DivergenceError(
+            f"The training loss became {loss} in epoch {len(self.history)} "
+            f"(lr={self.lr}, lr_schedule={self.lr_schedule!r}). The weights of the last finite epoch "
+            "were restored. Lower lr, standardise the columns of X, or look for extreme rows or "
+            "sample weights."
+        )
+
+    # -- callbacks -----------------------------------------------------------------------------
+
+    def notify(self, method_name: str, **kwargs: Any) -> None:
+        """Call the callbacks; one that raises KeyboardInterrupt, skorch's way to stop, ends the fit."""
+        getattr(self, method_name)(self, **kwargs)
+        for _, callback in self.callbacks_:
+            try:
+                getattr(callback, method_name)(self, **kwargs)
+            except KeyboardInterrupt as interrupt:
+                if not _is_raised_by_code(interrupt):
+                    raise
+                self.stop_training = True
+
+    def on_batch_begin(
+        self, net: NeuralNet, batch: Any = None, training: bool = False, **_: Any
+    ) -> None:
+        """Open a row of the history for the batch."""
+        self.history.new_batch()
+
+    def _any_callback_overrides(self, *methods: str) -> bool:
+        return any(
+            getattr(type(callback), method, None) is not getattr(Callback, method)
+            for _, callback in self.callbacks_
+            for method in methods
+        )
+
+
+class Weights:
+    """A copy of a module's parameters and buffers, refreshed in place."""
+
+    def __init__(self, module: nn.Module):
+        self._tensors = list(module.state_dict(keep_vars=True).values())
+        self._copies = [t.detach().clone() for t in self._tensors]
+
+    def are_finite(self) -> bool:
+        """Tell whether the module's weights, not their copies, are all finite."""
+        with torch.no_grad():
+            return math.isfinite(sum(t.sum() for t in self._tensors if t.is_floating_point()))
+
+    def remember(self) -> None:
+        """Copy the weights as they are."""
+        with torch.no_grad():
+            for copy, tensor in zip(self._copies, self._tensors, strict=True):
+                copy.copy_(tensor)
+
+    def restore(self) -> None:
+        """Put the copied weights back into the module."""
+        with torch.no_grad():
+            for copy, tensor in zip(self._copies, self._tensors, strict=True):
+                tensor.copy_(copy)
+
+
+def _is_raised_by_code(interrupt: KeyboardInterrupt) -> bool:
+    """Tell ``raise KeyboardInterrupt`` in a callback from Ctrl-C arriving while it runs."""
+    traceback = interrupt.__traceback__
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    code = traceback.tb_frame.f_code.co_code
+    return code[traceback.tb_lasti] == dis.opmap["RAISE_VARARGS"]

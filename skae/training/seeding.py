@@ -1,0 +1,89 @@
+"""Random numbers that come from one seed and leave every global random state as it was found."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+# torch's layers draw their first weights from the global generator and take no other, so only one
+# thread at a time may seed it, build a module and put the state back.
+_INITIALISATION = threading.RLock()
+
+
+def draw_seed(random_state: int | np.random.RandomState | None) -> int:
+    """Turn scikit-learn's ``random_state`` into one seed.
+
+    An integer gives itself; a ``RandomState`` gives (and advances by) one draw; None gives fresh
+    entropy from the operating system rather than a draw from NumPy's global state, which a fit
+    must not change.
+    """
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(np.iinfo(np.int32).max))
+    return int(random_state)
+
+
+@contextmanager
+def seeded_initialisation(seed: int) -> Iterator[None]:
+    """Build a module inside this context: its weights follow ``seed``, the global state is restored."""
+    with _INITIALISATION:
+        state = torch.default_generator.get_state()
+        torch.default_generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            torch.default_generator.set_state(state)
+
+
+class RandomStreams:
+    """The generators of one fit, reseeded at each epoch from the fit's seed and the epoch's number.
+
+    Nothing but the seed has to be kept to go on after a pickle or a resume: the draws of epoch k are
+    the same whatever came before.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the fit.
+    device : torch.device
+        Where noise and dropout masks are drawn. Permutations are drawn on the CPU, so that batches
+        are the same on every device.
+
+    Attributes
+    ----------
+    shuffle : torch.Generator
+        For the permutation of the rows, on the CPU.
+    corruption : torch.Generator
+        For noise and dropout, on ``device``.
+    """
+
+    def __init__(self, seed: int, device: torch.device):
+        self.seed = seed
+        self.to(device)
+
+    def to(self, device: torch.device) -> None:
+        """Draw noise and dropout masks on another device from now on."""
+        self.shuffle = torch.Generator()
+        self.corruption = torch.Generator(device)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Seed the generators for epoch number ``epoch``."""
+        seeds = np.random.SeedSequence([self.seed, epoch]).generate_state(2)
+        self.shuffle.manual_seed(int(seeds[0]))
+        self.corruption.manual_seed(int(seeds[1]))
+
+    def permutation(self, n: int) -> torch.Tensor:
+        """Return a permutation of n rows that belongs to the fit as a whole, not to an epoch."""
+        return torch.randperm(n, generator=torch.Generator().manual_seed(self.seed))
+
+    def __getstate__(self) -> dict:
+        return {"seed": self.seed, "device": str(self.corruption.device)}
+
+    def __setstate__(self, state: dict) -> None:
+        device = torch.device(state["device"])
+        if device.type == "cuda" and not torch.cuda.is_available():
+            device = torch.device("cpu")
+        self.__init__(state["seed"], device)
