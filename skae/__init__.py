@@ -1,6 +1,7 @@
 """skae: scikit-learn-compatible deep-learning estimators for physics."""
 
 from skae._version import __version__
+from skae.estimators import JetAutoencoder
 from skae.transformers import KinematicsTransformer
 
-__all__ = ["KinematicsTransformer", "__version__"]
+__all__ = ["JetAutoencoder", "KinematicsTransformer", "__version__"]

@@ -1,0 +1,105 @@
+"""What the autoencoders share: transform, inverse_transform, and the reconstruction error as a score."""
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted
+
+from skae.estimators._base import BaseNeuralEstimator, _to_host
+
+
+class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeuralEstimator):
+    """An estimator whose module has ``encode`` and ``decode``."""
+
+    def transform(self, X):
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, in the units of the training data.
+
+        Returns
+        -------
+        latent : ndarray of shape (n_samples, n_components)
+            Latent coordinates, in the dtype of X (computed in float32).
+        """
+        X = self._validate_rows(X)
+        return self._apply(self.module_.encode, X)
+
+    def inverse_transform(self, X):
+        """Decode latent coordinates.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Latent coordinates.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_samples, n_features)
+            Reconstructed rows, in the units of the training data and the dtype of ``X`` (computed
+            in float32).
+        """
+        check_is_fitted(self, "net_")
+        latent = check_array(_to_host(X), dtype=[np.float64, np.float32])
+        if latent.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has {latent.shape[1]} latent coordinates, but {type(self).__name__} was fitted "
+                f"with n_components={self._n_features_out}; pass what transform returns."
+            )
+        return self._apply(self.module_.decode, latent)
+
+    def score_samples(self, X):
+        """Score each row by how well it is reconstructed; a low score marks an anomaly.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Minus the mean squared reconstruction error of each row.
+        """
+        X = self._validate_rows(X)
+        criterion = self.net_.criterion_
+        return self._apply(lambda x: -criterion(self.module_(x), x), X)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Return the mean of :meth:`score_samples`: minus the mean squared error.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Minus the (weighted) mean squared reconstruction error; 0 is perfect.
+        """
+        scores = self.score_samples(X).astype(np.float64)
+        if sample_weight is None:
+            return float(scores.mean())
+        weight = _check_sample_weight(
+            sample_weight, scores[:, None], dtype=np.float64, allow_all_zero_weights=True
+        )
+        if not weight.sum() > 0.0:
+            raise ValueError(
+                f"The sum of sample_weight is {weight.sum():.6g}; it must be positive."
+            )
+        return float(np.average(scores, weights=weight))
+
+    @property
+    def _n_features_out(self):
+        return self.n_components_
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

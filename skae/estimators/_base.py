@@ -1,0 +1,320 @@
+"""What every estimator of skae shares: its parameters, fit, partial_fit, and the way back to NumPy."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from torch import Tensor, nn
+
+from skae.training import (
+    OPTIMIZERS,
+    SCHEDULES,
+    EarlyStopping,
+    EpochProgressBar,
+    RandomStreams,
+    ScikitLearnCallbacks,
+    TensorRows,
+    TrainingNet,
+    apply_to_rows,
+    draw_seed,
+    fair_share_of_threads,
+    make_corruption,
+    resolve_device,
+    resolve_optimizer,
+    seeded_initialisation,
+)
+
+
+class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
+    """A scikit-learn estimator around a torch module that a skorch net trains.
+
+    A subclass says how to build its module and its criterion, and what its public methods compute.
+    """
+
+    _parameter_constraints: dict = {
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), type],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "lr_schedule": [StrOptions(set(SCHEDULES))],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "noise": [callable, None],
+        "device": [str, torch.device],
+        "callbacks": [list, None],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        *,
+        max_epochs,
+        batch_size,
+        lr,
+        optimizer,
+        weight_decay,
+        lr_schedule,
+        early_stopping,
+        validation_fraction,
+        n_iter_no_change,
+        tol,
+        noise,
+        device,
+        callbacks,
+        verbose,
+        warm_start,
+        random_state,
+    ):
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.lr_schedule = lr_schedule
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.noise = noise
+        self.device = device
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.random_state = random_state
+
+    # -- what makes an estimator itself --------------------------------------------------------
+
+    @abstractmethod
+    def _build_module(self, x: Tensor) -> nn.Module:
+        """Build the module for training inputs ``x``, on the CPU; called with the seed set."""
+
+    @abstractmethod
+    def _build_criterion(self) -> nn.Module:
+        """Build the loss: called with output and target, it returns one number a row, ``(n,)``."""
+
+    def _validate_training_data(
+        self, X: Any, y: Any, *, reset: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Check the data of a fit; return inputs and targets, None where they are the inputs."""
+        return validate_data(self, _to_host(X), dtype=[np.float64, np.float32], reset=reset), None
+
+    @abstractmethod
+    def _check_parameters(self, n_samples: int) -> None:
+        """Check what a single parameter's constraint cannot, once the data are known."""
+
+    # -- fitting -------------------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Train the network.
+
+        With ``warm_start=True`` a second call goes on from the weights of the first.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training data.
+        y : None
+            Ignored; present because scikit-learn's Pipeline hands it on.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, as event generators give them. They may be negative; their sum
+            must be positive.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, the data or the weights cannot be used; before training starts.
+        DivergenceError
+            If the loss becomes NaN or infinite; the last finite weights are kept.
+        """
+        fresh = not (self.warm_start and hasattr(self, "net_"))
+        return self._train(
+            X, y, sample_weight, fresh=fresh, epochs=self.max_epochs, lr_schedule=self.lr_schedule
+        )
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Train for one epoch on these rows, at the constant rate ``lr``.
+
+        The first call builds the network, and takes the columns' means and spreads from its rows.
+        There is no early stopping, and no schedule: how much is to come is not known.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            A chunk of the training data.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        fresh = not hasattr(self, "net_")
+        return self._train(
+            X, y, sample_weight, fresh=fresh, epochs=1, lr_schedule="constant", split=False
+        )
+
+    def _train(self, X, y, sample_weight, *, fresh, epochs, lr_schedule, split=True):
+        X, y = self._validate_training_data(X, y, reset=fresh)
+        weight = _normalised_weight(sample_weight, X)
+        self._check_parameters(len(X))
+        device = resolve_device(self.device)
+        x, target = _to_tensor(X, "X"), None if y is None else _to_tensor(y, "y")
+
+        callback_context = self._init_callback_context(max_subtasks=epochs)
+        callback_context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        with fair_share_of_threads():
+            net = self._build_net(x, device) if fresh else self.net_.to(device)
+            net.set_run(
+                lr=self.lr,
+                lr_schedule=lr_schedule,
+                batch_size=self.batch_size,
+                verbose=self.verbose,
+                corruption=make_corruption(self.noise),
+                callbacks=self._run_callbacks(epochs, split, callback_context, X, y),
+            )
+            # from here on the estimator is usable, whatever ends the fit
+            self.net_ = net
+            rows = TensorRows(x, target, weight).to(device)
+            validation = None
+            if split and self.early_stopping:
+                rows, validation = _hold_out(rows, self.validation_fraction, net.streams)
+            net.train(rows, validation, epochs)
+        callback_context.call_on_fit_task_end(
+            estimator=self, X=X, y=y, reconstruction_attributes=dict
+        )
+        return self
+
+    def _build_net(self, x: Tensor, device: torch.device) -> TrainingNet:
+        optimizer, arguments = resolve_optimizer(self.optimizer, self.weight_decay, device)
+        seed = draw_seed(self.random_state)
+        with seeded_initialisation(seed):
+            module = self._build_module(x)
+        net = TrainingNet(
+            module,
+            self._build_criterion(),
+            streams=RandomStreams(seed, device),
+            optimizer=optimizer,
+            lr=self.lr,
+            device=str(device),
+            verbose=0,
+            **{f"optimizer__{name}": value for name, value in arguments.items()},
+        )
+        return net.initialize()
+
+    def _run_callbacks(self, epochs, split, context, X, y):
+        callbacks = []
+        if split and self.early_stopping:
+            callbacks.append(EarlyStopping(self.n_iter_no_change, self.tol))
+        if self.verbose == 1:
+            callbacks.append(EpochProgressBar(type(self).__name__, epochs))
+        if getattr(self, "_skl_callbacks", None):
+            callbacks.append(ScikitLearnCallbacks(context, self, X, y, dict))
+        return callbacks + list(self.callbacks or [])
+
+    # -- what a fit leaves ---------------------------------------------------------------------
+
+    @property
+    def module_(self) -> nn.Module:
+        """The trained torch module."""
+        return self.net_.module_
+
+    @property
+    def history_(self) -> Any:
+        """Skorch's history: a row for each epoch, with losses and durations."""
+        return self.net_.history
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Training loss of each epoch."""
+        return self.history_[:, "train_loss"] if len(self.history_) else []
+
+    @property
+    def n_iter_(self) -> int:
+        """Number of epochs run."""
+        return len(self.history_)
+
+    @property
+    def device_(self) -> torch.device:
+        """Where the module is."""
+        return next(self.module_.parameters()).device
+
+    # -- using it ------------------------------------------------------------------------------
+
+    def _validate_rows(self, X: Any) -> np.ndarray:
+        check_is_fitted(self, "net_")
+        return validate_data(self, _to_host(X), dtype=[np.float64, np.float32], reset=False)
+
+    def _apply(self, function: Callable[[Tensor], Tensor], X: np.ndarray) -> np.ndarray:
+        """Apply a function of tensors to the rows of X, in bounded memory, in X's dtype."""
+        with fair_share_of_threads():
+            return apply_to_rows(function, X, self.device_)
+
+
+def _to_host(X: Any) -> Any:
+    """Bring a torch tensor to where NumPy can read it; leave anything else alone."""
+    return X.detach().cpu().numpy() if isinstance(X, Tensor) else X
+
+
+def _to_tensor(array: np.ndarray, name: str) -> Tensor:
+    """Copy an array, which may be read-only or memory-mapped, into a float32 tensor."""
+    try:
+        with np.errstate(over="raise"):
+            return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+    except FloatingPointError as error:
+        raise ValueError(
+            f"{name} has values up to {np.abs(array).max():.3g}, beyond the range of float32 "
+            f"({np.finfo(np.float32).max:.3g}), in which networks compute; rescale {name}."
+        ) from error
+
+
+def _normalised_weight(sample_weight: Any, X: np.ndarray) -> Tensor | None:
+    """Check event weights and divide them by their mean; None where there are none."""
+    if sample_weight is None:
+        return None
+    weight = _check_sample_weight(
+        _to_host(sample_weight), X, dtype=np.float64, allow_all_zero_weights=True
+    )
+    mean = weight.mean()
+    if not mean > 0.0:
+        raise ValueError(
+            f"The sum of sample_weight is {weight.sum():.6g}; it must be positive, for the loss is "
+            "divided by it. Single weights may be negative or zero."
+        )
+    return torch.from_numpy((weight / mean).astype(np.float32))
+
+
+def _hold_out(
+    rows: TensorRows, fraction: float, streams: RandomStreams
+) -> tuple[TensorRows, TensorRows]:
+    """Split off rows for validation, the same ones for the same seed."""
+    n = len(rows)
+    n_validation = max(1, round(fraction * n))
+    if n_validation >= n:
+        raise ValueError(
+            f"early_stopping=True holds out {n_validation} of n_samples={n} rows, which leaves none "
+            "to train on; use more rows, a smaller validation_fraction, or early_stopping=False."
+        )
+    order = streams.permutation(n).to(rows.x.device)
+    return rows.take(order[n_validation:]), rows.take(order[:n_validation])

@@ -1,0 +1,266 @@
+"""JetAutoencoder: reconstructed particle-physics objects in a few numbers, and back.
+
+For compressing or screening jets at a trigger, and for anomaly scores.
+"""
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor, nn
+
+from skae.estimators._autoencoder import BaseAutoencoder
+from skae.estimators._docstrings import document_shared_parameters
+from skae.modules import (
+    BLOCKS,
+    Autoencoder,
+    LinearPath,
+    SquaredError,
+    activation_names,
+    conv_decoder,
+    conv_encoder,
+    dense_stack,
+    is_activation,
+)
+
+
+@document_shared_parameters
+class JetAutoencoder(BaseAutoencoder):
+    r"""Autoencoder for jets and other reconstructed objects.
+
+    An encoder :math:`z = f(x)` maps each row to ``n_components`` numbers and a decoder
+    :math:`\hat x = g(z)` maps them back; both are trained together to make
+    :math:`\frac1d \sum_j (x_j - \hat x_j)^2` small. With ``activation="tanh"`` and the default sizes
+    this is AE_3D_200, the network of 52,607 parameters proposed for ATLAS trigger jets [1]_.
+
+    Columns should have comparable spreads: the error is in the units of X, so a column in MeV beside
+    an angle takes all of it. For four-momenta put a :class:`~skae.transformers.KinematicsTransformer`
+    in front, for anything else a :class:`~sklearn.preprocessing.StandardScaler`.
+
+    Parameters
+    ----------
+    n_components : int, default=3
+        Numbers a row is encoded in.
+
+    hidden_layer_sizes : sequence of int, default=(200, 100, 50)
+        Widths of the encoder's hidden layers (channels for ``block="conv"``); the decoder mirrors
+        them. Wider is more accurate and slower; ``()`` makes a linear autoencoder.
+
+    activation : str, default="silu"
+        Any elementwise activation of torch by name, in any case: "tanh", "relu", "leaky_relu", …
+
+    block : {"dense", "residual", "conv"}, default="dense"
+        "dense" chains linear layers. "residual" makes each a residual block, for networks of many
+        layers. "conv" convolves along the columns, for those whose order means something.
+
+    linear_path : bool, default=False
+        Put a linear map, started at the principal components, beside encoder and decoder: training
+        starts where PCA ends, and the networks learn only what it misses. Best where columns are
+        nearly functions of one another, as those of four-momenta are.
+
+    batch_norm : bool, default=False
+        Batch normalisation before each activation; helps wide inputs and large learning rates.
+
+    dropout : float, default=0.0
+        Probability to drop a hidden unit while training; against overfitting on few rows.
+
+    angles : sequence of int or str, default=None
+        Columns, by index or name, that are angles in radians. Their differences are taken around the
+        circle, in the loss, in :meth:`score` and in :meth:`score_samples`.
+
+    winding : float, default=0.0
+        With ``angles``: turns over which one more coordinate of the data is wound up with each
+        angle. A latent coordinate then holds t = φ + 2πk; φ comes back as t modulo 2π, to rounding, and
+        the winding number k holds the further coordinate in steps. Reconstruction errors fall by
+        orders of magnitude, at a price: two neighbouring rows may be turns apart in t, and
+        :meth:`score_samples` no longer marks what is unusual in the coordinate that would
+        otherwise be lost. Use it to compress, leave it 0 for anomalies and for looking at the
+        latent space.
+
+    {shared_parameters}
+
+    Attributes
+    ----------
+    {shared_attributes}
+
+    n_components_ : int
+        Number of latent coordinates.
+
+    angles_ : tuple of int
+        Indices of the angular columns.
+
+    See Also
+    --------
+    skae.transformers.KinematicsTransformer : Four-momenta to features a network likes, and back.
+    sklearn.decomposition.PCA : The best linear autoencoder, in closed form.
+
+    References
+    ----------
+    .. [1] E. Wulff, "Deep Autoencoders for Compression in High Energy Physics", Lund University
+       (2020); E. Wallin, "Tests of Autoencoder Compression of Trigger Jets in the ATLAS
+       Experiment", Lund University (2020).
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skae import JetAutoencoder
+    >>> from skae.datasets import make_jets
+    >>> from skae.transformers import KinematicsTransformer
+    >>> X = make_jets(1000, random_state=0)  # E, pT (GeV), η, φ
+    >>> autoencoder = JetAutoencoder(n_components=3, angles=[2], max_epochs=5, random_state=0)
+    >>> model = make_pipeline(KinematicsTransformer(), autoencoder).fit(X)
+    >>> model.transform(X).shape
+    (1000, 3)
+    >>> model.inverse_transform(model.transform(X)).shape
+    (1000, 4)
+    """
+
+    _parameter_constraints: dict = {
+        **BaseAutoencoder._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [str],
+        "block": [StrOptions(set(BLOCKS))],
+        "linear_path": ["boolean"],
+        "batch_norm": ["boolean"],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "angles": ["array-like", None],
+        "winding": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_components=3,
+        *,
+        hidden_layer_sizes=(200, 100, 50),
+        activation="silu",
+        block="dense",
+        linear_path=False,
+        batch_norm=False,
+        dropout=0.0,
+        angles=None,
+        winding=0.0,
+        max_epochs=100,
+        batch_size=256,
+        lr=3e-3,
+        optimizer="adamw",
+        weight_decay=1e-6,
+        lr_schedule="one_cycle",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        noise=None,
+        device="auto",
+        callbacks=None,
+        verbose=0,
+        warm_start=False,
+        random_state=None,
+    ):
+        super().__init__(
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            lr=lr,
+            optimizer=optimizer,
+            weight_decay=weight_decay,
+            lr_schedule=lr_schedule,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            noise=noise,
+            device=device,
+            callbacks=callbacks,
+            verbose=verbose,
+            warm_start=warm_start,
+            random_state=random_state,
+        )
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.block = block
+        self.linear_path = linear_path
+        self.batch_norm = batch_norm
+        self.dropout = dropout
+        self.angles = angles
+        self.winding = winding
+
+    def _check_parameters(self, n_samples: int) -> None:
+        if self.batch_norm and n_samples < 2:
+            raise ValueError(
+                "batch_norm=True needs at least 2 rows to take a variance over; got 1."
+            )
+        sizes = list(self.hidden_layer_sizes)
+        if not all(isinstance(size, Integral) and size >= 1 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes={sizes} must hold integers of 1 or more.")
+        if self.block == "conv" and not sizes:
+            raise ValueError("block='conv' needs at least one layer in hidden_layer_sizes.")
+        if not is_activation(self.activation):
+            raise ValueError(
+                f"activation={self.activation!r} is unknown; use one of {', '.join(activation_names())}."
+            )
+        self.angles_ = _column_indices(
+            self.angles, self.n_features_in_, getattr(self, "feature_names_in_", None)
+        )
+        if self.winding > 0 and not 0 < len(self.angles_) <= min(
+            self.n_components, self.n_features_in_ - 1
+        ):
+            raise ValueError(
+                f"winding={self.winding} needs angles to wind around, at most n_components="
+                f"{self.n_components} of them and at least one column that is none; "
+                f"got angles={self.angles} of {self.n_features_in_} columns."
+            )
+
+    def _build_module(self, x: Tensor) -> nn.Module:
+        self.n_components_ = self.n_components
+        n_features, n_components = x.shape[1], self.n_components
+        n_rebuilt = n_features - (len(self.angles_) if self.winding > 0 else 0)
+        sizes = list(self.hidden_layer_sizes)
+        options = {"batch_norm": self.batch_norm, "dropout": self.dropout}
+        if self.block == "conv":
+            encoder = conv_encoder(n_features, sizes, n_components, self.activation, **options)
+            decoder = conv_decoder(n_rebuilt, sizes[::-1], n_components, self.activation, **options)
+        else:
+            options["residual"] = self.block == "residual"
+            encoder = dense_stack([n_features, *sizes, n_components], self.activation, **options)
+            decoder = dense_stack(
+                [n_components, *sizes[::-1], n_rebuilt], self.activation, **options
+            )
+        if self.linear_path:
+            encoder = LinearPath(encoder, n_features, n_components)
+            decoder = LinearPath(decoder, n_components, n_rebuilt)
+        module = Autoencoder(
+            encoder, decoder, n_features, angles=self.angles_, winding=self.winding
+        )
+        module.fit_statistics(x)
+        return module
+
+    def _build_criterion(self) -> nn.Module:
+        return SquaredError(self.angles_)
+
+
+def _column_indices(
+    columns: Sequence[int | str] | None, n_features: int, names: np.ndarray | None
+) -> tuple[int, ...]:
+    """Turn column names or indices into indices, each checked."""
+    known = [] if names is None else list(names)
+    indices = []
+    for column in [] if columns is None else columns:
+        if isinstance(column, str):
+            if column not in known:
+                raise ValueError(
+                    f"angles names column {column!r}, but X has "
+                    + (f"columns {known}." if known else "no column names; use its index.")
+                )
+            indices.append(known.index(column))
+        elif isinstance(column, Integral) and 0 <= column < n_features:
+            indices.append(int(column))
+        else:
+            raise ValueError(
+                f"angles has {column!r}, but X has {n_features} columns: use 0 to {n_features - 1}, "
+                "or column names."
+            )
+    if len(set(indices)) < len(indices):
+        raise ValueError(f"angles={list(columns)} names a column twice.")
+    return tuple(indices)

@@ -1,0 +1,604 @@
+"""What the estimators share: data in every form, weights, seeds, callbacks, interrupts, pickles."""
+
+import copy
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from itertools import pairwise
+
+import cloudpickle
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.callback import ProgressBar
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback, EpochScoring, GradientNormClipping
+from skorch.callbacks import EarlyStopping as SkorchEarlyStopping
+
+from skae import JetAutoencoder
+from skae.exceptions import DivergenceError
+
+
+def small(**parameters):
+    """A network that trains in a blink."""
+    defaults = {"hidden_layer_sizes": (16,), "max_epochs": 3, "batch_size": 64, "random_state": 0}
+    return JetAutoencoder(**{**defaults, **parameters})
+
+
+def weights(estimator):
+    return torch.cat([p.detach().flatten() for p in estimator.module_.parameters()])
+
+
+# -- data in every form ------------------------------------------------------------------------
+
+
+def read_only(X, tmp_path):
+    X = X.copy()
+    X.flags.writeable = False
+    return X
+
+
+def memory_mapped(X, tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    return np.load(tmp_path / "X.npy", mmap_mode="r")
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda X, _: X.tolist(),
+        lambda X, _: np.asfortranarray(X),
+        lambda X, _: torch.from_numpy(X.copy()),
+        lambda X, _: torch.from_numpy(X.copy()).requires_grad_(),
+        lambda X, _: pd.DataFrame(X).to_numpy(),
+        read_only,
+        memory_mapped,
+    ],
+    ids=[
+        "list",
+        "fortran",
+        "tensor",
+        "tensor with gradient",
+        "pandas values",
+        "read-only",
+        "memmap",
+    ],
+)
+def test_every_form_of_the_data_gives_the_same_fit(convert, standard_jets, tmp_path):
+    expected = small().fit(standard_jets).transform(standard_jets)
+    X = convert(standard_jets, tmp_path)
+    np.testing.assert_array_equal(small().fit(X).transform(X), expected)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+def test_frames_go_in_and_come_out(frame, standard_jets):
+    X = (
+        frame(standard_jets, columns=list("abcd"))
+        if frame is pd.DataFrame
+        else frame(standard_jets, schema=list("abcd"))
+    )
+    model = small(n_components=2).set_output(transform=frame.__module__.split(".")[0]).fit(X)
+    Z = model.transform(X)
+    assert isinstance(Z, frame)
+    assert list(Z.columns) == ["jetautoencoder0", "jetautoencoder1"]
+    assert list(model.feature_names_in_) == list("abcd")
+    np.testing.assert_array_equal(model.inverse_transform(Z), model.inverse_transform(Z.to_numpy()))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dtype_is_kept(dtype, standard_jets):
+    X = standard_jets.astype(dtype)
+    model = small().fit(X)
+    Z = model.transform(X)
+    assert Z.dtype == model.inverse_transform(Z).dtype == model.score_samples(X).dtype == dtype
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (2, 4), (65, 4), (50, 1), (1, 1)])
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_any_number_of_rows_and_columns(shape, batch_norm, rng):
+    X = rng.normal(size=shape)
+    if batch_norm and shape[0] == 1:
+        with pytest.raises(ValueError, match="batch_norm=True needs at least 2 rows"):
+            small(batch_norm=True).fit(X)
+        return
+    model = small(n_components=1, batch_norm=batch_norm).fit(X)
+    assert model.transform(X).shape == (shape[0], 1)
+    assert np.isfinite(model.inverse_transform(model.transform(X))).all()
+
+
+def test_constant_columns_come_back(rng):
+    X = np.column_stack([rng.normal(size=100), np.full(100, 7.0), np.zeros(100)])
+    model = small(max_epochs=300, lr=0.01, n_components=1).fit(X)
+    decoded = model.inverse_transform(model.transform(X))
+    np.testing.assert_allclose(decoded[:, 1:], X[:, 1:], atol=0.05)
+
+
+def test_a_row_does_not_depend_on_the_rows_beside_it(rng):
+    X = rng.normal(size=(5000, 4))
+    model = small().fit(X[:100])
+    together = model.transform(X)
+    for rows in (slice(0, 1), slice(17, 30), slice(4990, 5000)):
+        np.testing.assert_allclose(model.transform(X[rows]), together[rows], atol=1e-7)
+
+
+# -- weights -----------------------------------------------------------------------------------
+
+
+def test_weights_of_one_change_nothing(standard_jets):
+    plain = small().fit(standard_jets)
+    weighted = small().fit(standard_jets, sample_weight=np.full(len(standard_jets), 3.0))
+    torch.testing.assert_close(weights(weighted), weights(plain), rtol=1e-4, atol=1e-6)
+
+
+def test_rows_of_weight_zero_are_not_learnt(standard_jets, rng):
+    outliers = standard_jets.copy()
+    weight = (rng.uniform(size=len(outliers)) < 0.8).astype(float)
+    outliers[weight == 0] += 5.0
+    options = {"max_epochs": 60, "n_components": 2}
+    score = (
+        small(**options)
+        .fit(outliers, sample_weight=weight)
+        .score(standard_jets, sample_weight=weight)
+    )
+    naive = small(**options).fit(outliers).score(standard_jets, sample_weight=weight)
+    assert score > naive
+
+
+def test_negative_weights_cancel_positive_ones(standard_jets):
+    """Rows that stand twice, once with +1 and once with −1, pull nowhere."""
+    ghosts = standard_jets[:100] + 4.0
+    X = np.vstack([standard_jets, ghosts, ghosts])
+    weight = np.concatenate([np.ones(400), np.ones(100), -np.ones(100)])
+    # one batch holds all rows, so the ghosts' gradients cancel in every step
+    options = {"batch_size": 1000, "max_epochs": 20, "block": "dense", "random_state": 1}
+    model = small(**options).fit(X, sample_weight=weight)
+    assert np.isfinite(model.loss_curve_).all()
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    kept = -model.score(standard_jets)
+    assert model.loss_curve_[-1] == pytest.approx(kept, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.zeros(400), "sum of sample_weight is 0; it must be positive"),
+        (-np.ones(400), "sum of sample_weight is -400; it must be positive"),
+        (np.full(400, np.nan), "sample_weight contains NaN"),
+        (np.ones(399), "sample_weight.shape == "),
+    ],
+)
+def test_unusable_weights_are_errors(weight, message, standard_jets):
+    with pytest.raises(ValueError, match=message):
+        small().fit(standard_jets, sample_weight=weight)
+
+
+def test_score_is_the_mean_of_score_samples(standard_jets, rng):
+    model = small().fit(standard_jets)
+    samples = model.score_samples(standard_jets)
+    assert model.score(standard_jets) == pytest.approx(samples.mean(), rel=1e-12)
+    weight = rng.uniform(size=len(samples))
+    expected = np.average(samples, weights=weight)
+    assert model.score(standard_jets, sample_weight=weight) == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(ValueError, match="must be positive"):
+        model.score(standard_jets, sample_weight=np.zeros(len(samples)))
+
+
+# -- seeds and global state --------------------------------------------------------------------
+
+
+def global_states():
+    return (
+        torch.get_rng_state().numpy().tobytes(),
+        pickle.dumps(np.random.get_state()),
+        pickle.dumps(random.getstate()),
+    )
+
+
+@pytest.mark.parametrize("random_state", [0, None])
+def test_global_random_states_are_left_as_found(random_state, standard_jets):
+    before = global_states()
+    model = small(dropout=0.2, early_stopping=True, random_state=random_state)
+    model.fit(standard_jets).partial_fit(standard_jets).transform(standard_jets)
+    assert global_states() == before
+
+
+def test_one_seed_gives_one_result(standard_jets):
+    first, second = (small(dropout=0.2).fit(standard_jets) for _ in range(2))
+    assert torch.equal(weights(first), weights(second))
+    assert not torch.equal(weights(first), weights(small(random_state=1).fit(standard_jets)))
+
+
+def test_no_seed_gives_different_results(standard_jets):
+    first, second = (small(random_state=None).fit(standard_jets) for _ in range(2))
+    assert not torch.equal(weights(first), weights(second))
+
+
+def test_random_state_instance_is_advanced(standard_jets):
+    state = np.random.RandomState(3)
+    first, second = (small(random_state=state).fit(standard_jets) for _ in range(2))
+    assert not torch.equal(weights(first), weights(second))
+
+
+def test_two_fits_in_two_threads_are_as_in_one(standard_jets):
+    serial = [small(dropout=0.3, random_state=s, max_epochs=8).fit(standard_jets) for s in (0, 1)]
+    parallel = [small(dropout=0.3, random_state=s, max_epochs=8) for s in (0, 1)]
+    before = global_states()
+    threads = [threading.Thread(target=model.fit, args=(standard_jets,)) for model in parallel]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert global_states() == before
+    for a, b in zip(serial, parallel, strict=True):
+        assert torch.equal(weights(a), weights(b))
+
+
+# -- going on ----------------------------------------------------------------------------------
+
+
+def test_warm_start_goes_on_and_a_cold_one_does_not(standard_jets):
+    model = small(warm_start=True).fit(standard_jets)
+    first = model.loss_curve_[0]
+    model.fit(standard_jets)
+    assert model.n_iter_ == 6
+    assert model.loss_curve_[3] < first
+    assert small().fit(standard_jets).fit(standard_jets).n_iter_ == 3
+
+
+def test_partial_fit_learns_chunk_by_chunk(standard_jets):
+    model = small(lr=0.01)
+    for _ in range(30):
+        for chunk in np.array_split(standard_jets, 4):
+            model.partial_fit(chunk)
+    assert model.n_iter_ == 120
+    assert model.score(standard_jets) > small(max_epochs=1).fit(standard_jets).score(standard_jets)
+    with pytest.raises(ValueError, match="X has 3 features"):
+        model.partial_fit(standard_jets[:, :3])
+
+
+def test_early_stopping_keeps_the_best_weights(standard_jets):
+    model = small(
+        early_stopping=True, max_epochs=200, lr=0.05, lr_schedule="constant", n_iter_no_change=5,
+        validation_fraction=0.3,
+    ).fit(standard_jets)  # fmt: skip
+    valid = model.history_[:, "valid_loss"]
+    assert len(valid) < 200
+    held_out = model.net_.streams.permutation(400)[:120].numpy()
+    assert -model.score(standard_jets[held_out]) == pytest.approx(min(valid), rel=1e-4)
+
+
+def test_patience_counts_in_the_annealing_phase_only(standard_jets):
+    """An impossible demand: no epoch ever counts as an improvement after the first."""
+    options = {"early_stopping": True, "max_epochs": 20, "n_iter_no_change": 2, "tol": 1.0}
+    assert small(lr_schedule="one_cycle", **options).fit(standard_jets).n_iter_ == 6 + 2
+    assert small(lr_schedule="constant", **options).fit(standard_jets).n_iter_ == 1 + 2
+
+
+def test_early_stopping_needs_rows_to_train_on():
+    with pytest.raises(ValueError, match="early_stopping=True holds out 1 of n_samples=1 rows"):
+        small(early_stopping=True).fit([[1.0, 2.0]])
+
+
+# -- noise -------------------------------------------------------------------------------------
+
+
+def test_noise_is_fresh_in_each_batch_and_the_target_clean(standard_jets):
+    seen = []
+
+    def add_noise(batch, generator):
+        noise = torch.randn(batch.shape, generator=generator, device=batch.device)
+        seen.append((batch.clone(), noise))
+        return batch + 0.1 * noise
+
+    targets = []
+
+    class Spy(Callback):
+        def on_batch_end(self, net, batch=None, training=False, **kwargs):
+            targets.append(batch[1].clone())
+
+    small(noise=add_noise, max_epochs=2, batch_size=100, callbacks=[Spy()]).fit(standard_jets)
+    assert len(seen) == len(targets) == 8
+    for (clean, _), target in zip(seen, targets, strict=True):
+        assert torch.equal(clean, target)
+    assert all(not torch.equal(a, b) for (_, a), (_, b) in pairwise(seen))
+
+
+# -- callbacks ---------------------------------------------------------------------------------
+
+
+def test_callbacks_of_skorch_work_as_they_are(standard_jets):
+    class Counter(Callback):
+        def __init__(self):
+            self.calls = []
+
+        def on_train_begin(self, net, **kwargs):
+            self.calls.append("train begin")
+
+        def on_epoch_end(self, net, **kwargs):
+            self.calls.append(net.history[-1, "train_loss"])
+
+        def on_batch_end(self, net, batch=None, training=False, loss=None, **kwargs):
+            self.calls.append("batch")
+
+        def on_train_end(self, net, **kwargs):
+            self.calls.append("train end")
+
+    counter = Counter()
+    model = small(
+        callbacks=[counter, ("clip", GradientNormClipping(1.0))], max_epochs=2, batch_size=200
+    ).fit(standard_jets)
+    losses = model.loss_curve_
+    assert counter.calls == [
+        "train begin", "batch", "batch", losses[0], "batch", "batch", losses[1], "train end"
+    ]  # fmt: skip
+    assert len(model.history_[0, "batches"]) == 2
+
+
+def test_gradient_clipping_acts(standard_jets):
+    plain = small(optimizer="sgd", lr=0.1).fit(standard_jets)
+    clipped = small(optimizer="sgd", lr=0.1, callbacks=[GradientNormClipping(1e-6)]).fit(
+        standard_jets
+    )
+    start = small(optimizer="sgd", lr=1e-12).fit(standard_jets)
+    assert (
+        (weights(clipped) - weights(start)).norm() < 1e-4 < (weights(plain) - weights(start)).norm()
+    )
+
+
+def test_a_skorch_callback_may_end_the_fit(standard_jets):
+    stopper = SkorchEarlyStopping(
+        monitor="train_loss", patience=2, threshold=10.0, sink=lambda _: None
+    )
+    model = small(max_epochs=50, callbacks=[stopper]).fit(standard_jets)
+    assert model.n_iter_ < 50
+
+
+def test_epoch_scoring_sees_the_net(standard_jets):
+    def mean_squared_error(net, X, y):
+        return float(np.mean((net.predict(X) - X.x.numpy()) ** 2))
+
+    scoring = EpochScoring(mean_squared_error, name="mse", on_train=True, use_caching=False)
+    model = small(callbacks=[scoring]).fit(standard_jets)
+    assert model.history_[-1, "mse"] == pytest.approx(-model.score(standard_jets), rel=1e-5)
+
+
+class EpochLog:
+    """A callback of scikit-learn's kind that is handed down by meta-estimators."""
+
+    max_propagation_depth = None
+
+    def __init__(self, stop_after=None):
+        self.stop_after = stop_after
+        self.scores = []
+
+    def setup(self, estimator, context): ...
+
+    def on_fit_task_begin(self, estimator, context): ...
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None, X=None):
+        if context.task_name == "epoch":
+            self.scores.append(fitted_estimator.score(X))
+            return self.stop_after is not None and len(self.scores) >= self.stop_after
+        return None
+
+    def teardown(self, estimator, context): ...
+
+
+def test_scikit_learn_callbacks_see_each_epoch_with_a_usable_estimator(standard_jets):
+    log = EpochLog()
+    model = small(dropout=0.5, max_epochs=4).set_callbacks(log).fit(standard_jets)
+    assert len(log.scores) == 4
+    assert log.scores[-1] == pytest.approx(model.score(standard_jets), rel=1e-6)
+    same = small(dropout=0.5, max_epochs=4).fit(standard_jets)
+    assert torch.equal(weights(model), weights(same)), "looking on must not change the fit"
+
+
+def test_a_scikit_learn_callback_may_end_the_fit(standard_jets):
+    model = small(max_epochs=10).set_callbacks(EpochLog(stop_after=2)).fit(standard_jets)
+    assert model.n_iter_ == 2
+
+
+def test_progress_bars_of_scikit_learn_nest_epochs_under_a_search(standard_jets, capsys):
+    pipeline = make_pipeline(StandardScaler(), small())
+    search = GridSearchCV(pipeline, {"jetautoencoder__n_components": [1, 2]}, cv=2)
+    search.set_callbacks(ProgressBar(max_propagation_depth=None))
+    search.fit(standard_jets)
+    shown = capsys.readouterr().out
+    assert "GridSearchCV" in shown
+    assert "JetAutoencoder" in shown
+
+
+def test_verbose_shows_a_progress_bar_with_loss(standard_jets, capsys):
+    model = small(verbose=1).fit(standard_jets)
+    shown = capsys.readouterr().err
+    assert "JetAutoencoder" in shown
+    assert "3/3 epochs" in shown
+    assert f"{model.loss_curve_[-1]:.3g}" in shown
+    small(verbose=0).fit(standard_jets)
+    captured = capsys.readouterr()
+    assert captured.err == captured.out == ""
+    small(verbose=2).fit(standard_jets)
+    assert "train_loss" in capsys.readouterr().out
+
+
+# -- what ends a fit ---------------------------------------------------------------------------
+
+
+def test_divergence_is_an_error_that_leaves_finite_weights(standard_jets):
+    model = small(optimizer="sgd", lr=1e6, lr_schedule="constant", max_epochs=20)
+    with pytest.raises(DivergenceError, match=r"in epoch \d+ \(lr=1000000.0"):
+        model.fit(standard_jets)
+    assert torch.isfinite(weights(model)).all()
+    assert np.isfinite(model.transform(standard_jets)).all()
+
+
+def test_an_interrupt_leaves_a_usable_estimator_and_goes_on_upwards():
+    script = """
+        import os, signal, numpy as np
+        from skorch.callbacks import Callback
+        from skae import JetAutoencoder
+
+        class Ready(Callback):
+            def on_epoch_end(self, net, **kwargs):
+                print("epoch", flush=True)
+
+        X = np.random.default_rng(0).normal(size=(500, 4))
+        model = JetAutoencoder(max_epochs=10**6, device="cpu", callbacks=[Ready()])
+        try:
+            model.fit(X)
+        except KeyboardInterrupt:
+            assert np.isfinite(model.transform(X)).all()
+            assert 1 <= model.n_iter_ < 10**6
+            print("interrupted, usable", flush=True)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True
+    )
+    while "epoch" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert output.endswith("interrupted, usable\n")
+
+
+# -- copies ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda model, _: pickle.loads(pickle.dumps(model)),
+        lambda model, _: cloudpickle.loads(cloudpickle.dumps(model)),
+        lambda model, _: copy.deepcopy(model),
+        lambda model, path: joblib.load(joblib.dump(model, path / "model.joblib")[0]),
+    ],
+    ids=["pickle", "cloudpickle", "deepcopy", "joblib"],
+)
+def test_copies_predict_and_go_on_alike(copied, standard_jets, tmp_path):
+    model = small(dropout=0.2).fit(standard_jets)
+    twin = copied(model, tmp_path)
+    np.testing.assert_array_equal(twin.transform(standard_jets), model.transform(standard_jets))
+    model.partial_fit(standard_jets)
+    twin.partial_fit(standard_jets)
+    assert torch.equal(weights(model), weights(twin))
+
+
+def test_a_clone_is_not_fitted(standard_jets):
+    twin = clone(small().fit(standard_jets))
+    with pytest.raises(NotFittedError):
+        twin.transform(standard_jets)
+    assert not hasattr(twin, "module_")
+
+
+# -- many at once ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_grid_search_in_parallel_gives_the_serial_result(backend, standard_jets):
+    def search(n_jobs):
+        grid = {"n_components": [1, 3], "hidden_layer_sizes": [(8,), (16, 8)]}
+        return GridSearchCV(small(), grid, cv=2, n_jobs=n_jobs).fit(standard_jets)
+
+    serial = search(1)
+    with joblib.parallel_config(backend=backend):
+        parallel = search(2)
+    for key in ("mean_test_score", "rank_test_score"):
+        np.testing.assert_allclose(parallel.cv_results_[key], serial.cv_results_[key], rtol=1e-5)
+
+
+def test_worker_threads_of_joblib_use_one_torch_thread_each(standard_jets):
+    seen = []
+
+    class Threads(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            seen.append(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        joblib.Parallel(2, backend="threading")(
+            joblib.delayed(small(callbacks=[Threads()]).fit)(standard_jets) for _ in range(4)
+        )
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 2
+        small(callbacks=[Threads()]).fit(standard_jets)
+        assert seen[-1] == 2
+        fresh = []
+        thread = threading.Thread(target=lambda: fresh.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        assert fresh == [2]
+    finally:
+        torch.set_num_threads(before)
+
+
+# -- bad input ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ([[1.0, np.nan], [2.0, 3.0]], "Input X contains NaN"),
+        ([[1.0, np.inf], [2.0, 3.0]], "Input X contains infinity"),
+        ([["a", "b"], ["c", "d"]], "could not convert string to float"),
+        (np.empty((0, 4)), r"0 sample\(s\)"),
+        ([1.0, 2.0], "Expected 2D array, got 1D array"),
+        ([[1e39, 1.0], [2.0, 3.0]], "beyond the range of float32"),
+    ],
+    ids=["nan", "inf", "strings", "empty", "1-D", "overflow"],
+)
+def test_bad_data_is_an_error_before_training(X, message):
+    model = small()
+    with pytest.raises(ValueError, match=message):
+        model.fit(X)
+    assert not hasattr(model, "net_")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("max_epochs", 0), ("batch_size", 0), ("lr", 0.0), ("lr", "fast"), ("optimizer", "adamax"),
+        ("optimizer", dict), ("weight_decay", -1.0), ("lr_schedule", "linear"),
+        ("early_stopping", "yes"), ("validation_fraction", 1.0), ("n_iter_no_change", 0),
+        ("tol", -1e-3), ("noise", 0.1), ("device", "quantum"), ("device", 3), ("callbacks", "bar"),
+        ("verbose", "loud"), ("warm_start", 2), ("random_state", "lucky"),
+    ],
+)  # fmt: skip
+def test_unknown_parameter_values_are_named_before_training(parameter, value, standard_jets):
+    model = small(**{parameter: value})
+    with pytest.raises(ValueError, match=parameter) as error:
+        model.fit(standard_jets)
+    assert str(value) in str(error.value) or repr(value) in str(error.value)
+    assert not hasattr(model, "net_")
+
+
+def test_wrong_width_is_an_error(standard_jets):
+    model = small().fit(standard_jets)
+    with pytest.raises(ValueError, match="X has 3 features, but JetAutoencoder is expecting 4"):
+        model.transform(standard_jets[:, :3])
+    with pytest.raises(ValueError, match=r"X has 2 latent coordinates, but .* n_components=3"):
+        model.inverse_transform(np.zeros((5, 2)))
+
+
+def test_weight_decay_for_an_optimizer_without_it_is_an_error(standard_jets):
+    with pytest.raises(ValueError, match="LBFGS has no weight decay"):
+        small(optimizer=torch.optim.LBFGS, weight_decay=0.1).fit(standard_jets)
+
+
+def test_an_optimizer_with_a_closure_works(standard_jets):
+    model = small(
+        optimizer=torch.optim.LBFGS, weight_decay=0.0, lr=0.5, batch_size=400, max_epochs=10
+    )
+    model.fit(standard_jets)
+    assert model.loss_curve_[-1] < 0.5 * model.loss_curve_[0]

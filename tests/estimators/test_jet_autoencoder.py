@@ -1,0 +1,213 @@
+"""JetAutoencoder: its networks, its angles, and what it reaches."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skae import JetAutoencoder, KinematicsTransformer
+from skae.metrics import scaled_mean_squared_error
+from skae.modules import activation_names
+
+
+def small(**parameters):
+    defaults = {"hidden_layer_sizes": (16, 8), "max_epochs": 3, "batch_size": 64, "random_state": 0}
+    return JetAutoencoder(**{**defaults, **parameters})
+
+
+def test_the_default_sizes_with_tanh_are_the_published_network(standard_jets):
+    model = JetAutoencoder(activation="tanh", max_epochs=1).fit(standard_jets)
+    assert sum(p.numel() for p in model.module_.parameters()) == 52_607
+    widths = [
+        layer.out_features
+        for layer in model.module_.modules()
+        if isinstance(layer, torch.nn.Linear)
+    ]
+    assert widths == [200, 100, 50, 3, 50, 100, 200, 4]
+    assert sum(isinstance(layer, torch.nn.Tanh) for layer in model.module_.modules()) == 6
+
+
+@pytest.mark.parametrize("block", ["dense", "residual", "conv"])
+@pytest.mark.parametrize("n_features", [4, 25, 27])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"batch_norm": True, "dropout": 0.1}, {"linear_path": True}],
+    ids=["plain", "regularised", "linear path"],
+)
+def test_every_block_fits_jets_of_every_width(block, n_features, options, rng):
+    factors = rng.normal(size=(300, 3))
+    X = factors @ rng.normal(size=(3, n_features)) + 0.1 * rng.normal(size=(300, n_features))
+    X /= X.std(axis=0)
+    model = small(block=block, max_epochs=30, lr=0.01, **options).fit(X)
+    Z = model.transform(X)
+    assert Z.shape == (300, 3)
+    assert model.inverse_transform(Z).shape == X.shape
+    assert model.score(X) > -0.8 * X.var(), "no better than the mean"
+
+
+@pytest.mark.parametrize("name", [*activation_names(), "SiLU", "leaky_relu", "Tanh"])
+def test_any_activation_of_torch_by_name(name, standard_jets):
+    model = small(activation=name, max_epochs=1).fit(standard_jets)
+    assert np.isfinite(model.score(standard_jets))
+
+
+def test_a_linear_autoencoder_reaches_pca(rng):
+    X = rng.normal(size=(400, 5)) @ rng.normal(size=(5, 5))
+    pca = PCA(2).fit(X)
+    exact = np.mean((X - pca.inverse_transform(pca.transform(X))) ** 2)
+    model = small(n_components=2, hidden_layer_sizes=(), max_epochs=300, lr=0.02).fit(X)
+    assert -model.score(X) == pytest.approx(exact, rel=1e-3)
+    assert -model.score(X) >= exact * (1 - 1e-5), "no linear map is better than PCA"
+
+
+@pytest.mark.parametrize("block", ["dense", "residual", "conv"])
+def test_the_linear_path_starts_at_pca(block, rng):
+    X = rng.normal(size=(400, 5)) @ rng.normal(size=(5, 5)) + 3.0
+    pca = PCA(2).fit(X)
+    exact = np.mean((X - pca.inverse_transform(pca.transform(X))) ** 2)
+    model = small(n_components=2, block=block, linear_path=True, max_epochs=1, lr=1e-9).fit(X)
+    assert -model.score(X) == pytest.approx(exact, rel=0.05)
+
+
+def test_units_of_the_columns_do_not_matter_to_the_network(standard_jets):
+    """A column that dominates the loss by its units is still learnt, and learnt alone."""
+    X = standard_jets * [1e3, 1.0, 1.0, 1.0] + [5e3, 0.0, 0.0, 0.0]
+    model = small(n_components=1, max_epochs=100, lr=0.01).fit(X)
+    residual = (X - model.inverse_transform(model.transform(X))).std(axis=0) / X.std(axis=0)
+    assert residual[0] < 0.1
+
+
+# -- angles ------------------------------------------------------------------------------------
+
+
+def test_a_jet_across_the_cut_costs_its_distance_around_the_circle(rng):
+    X = rng.uniform(-np.pi, np.pi, size=(300, 2))
+    model = small(angles=[0, 1], n_components=2).fit(X)
+    criterion = model.net_.criterion_
+    true = torch.tensor([[np.pi - 1e-4, 0.0]])
+    decoded = torch.tensor([[-np.pi + 1e-4, 0.0]])
+    assert criterion(decoded, true).item() == pytest.approx((2e-4) ** 2 / 2, rel=1e-2)
+    plain = small(n_components=2).fit(X).net_.criterion_
+    assert plain(decoded, true).item() == pytest.approx((2 * np.pi) ** 2 / 2, rel=1e-3)
+
+
+def test_score_takes_differences_around_the_circle(standard_jets):
+    """A constant shift of the decoder by 2π changes nothing, in score and score_samples."""
+    X = standard_jets.copy()
+    X[:, 3] = np.random.default_rng(0).uniform(-np.pi, np.pi, len(X))
+    model = small(angles=[3], max_epochs=30).fit(X)
+    before = model.score_samples(X), model.score(X)
+    with torch.no_grad():
+        model.module_.centre[3] += 2 * np.pi
+    latent_shift = model.module_.encoder[0].weight[:, 3] * 2 * np.pi / model.module_.scale[3]
+    with torch.no_grad():
+        model.module_.encoder[0].bias += latent_shift
+    np.testing.assert_allclose(model.score_samples(X), before[0], rtol=1e-2, atol=1e-5)
+    assert model.score(X) == pytest.approx(before[1], rel=1e-3)
+
+
+def test_angles_by_name(standard_jets):
+    X = pd.DataFrame(standard_jets, columns=["E", "pt", "eta", "phi"])
+    assert small(angles=["phi"]).fit(X).angles_ == (3,)
+
+
+@pytest.mark.parametrize("block", ["dense", "residual", "conv"])
+def test_winding_returns_the_angle_exactly_and_steps_in_the_rest(block, jets):
+    features = KinematicsTransformer().fit_transform(jets)
+    model = small(angles=[2], winding=16.0, block=block, max_epochs=40, lr=0.01).fit(features)
+    Z = model.transform(features)
+    assert Z.shape == (400, 3)
+    turns = (Z[:, 2] - features[:, 2]) / (2 * np.pi)
+    np.testing.assert_allclose(turns, np.round(turns), atol=1e-5)
+    decoded = model.inverse_transform(Z)
+    difference = np.angle(np.exp(1j * (decoded[:, 2] - features[:, 2])))
+    np.testing.assert_allclose(difference, 0.0, atol=1e-5)
+
+
+def test_winding_keeps_what_the_bottleneck_would_lose(jets):
+    features = KinematicsTransformer().fit_transform(jets)
+    options = {"angles": [2], "linear_path": True, "max_epochs": 40}
+    plain = small(**options).fit(features)
+    wound = small(winding=16.0, **options).fit(features)
+    assert wound.score(features) > 0.1 * plain.score(features)
+
+
+# -- in a Pipeline -----------------------------------------------------------------------------
+
+
+def test_grid_search_over_a_pipeline_and_the_way_back(jets):
+    pipeline = make_pipeline(KinematicsTransformer(), small(angles=[2], lr=0.01))
+    grid = {"jetautoencoder__n_components": [1, 3], "jetautoencoder__activation": ["silu", "tanh"]}
+    search = GridSearchCV(pipeline, grid, cv=2).fit(jets)
+    assert search.best_params_["jetautoencoder__n_components"] == 3
+    decoded = search.best_estimator_.inverse_transform(search.transform(jets))
+    assert decoded.shape == jets.shape
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_components": 0}, "'n_components' parameter of JetAutoencoder must be an int"),
+        (
+            {"hidden_layer_sizes": (8, 0)},
+            r"hidden_layer_sizes=\[8, 0\] must hold integers of 1 or more",
+        ),
+        ({"hidden_layer_sizes": 8}, "'hidden_layer_sizes' parameter of JetAutoencoder"),
+        ({"block": "conv", "hidden_layer_sizes": ()}, "block='conv' needs at least one layer"),
+        ({"activation": "sinc"}, "activation='sinc' is unknown; use one of .*gelu.*tanh"),
+        ({"block": "dens"}, "'block' parameter of JetAutoencoder must be a str among"),
+        ({"dropout": 1.0}, "'dropout' parameter of JetAutoencoder"),
+        ({"angles": [4]}, "angles has 4, but X has 4 columns: use 0 to 3"),
+        ({"angles": [-1]}, "angles has -1, but X has 4 columns"),
+        (
+            {"angles": ["phi"]},
+            "angles names column 'phi', but X has no column names; use its index",
+        ),
+        ({"angles": [3, 3]}, "names a column twice"),
+        ({"winding": 8.0}, "winding=8.0 needs angles to wind around"),
+        ({"winding": 8.0, "angles": [2, 3], "n_components": 1}, "winding=8.0 needs angles"),
+    ],
+)
+def test_unusable_parameters_are_errors_before_training(parameters, message, standard_jets):
+    model = small(**parameters)
+    with pytest.raises(ValueError, match=message):
+        model.fit(standard_jets)
+    assert not hasattr(model, "net_")
+
+
+def test_an_unknown_column_name_lists_those_there_are(standard_jets):
+    X = pd.DataFrame(standard_jets, columns=["E", "pt", "eta", "phi"])
+    with pytest.raises(
+        ValueError, match=r"angles names column 'azimuth', but X has columns \['E', 'pt'"
+    ):
+        small(angles=["azimuth"]).fit(X)
+
+
+# -- what it reaches ---------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_it_beats_the_massless_formula_on_generated_jets():
+    from skae.datasets import make_jets
+
+    train, test = train_test_split(make_jets(20_000, random_state=0), test_size=0.2, random_state=0)
+    scale = train.std(axis=0)
+    energy = test[:, 1] * np.cosh(test[:, 2])
+    massless = scaled_mean_squared_error(test, np.column_stack([energy, test[:, 1:]]), scale=scale)
+    smooth = make_pipeline(StandardScaler(), JetAutoencoder(random_state=0)).fit(train)
+    wound = make_pipeline(
+        KinematicsTransformer(),
+        JetAutoencoder(angles=[2], linear_path=True, winding=32, random_state=0),
+    ).fit(train)
+    error = {
+        name: scaled_mean_squared_error(
+            test, m.inverse_transform(m.transform(test)), scale=scale, angles=[3]
+        )
+        for name, m in {"smooth": smooth, "wound": wound}.items()
+    }
+    assert error["smooth"] < massless
+    assert error["wound"] < 0.1 * massless
