@@ -1,0 +1,32 @@
+"""What displays of columns share: the round trip, their names, and matplotlib when it is needed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+
+
+def pyplot(caller: str) -> Any:
+    """Import matplotlib now, or say how to get it."""
+    check_matplotlib_support(caller)
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def round_trip(estimator: Any, X: Any) -> np.ndarray:
+    """Encode and decode rows with an autoencoder, or a Pipeline that ends in one."""
+    return np.asarray(estimator.inverse_transform(estimator.transform(X)))
+
+
+def column_names(X: Any, names: Sequence[str] | None) -> list[str]:
+    """Return the names that were given, else those of a DataFrame, else x0, x1, …"""
+    n_columns = np.shape(X)[1]
+    if names is None:
+        names = list(X.columns) if hasattr(X, "columns") else [f"x{j}" for j in range(n_columns)]
+    if len(names) != n_columns:
+        raise ValueError(
+            f"names={list(names)} has {len(names)} entries, but X has {n_columns} columns."
+        )
+    return [str(name) for name in names]

@@ -1,0 +1,152 @@
+"""ReconstructionDisplay: distributions before and after a round trip through an autoencoder."""
+
+import numpy as np
+
+from skae.plotting._columns import column_names, pyplot, round_trip
+
+
+class ReconstructionDisplay:
+    """Histograms of each column, raw against decoded.
+
+    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`.
+
+    Parameters
+    ----------
+    X_true : ndarray of shape (n_samples, n_features)
+        Raw values.
+    X_pred : ndarray of shape (n_samples, n_features)
+        Decoded values.
+    names : list of str
+        Labels of the columns.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights of the rows.
+
+    Attributes
+    ----------
+    figure_ : matplotlib.figure.Figure
+        The figure.
+    ax_ : ndarray of shape (n_features,) of matplotlib.axes.Axes
+        The axes, one for each column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae.plotting import ReconstructionDisplay
+    >>> X = np.random.default_rng(0).exponential(size=(500, 3))
+    >>> len(ReconstructionDisplay.from_predictions(X, 1.01 * X).ax_)
+    3
+    """
+
+    def __init__(self, X_true, X_pred, names, sample_weight=None):
+        self.X_true = X_true
+        self.X_pred = X_pred
+        self.names = names
+        self.sample_weight = sample_weight
+
+    @classmethod
+    def from_estimator(cls, estimator, X, *, sample_weight=None, **kwargs):
+        """Plot the distributions of X and of X encoded and decoded.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted autoencoder, or a Pipeline that ends in one.
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        **kwargs
+            As for :meth:`from_predictions`.
+
+        Returns
+        -------
+        display : ReconstructionDisplay
+            The drawn display.
+        """
+        return cls.from_predictions(
+            X, round_trip(estimator, X), sample_weight=sample_weight, **kwargs
+        )
+
+    @classmethod
+    def from_predictions(
+        cls, X_true, X_pred, *, names=None, sample_weight=None, bins=60, log_columns=(), figure=None
+    ):
+        """Plot the distributions of raw and decoded rows.
+
+        Parameters
+        ----------
+        X_true : array-like of shape (n_samples, n_features)
+            Raw values; a DataFrame's column names become labels.
+        X_pred : array-like of shape (n_samples, n_features)
+            Decoded values.
+        names : sequence of str, default=None
+            Labels of the columns.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        bins : int, default=60
+            Bins of the histograms.
+        log_columns : sequence of int, default=()
+            Columns with a logarithmic axis and bins; their raw values must be positive.
+        figure : matplotlib.figure.Figure, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : ReconstructionDisplay
+            The drawn display.
+        """
+        names = column_names(X_true, names)
+        X_true, X_pred = np.asarray(X_true), np.asarray(X_pred)
+        if X_true.shape != X_pred.shape:
+            raise ValueError(
+                f"X_true has shape {X_true.shape}, X_pred {X_pred.shape}; they must be equal."
+            )
+        display = cls(X_true, X_pred, names, sample_weight)
+        return display.plot(bins=bins, log_columns=log_columns, figure=figure)
+
+    def plot(self, *, bins=60, log_columns=(), figure=None):
+        """Draw the display.
+
+        Parameters
+        ----------
+        bins : int, default=60
+            Bins of the histograms.
+        log_columns : sequence of int, default=()
+            Columns with a logarithmic axis and bins.
+        figure : matplotlib.figure.Figure, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : ReconstructionDisplay
+            Itself.
+        """
+        plt = pyplot("ReconstructionDisplay")
+        n = self.X_true.shape[1]
+        if figure is None:
+            figure = plt.figure(figsize=(3.2 * n, 3.0), layout="constrained")
+        self.figure_ = figure
+        self.ax_ = figure.subplots(1, n, squeeze=False)[0]
+        for j, ax in enumerate(self.ax_):
+            raw, decoded = self.X_true[:, j], self.X_pred[:, j]
+            low, high = raw.min(), raw.max()
+            if j in log_columns:
+                edges = np.geomspace(low, high, bins + 1)
+                ax.set_xscale("log")
+            else:
+                edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
+            heights, *_ = ax.hist(raw, edges, weights=self.sample_weight, alpha=0.4, label="raw")
+            ax.hist(
+                decoded,
+                edges,
+                weights=self.sample_weight,
+                histtype="step",
+                color="black",
+                label="decoded",
+            )
+            ax.set_xlabel(self.names[j])
+            ax.set_yscale("log")
+            ax.set_ylim(bottom=0.3 * heights[heights > 0].min(initial=1.0))
+        self.ax_[0].set_ylabel("rows" if self.sample_weight is None else "weighted rows")
+        self.ax_[0].legend()
+        return self

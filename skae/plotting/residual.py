@@ -1,0 +1,207 @@
+"""ResidualDisplay: how well each column comes back, and how the errors hang together."""
+
+import numpy as np
+
+from skae.metrics import relative_residuals, residual_moments
+from skae.plotting._columns import column_names, pyplot, round_trip
+
+# more points than this outside 1σ would make a vector picture too large to open
+_MOST_POINTS = 4000
+
+
+class ResidualDisplay:
+    """Corner plot of residuals.
+
+    The diagonal shows each column's residuals with their mean and standard deviation. Below it, each
+    pair of columns: a two-dimensional histogram of the core, the points outside the 1σ ellipse, and
+    the correlation as the colour of the background.
+
+    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`.
+
+    Parameters
+    ----------
+    residuals : ndarray of shape (n_samples, n_features)
+        Residuals.
+    names : list of str
+        Labels of the columns.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights of the rows.
+
+    Attributes
+    ----------
+    figure_ : matplotlib.figure.Figure
+        The figure.
+    ax_ : ndarray of shape (n_features, n_features) of matplotlib.axes.Axes
+        The axes; those above the diagonal are switched off.
+    moments_ : skae.metrics.ResidualMoments
+        Mean, standard deviation and correlation of the residuals.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae.plotting import ResidualDisplay
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(1, 2, (500, 2))
+    >>> display = ResidualDisplay.from_predictions(X, X * rng.normal(1, 0.01, X.shape))
+    >>> display.moments_.std.round(2)
+    array([0.01, 0.01])
+    """
+
+    def __init__(self, residuals, names, sample_weight=None):
+        self.residuals = residuals
+        self.names = names
+        self.sample_weight = sample_weight
+
+    @classmethod
+    def from_estimator(cls, estimator, X, *, sample_weight=None, **kwargs):
+        """Plot the residuals of X encoded and decoded.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted autoencoder, or a Pipeline that ends in one.
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        **kwargs
+            As for :meth:`from_predictions`.
+
+        Returns
+        -------
+        display : ResidualDisplay
+            The drawn display.
+        """
+        return cls.from_predictions(
+            X, round_trip(estimator, X), sample_weight=sample_weight, **kwargs
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        X_true,
+        X_pred,
+        *,
+        angles=(),
+        absolute=(),
+        names=None,
+        sample_weight=None,
+        bins=60,
+        figure=None,
+    ):
+        """Plot the residuals of reconstructed rows.
+
+        Parameters
+        ----------
+        X_true : array-like of shape (n_samples, n_features)
+            True values; a DataFrame's column names become labels.
+        X_pred : array-like of shape (n_samples, n_features)
+            Reconstructed values.
+        angles : sequence of int, default=()
+            Columns that are angles in radians, taken around the circle.
+        absolute : sequence of int, default=()
+            Columns whose residuals are differences, not relative ones.
+        names : sequence of str, default=None
+            Labels of the columns.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        bins : int, default=60
+            Bins of the histograms.
+        figure : matplotlib.figure.Figure, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : ResidualDisplay
+            The drawn display.
+        """
+        names = column_names(X_true, names)
+        labels = [f"Δ {n}" if j in absolute else f"Δ {n} / {n}" for j, n in enumerate(names)]
+        residuals = relative_residuals(X_true, X_pred, angles=angles, absolute=absolute)
+        return cls(residuals, labels, sample_weight).plot(bins=bins, figure=figure)
+
+    def plot(self, *, bins=60, figure=None):
+        """Draw the display.
+
+        Parameters
+        ----------
+        bins : int, default=60
+            Bins of the histograms.
+        figure : matplotlib.figure.Figure, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : ResidualDisplay
+            Itself.
+        """
+        plt = pyplot("ResidualDisplay")
+        finite = np.isfinite(self.residuals).all(axis=1)
+        residuals = self.residuals[finite]
+        weight = None if self.sample_weight is None else np.asarray(self.sample_weight)[finite]
+        self.moments_ = residual_moments(residuals, sample_weight=weight)
+        n = residuals.shape[1]
+        if figure is None:
+            figure = plt.figure(figsize=(2.4 * n + 1.2, 2.2 * n + 0.4), layout="constrained")
+        self.figure_ = figure
+        self.ax_ = figure.subplots(n, n, sharex="col", squeeze=False)
+        ranges = [_core_range(column) for column in residuals.T]
+        for row in range(n):
+            for column in range(n):
+                ax = self.ax_[row, column]
+                if column > row:
+                    ax.set_axis_off()
+                elif column == row:
+                    self._plot_histogram(ax, row, residuals[:, row], weight, ranges[row], bins)
+                else:
+                    self._plot_pair(ax, row, column, residuals, weight, ranges, bins, plt)
+                if row == n - 1:
+                    ax.set_xlabel(self.names[column])
+                    ax.ticklabel_format(axis="x", style="sci", scilimits=(-2, 3))
+                    ax.locator_params(axis="x", nbins=3)
+                if column == 0 and row:
+                    ax.set_ylabel(self.names[row])
+        colours = plt.cm.ScalarMappable(plt.Normalize(-1, 1), "coolwarm")
+        if n > 1:  # in the empty corner, so that the grid stays straight
+            corner = self.ax_[0, -1].inset_axes([0.3, 0.0, 0.1, 1.0])
+            figure.colorbar(colours, cax=corner, label="correlation")
+        return self
+
+    def _plot_histogram(self, ax, j, residuals, weight, limits, bins):
+        mean, std = self.moments_.mean[j], self.moments_.std[j]
+        ax.hist(
+            residuals, bins=bins, range=limits, weights=weight, histtype="stepfilled", alpha=0.7
+        )
+        ax.axvline(mean, color="black", linewidth=0.8)
+        ax.set_title(f"mean {mean:.1e}, σ {std:.1e}", fontsize="small")
+        ax.set_xlim(limits)
+        ax.set_yticks([])
+
+    def _plot_pair(self, ax, row, column, residuals, weight, ranges, bins, plt):
+        x, y = residuals[:, column], residuals[:, row]
+        mean, std = self.moments_.mean, self.moments_.std
+        correlation = self.moments_.correlation[row, column]
+        ax.set_facecolor((*plt.colormaps["coolwarm"](0.5 + 0.5 * correlation)[:3], 0.5))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u, v = (x - mean[column]) / std[column], (y - mean[row]) / std[row]
+        outside = np.flatnonzero(u**2 + v**2 > 1.0)[:_MOST_POINTS]
+        ax.plot(x[outside], y[outside], ",", color="black", alpha=0.6, rasterized=True)
+        ax.hist2d(
+            x, y, bins=bins, range=[ranges[column], ranges[row]], weights=weight, cmin=1e-12,
+            cmap="viridis", norm="log" if weight is None or (weight > 0).all() else "linear",
+        )  # fmt: skip
+        ax.annotate(
+            f"ρ = {correlation:.2f}", (0.05, 0.88), xycoords="axes fraction", fontsize="small",
+            bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1},
+        )  # fmt: skip
+        ax.set_xlim(ranges[column])
+        ax.set_ylim(ranges[row])
+        ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+        ax.locator_params(axis="y", nbins=3)
+
+
+def _core_range(residuals):
+    """Limits that show the core, not the farthest outlier; never of zero width."""
+    low, high = np.percentile(residuals, [0.5, 99.5])
+    half = max(high - low, 1e-12) * 0.6
+    return (low + high) / 2 - half, (low + high) / 2 + half

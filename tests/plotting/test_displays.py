@@ -1,0 +1,147 @@
+"""Displays: what they draw, by artists and data rather than by pixels."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from skae import JetAutoencoder, KinematicsTransformer
+from skae.metrics import relative_residuals, residual_moments
+from skae.plotting import LearningCurveDisplay, ReconstructionDisplay, ResidualDisplay
+
+pytestmark = pytest.mark.usefixtures("close_figures")
+
+
+@pytest.fixture(scope="module")
+def model(jets):
+    autoencoder = JetAutoencoder(
+        hidden_layer_sizes=(16,), angles=[2], max_epochs=5, early_stopping=True, random_state=0
+    )
+    return make_pipeline(KinematicsTransformer(), autoencoder).fit(jets)
+
+
+@pytest.fixture
+def decoded(jets, rng):
+    return jets * rng.normal(1.0, 0.01, jets.shape)
+
+
+def test_the_corner_plot_shows_residuals_moments_and_correlations(jets, decoded):
+    names = ["E", "pT", "η", "φ"]
+    display = ResidualDisplay.from_predictions(
+        jets, decoded, names=names, angles=[3], absolute=[2, 3]
+    )
+    moments = residual_moments(relative_residuals(jets, decoded, angles=[3], absolute=[2, 3]))
+    assert display.ax_.shape == (4, 4)
+    assert [ax.get_xlabel() for ax in display.ax_[3]] == ["Δ E / E", "Δ pT / pT", "Δ η", "Δ φ"]
+    for j in range(4):
+        assert f"σ {moments.std[j]:.1e}" in display.ax_[j, j].get_title()
+        for k in range(4):
+            assert display.ax_[j, k].axison == (k <= j)
+            if k < j:
+                note = display.ax_[j, k].texts[0].get_text()
+                assert note == f"ρ = {moments.correlation[j, k]:.2f}"
+
+
+def test_correlation_colours_the_background(rng):
+    X = rng.uniform(1, 2, size=(500, 3))
+    shared = rng.normal(0, 0.01, size=500)
+    factors = 1 + np.column_stack([shared, shared, -shared])
+    display = ResidualDisplay.from_predictions(X, X * factors)
+    red, blue = display.ax_[1, 0].get_facecolor(), display.ax_[2, 0].get_facecolor()
+    assert red[0] > red[2]
+    assert blue[2] > blue[0]
+
+
+def test_points_outside_one_sigma_and_only_those_are_drawn(rng):
+    X = np.ones((800, 2))
+    residuals = rng.normal(0, 0.01, size=(800, 2))
+    display = ResidualDisplay.from_predictions(X, X + residuals)
+    x, _ = display.ax_[1, 0].lines[0].get_data()
+    z = (residuals - residuals.mean(axis=0)) / residuals.std(axis=0)
+    assert len(x) == ((z**2).sum(axis=1) > 1).sum()
+
+
+def test_weights_enter_histograms_and_moments(jets, decoded, rng):
+    weight = rng.integers(0, 3, size=len(jets))
+    weighted = ResidualDisplay.from_predictions(jets, decoded, sample_weight=weight)
+    repeated = np.repeat(np.arange(len(jets)), weight)
+    plain = ResidualDisplay.from_predictions(jets[repeated], decoded[repeated])
+    np.testing.assert_allclose(weighted.moments_.std, plain.moments_.std)
+    histogram = ReconstructionDisplay.from_predictions(jets, decoded, sample_weight=weight, bins=10)
+    height = sum(p.get_height() for p in histogram.ax_[0].patches[:10])
+    assert height == pytest.approx(weight.sum())
+
+
+def test_one_column_and_perfect_reconstructions_can_be_drawn(jets):
+    display = ResidualDisplay.from_predictions(jets[:, :1], jets[:, :1])
+    assert display.ax_.shape == (1, 1)
+    assert display.moments_.std[0] == 0.0
+    ResidualDisplay.from_predictions(jets, jets).figure_.canvas.draw()
+
+
+def test_names_come_from_a_frame(jets, decoded):
+    frame = pd.DataFrame(jets, columns=["E", "pt", "eta", "phi"])
+    display = ReconstructionDisplay.from_predictions(frame, decoded, log_columns=[0, 1])
+    assert [ax.get_xlabel() for ax in display.ax_] == ["E", "pt", "eta", "phi"]
+    assert [ax.get_xscale() for ax in display.ax_] == ["log", "log", "linear", "linear"]
+
+
+def test_raw_and_decoded_are_histograms_of_the_data(jets, decoded):
+    display = ReconstructionDisplay.from_predictions(jets, decoded, bins=20)
+    raw = [patch.get_height() for patch in display.ax_[1].patches[:20]]
+    expected, _ = np.histogram(jets[:, 1], bins=20)
+    np.testing.assert_array_equal(raw, expected)
+    assert [t.get_text() for t in display.ax_[0].get_legend().get_texts()] == ["raw", "decoded"]
+
+
+@pytest.mark.parametrize("display", [ResidualDisplay, ReconstructionDisplay])
+def test_from_estimator_is_from_predictions_of_the_round_trip(display, model, jets):
+    drawn = display.from_estimator(model, jets, names=["E", "pt", "eta", "phi"])
+    same = display.from_predictions(
+        jets, model.inverse_transform(model.transform(jets)), names=["E", "pt", "eta", "phi"]
+    )
+    for ours, theirs in zip(drawn.figure_.axes, same.figure_.axes, strict=True):
+        assert ours.get_title() == theirs.get_title()
+        assert len(ours.patches) == len(theirs.patches)
+
+
+def test_figures_can_be_given(jets, decoded):
+    import matplotlib.pyplot as plt
+
+    figure = plt.figure()
+    assert ResidualDisplay.from_predictions(jets, decoded, figure=figure).figure_ is figure
+    _, ax = plt.subplots()
+    assert LearningCurveDisplay([1.0, 0.5]).plot(ax=ax).ax_ is ax
+
+
+@pytest.mark.parametrize("wrap", [lambda m: m, lambda m: m[-1]])
+def test_the_learning_curve_shows_training_and_validation(wrap, model):
+    display = LearningCurveDisplay.from_estimator(wrap(model))
+    training, validation = display.ax_.lines
+    np.testing.assert_array_equal(training.get_ydata(), model[-1].loss_curve_)
+    np.testing.assert_array_equal(validation.get_ydata(), model[-1].history_[:, "valid_loss"])
+    assert display.ax_.get_yscale() == "log"
+
+
+def test_the_learning_curve_of_a_search_is_that_of_its_best(standard_jets):
+    model = JetAutoencoder(hidden_layer_sizes=(8,), max_epochs=2)
+    search = GridSearchCV(model, {"n_components": [1, 2]}, cv=2).fit(standard_jets)
+    display = LearningCurveDisplay.from_estimator(search)
+    assert display.train_loss == search.best_estimator_.loss_curve_
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda X: ResidualDisplay.from_predictions(X, X, names=["E"]),
+            "has 1 entries, but X has 4",
+        ),
+        (lambda X: ReconstructionDisplay.from_predictions(X, X[:3]), r"X_pred \(3, 4\)"),
+        (lambda X: LearningCurveDisplay.from_estimator(KinematicsTransformer()), "has no history_"),
+    ],
+)
+def test_bad_input_is_an_error(call, message, jets):
+    with pytest.raises(ValueError, match=message):
+        call(jets)
