@@ -1,0 +1,41 @@
+"""Sphinx configuration."""
+
+import skae
+
+project = "skae"
+author = "the skae developers"
+copyright = "2026, the skae developers"
+release = version = skae.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build"]
+html_theme = "pydata_sphinx_theme"
+html_theme_options = {"show_prev_next": False}
+html_sidebars = {"index": []}
+
+autosummary_generate = True
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+# what scikit-learn's mixins add is documented there, with references that resolve there only
+autodoc_default_options = {
+    "members": True,
+    "inherited-members": True,
+    "exclude-members": "get_metadata_routing, set_output, set_fit_request, set_partial_fit_request, "
+    "set_score_request",
+}
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": "/plot_",
+    "show_memory": False,
+    "min_reported_time": 0,
+    "default_thumb_file": None,
+    "abort_on_example_error": True,
+}

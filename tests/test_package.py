@@ -1,0 +1,66 @@
+"""The package as a whole: what importing it costs, and what its documentation promises."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+from numpydoc.validate import validate
+
+import skae
+from skae import datasets, estimators, metrics, plotting, transformers
+
+# what numpydoc is asked to hold: sections, their order, every parameter and what is returned
+CHECKS = {
+    "GL01", "GL03", "GL05", "GL06", "GL07", "GL08", "SS03", "SS05",
+    "PR01", "PR02", "PR03", "PR05", "PR07", "PR10", "RT01", "RT03", "EX01",
+}  # fmt: skip
+
+
+def public_names():
+    for room in (datasets, estimators, metrics, plotting, transformers):
+        for name in room.__all__:
+            yield f"{room.__name__}.{name}", getattr(room, name)
+
+
+def public_methods():
+    for path, thing in public_names():
+        if inspect.isclass(thing):
+            for name, member in vars(thing).items():
+                if not name.startswith("_") and callable(getattr(thing, name)):
+                    yield f"{path}.{name}", member
+
+
+def test_importing_skae_imports_nothing_it_may_not_need():
+    script = "import sys, skae, skae.datasets, skae.metrics, skae.plotting; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "torch" in loaded
+    assert not {"matplotlib", "h5py", "dask", "onnx", "uproot", "polars"} & set(loaded)
+
+
+@pytest.mark.parametrize("path", [p for p, _ in public_names()])
+def test_every_public_name_is_documented(path):
+    errors = [e for e in validate(path)["errors"] if e[0] in CHECKS]
+    assert errors == []
+
+
+@pytest.mark.parametrize("path", [p for p, _ in public_methods()])
+def test_every_public_method_is_documented(path):
+    errors = [e for e in validate(path)["errors"] if e[0] in CHECKS - {"EX01"}]
+    assert errors == []
+
+
+def test_shared_parameters_are_documented_with_their_defaults():
+    text = skae.JetAutoencoder.__doc__
+    assert "{shared" not in text
+    for name, parameter in inspect.signature(skae.JetAutoencoder).parameters.items():
+        assert f"    {name} : " in text
+        line = next(ln for ln in text.splitlines() if ln.startswith(f"    {name} : "))
+        shown = (
+            f'"{parameter.default}"'
+            if isinstance(parameter.default, str)
+            else str(parameter.default)
+        )
+        assert line.endswith(f"default={shown}"), line
