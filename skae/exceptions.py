@@ -1,10 +1,6 @@
-"""The warnings and errors that are skae's own, so that they can be caught or filtered by name."""
+"""The errors that are skae's own, so that they can be caught by name."""
 
-__all__ = ["DivergenceError", "SkaeWarning"]
-
-
-class SkaeWarning(UserWarning):
-    """Base class of every warning that skae raises itself."""
+__all__ = ["DivergenceError"]
 
 
 class DivergenceError(FloatingPointError):

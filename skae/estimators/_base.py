@@ -194,12 +194,12 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 corruption=make_corruption(self.noise),
                 callbacks=self._run_callbacks(epochs, split, callback_context, X, y),
             )
-            # from here on the estimator is usable, whatever ends the fit
-            self.net_ = net
             rows = TensorRows(x, target, weight).to(device)
             validation = None
             if split and self.early_stopping:
                 rows, validation = _hold_out(rows, self.validation_fraction, net.streams)
+            # up to here an earlier fit is kept; from here on this one is usable, whatever ends it
+            self.net_ = net
             net.train(rows, validation, epochs)
         callback_context.call_on_fit_task_end(
             estimator=self, X=X, y=y, reconstruction_attributes=dict

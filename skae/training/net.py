@@ -160,10 +160,14 @@ class TrainingNet(NeuralNet):
                 finite.restore()
             raise
         finally:
+            if len(self.history) and "train_loss" not in self.history[-1]:
+                del self.history[-1]  # an epoch that did not end
             self._set_training(False)
             attach_generator(self.module_, None)
-            self.notify("on_train_end", X=rows.x, y=rows.target)
-            self._forget_run()
+            try:
+                self.notify("on_train_end", X=rows.x, y=rows.target)
+            finally:
+                self._forget_run()
         return self
 
     def run_single_epoch(

@@ -290,6 +290,17 @@ def test_early_stopping_needs_rows_to_train_on():
         small(early_stopping=True).fit([[1.0, 2.0]])
 
 
+def test_a_refused_fit_keeps_the_one_before(standard_jets):
+    model = small().fit(standard_jets)
+    before = model.transform(standard_jets)
+    model.set_params(early_stopping=True)
+    with pytest.raises(ValueError, match="holds out"):
+        model.fit(standard_jets[:1])
+    with pytest.raises(ValueError, match="sum of sample_weight"):
+        model.fit(standard_jets, sample_weight=np.zeros(400))
+    np.testing.assert_array_equal(model.transform(standard_jets), before)
+
+
 # -- noise -------------------------------------------------------------------------------------
 
 
@@ -459,7 +470,7 @@ def test_an_interrupt_leaves_a_usable_estimator_and_goes_on_upwards():
             model.fit(X)
         except KeyboardInterrupt:
             assert np.isfinite(model.transform(X)).all()
-            assert 1 <= model.n_iter_ < 10**6
+            assert 1 <= model.n_iter_ == len(model.loss_curve_) < 10**6
             print("interrupted, usable", flush=True)
     """
     process = subprocess.Popen(

@@ -1,0 +1,71 @@
+"""The same on a CUDA device. Skipped where there is none."""
+
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from skae import JetAutoencoder
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here"),
+]
+
+
+def small(**parameters):
+    defaults = {"hidden_layer_sizes": (16,), "max_epochs": 10, "batch_size": 64, "random_state": 0}
+    return JetAutoencoder(**{**defaults, **parameters})
+
+
+def test_auto_takes_the_gpu_and_agrees_with_the_cpu(standard_jets):
+    gpu, cpu = small().fit(standard_jets), small(device="cpu").fit(standard_jets)
+    assert gpu.device_.type == "cuda"
+    np.testing.assert_allclose(gpu.loss_curve_, cpu.loss_curve_, rtol=1e-3)
+    np.testing.assert_allclose(
+        gpu.transform(standard_jets), cpu.transform(standard_jets), atol=1e-2
+    )
+
+
+def test_dropout_and_noise_draw_on_the_device_and_leave_its_state_alone(standard_jets):
+    def add_noise(batch, generator):
+        return batch + 0.1 * torch.randn(batch.shape, generator=generator, device=batch.device)
+
+    before = torch.cuda.get_rng_state()
+    first, second = (small(dropout=0.2, noise=add_noise).fit(standard_jets) for _ in range(2))
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+    np.testing.assert_allclose(first.loss_curve_, second.loss_curve_, rtol=1e-6)
+
+
+def test_an_estimator_fitted_on_the_gpu_loads_where_there_is_none(standard_jets, tmp_path):
+    model = small(dropout=0.2).fit(standard_jets)
+    (tmp_path / "model.pickle").write_bytes(pickle.dumps(model))
+    np.save(tmp_path / "X.npy", standard_jets)
+    script = """
+import pickle, numpy as np, torch
+assert not torch.cuda.is_available()
+model = pickle.load(open("model.pickle", "rb"))
+X = np.load("X.npy")
+np.save("Z.npy", model.transform(X))
+assert model.device_.type == "cpu"
+model.partial_fit(X)
+"""
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        check=True,
+    )
+    np.testing.assert_allclose(
+        np.load(tmp_path / "Z.npy"), model.transform(standard_jets), atol=1e-4
+    )
+
+
+def test_an_estimator_fitted_on_the_cpu_goes_on_on_the_gpu(standard_jets):
+    model = small(device="cpu").fit(standard_jets).set_params(device="cuda")
+    model.partial_fit(standard_jets)
+    assert model.device_.type == "cuda"
