@@ -1,0 +1,34 @@
+"""Interleaved timing: machines drift, so rivals take turns and ratios are formed turn by turn."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+
+def interleave(contenders: dict[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
+    """Time each contender once a turn, in rotating order, after one turn that is not counted.
+
+    Returns
+    -------
+    seconds : dict
+        For each contender, its time in each turn.
+    """
+    names = list(contenders)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(turns + 1):
+        shift = turn % len(names)
+        for name in names[shift:] + names[:shift]:
+            start = time.perf_counter()
+            contenders[name]()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def print_ratios(title: str, seconds: dict[str, list[float]], reference: str) -> None:
+    """Print medians, and the median over turns of each contender's ratio to the reference."""
+    print(f"\n{title}")
+    print(f"  {'':44s} {'median':>10s} {'× ' + reference:>26s}")
+    for name, times in seconds.items():
+        ratio = statistics.median(t / r for t, r in zip(times, seconds[reference], strict=True))
+        print(f"  {name:44s} {1e3 * statistics.median(times):7.1f} ms {ratio:26.2f}")
