@@ -46,6 +46,7 @@ lint: $(VENV)/.dev
 		skae/datasets/*.py skae/metrics/*.py skae/plotting/*.py
 
 docs: $(VENV)/.docs
+	rm -rf docs/generated
 	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
 
 bench: $(VENV)/.test
