@@ -2,9 +2,9 @@
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted
 
-from skae.estimators._base import BaseNeuralEstimator, _to_host
+from skae.estimators._base import BaseNeuralEstimator, _to_host, check_weight
 
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeuralEstimator):
@@ -84,16 +84,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
             Minus the (weighted) mean squared reconstruction error; 0 is perfect.
         """
         scores = self.score_samples(X).astype(np.float64)
-        if sample_weight is None:
-            return float(scores.mean())
-        weight = _check_sample_weight(
-            sample_weight, scores[:, None], dtype=np.float64, allow_all_zero_weights=True
-        )
-        if not weight.sum() > 0.0:
-            raise ValueError(
-                f"The sum of sample_weight is {weight.sum():.6g}; it must be positive."
-            )
-        return float(np.average(scores, weights=weight))
+        return float(np.average(scores, weights=check_weight(sample_weight, scores)))
 
     @property
     def _n_features_out(self):

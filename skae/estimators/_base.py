@@ -177,7 +177,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _train(self, X, y, sample_weight, *, fresh, epochs, lr_schedule, split=True):
         X, y = self._validate_training_data(X, y, reset=fresh)
-        weight = _normalised_weight(sample_weight, X)
+        weight = check_weight(sample_weight, X)
         self._check_parameters(len(X))
         device = resolve_device(self.device)
         x, target = _to_tensor(X, "X"), None if y is None else _to_tensor(y, "y")
@@ -194,7 +194,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 corruption=make_corruption(self.noise),
                 callbacks=self._run_callbacks(epochs, split, callback_context, X, y),
             )
-            rows = TensorRows(x, target, weight).to(device)
+            rows = TensorRows(x, target, _over_mean(weight)).to(device)
             validation = None
             if split and self.early_stopping:
                 rows, validation = _hold_out(rows, self.validation_fraction, net.streams)
@@ -289,20 +289,24 @@ def _to_tensor(array: np.ndarray, name: str) -> Tensor:
         ) from error
 
 
-def _normalised_weight(sample_weight: Any, X: np.ndarray) -> Tensor | None:
-    """Check event weights and divide them by their mean; None where there are none."""
+def check_weight(sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
+    """Check event weights: as many as rows, finite, of positive sum; None where there are none."""
     if sample_weight is None:
         return None
     weight = _check_sample_weight(
         _to_host(sample_weight), X, dtype=np.float64, allow_all_zero_weights=True
     )
-    mean = weight.mean()
-    if not mean > 0.0:
+    if not weight.sum() > 0.0:
         raise ValueError(
-            f"The sum of sample_weight is {weight.sum():.6g}; it must be positive, for the loss is "
-            "divided by it. Single weights may be negative or zero."
+            f"The sum of sample_weight is {weight.sum():.6g}; it must be positive, for what is "
+            "averaged is divided by it. Single weights may be negative or zero."
         )
-    return torch.from_numpy((weight / mean).astype(np.float32))
+    return weight
+
+
+def _over_mean(weight: np.ndarray | None) -> Tensor | None:
+    """Divide weights by their mean, which a loss then need not be divided by."""
+    return None if weight is None else torch.from_numpy((weight / weight.mean()).astype(np.float32))
 
 
 def _hold_out(

@@ -1,4 +1,4 @@
-"""What displays of columns share: the round trip, their names, and matplotlib when it is needed."""
+"""What displays of columns share: the round trip, names, and matplotlib when it is needed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +15,31 @@ def pyplot(caller: str) -> Any:
     return plt
 
 
-def round_trip(estimator: Any, X: Any) -> np.ndarray:
-    """Encode and decode rows with an autoencoder, or a Pipeline that ends in one."""
-    return np.asarray(estimator.inverse_transform(estimator.transform(X)))
+class RoundTripDisplay:
+    """A display of rows beside the same rows encoded and decoded."""
+
+    @classmethod
+    def from_estimator(cls, estimator, X, *, sample_weight=None, **kwargs):
+        """Plot X beside X encoded and decoded.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted autoencoder, or a Pipeline that ends in one.
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        **kwargs
+            As for ``from_predictions``.
+
+        Returns
+        -------
+        display : Display
+            The drawn display.
+        """
+        decoded = np.asarray(estimator.inverse_transform(estimator.transform(X)))
+        return cls.from_predictions(X, decoded, sample_weight=sample_weight, **kwargs)
 
 
 def column_names(X: Any, names: Sequence[str] | None) -> list[str]:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from skae.plotting._columns import column_names, pyplot, round_trip
+from skae.plotting._columns import RoundTripDisplay, column_names, pyplot
 
 
-class ReconstructionDisplay:
+class ReconstructionDisplay(RoundTripDisplay):
     """Histograms of each column, raw against decoded.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`.
@@ -42,30 +42,6 @@ class ReconstructionDisplay:
         self.X_pred = X_pred
         self.names = names
         self.sample_weight = sample_weight
-
-    @classmethod
-    def from_estimator(cls, estimator, X, *, sample_weight=None, **kwargs):
-        """Plot the distributions of X and of X encoded and decoded.
-
-        Parameters
-        ----------
-        estimator : estimator
-            A fitted autoencoder, or a Pipeline that ends in one.
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-        **kwargs
-            As for :meth:`from_predictions`.
-
-        Returns
-        -------
-        display : ReconstructionDisplay
-            The drawn display.
-        """
-        return cls.from_predictions(
-            X, round_trip(estimator, X), sample_weight=sample_weight, **kwargs
-        )
 
     @classmethod
     def from_predictions(

@@ -3,13 +3,13 @@
 import numpy as np
 
 from skae.metrics import relative_residuals, residual_moments
-from skae.plotting._columns import column_names, pyplot, round_trip
+from skae.plotting._columns import RoundTripDisplay, column_names, pyplot
 
 # more points than this outside 1σ would make a vector picture too large to open
 _MOST_POINTS = 4000
 
 
-class ResidualDisplay:
+class ResidualDisplay(RoundTripDisplay):
     """Corner plot of residuals.
 
     The diagonal shows each column's residuals with their mean and standard deviation. Below it, each
@@ -51,30 +51,6 @@ class ResidualDisplay:
         self.residuals = residuals
         self.names = names
         self.sample_weight = sample_weight
-
-    @classmethod
-    def from_estimator(cls, estimator, X, *, sample_weight=None, **kwargs):
-        """Plot the residuals of X encoded and decoded.
-
-        Parameters
-        ----------
-        estimator : estimator
-            A fitted autoencoder, or a Pipeline that ends in one.
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-        **kwargs
-            As for :meth:`from_predictions`.
-
-        Returns
-        -------
-        display : ResidualDisplay
-            The drawn display.
-        """
-        return cls.from_predictions(
-            X, round_trip(estimator, X), sample_weight=sample_weight, **kwargs
-        )
 
     @classmethod
     def from_predictions(
