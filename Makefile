@@ -10,7 +10,8 @@ JETS ?=
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# torch first and alone: the pinned version has a CPU build, others may pull gigabytes
+# torch first and alone: other versions than the pinned one may pull gigabytes more. On Linux, pip
+# takes the CUDA build unless its configuration offers a CPU one (pytorch.org says how).
 $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) torch
 	$(PIP) -e ".[plot]"

@@ -25,10 +25,17 @@ def interleave(contenders: dict[str, Callable[[], object]], turns: int) -> dict[
     return seconds
 
 
-def print_ratios(title: str, seconds: dict[str, list[float]], reference: str) -> None:
-    """Print medians, and the median over turns of each contender's ratio to the reference."""
+def print_ratios(title: str, seconds: dict[str, list[float]], references: list[str]) -> None:
+    """Print medians, and the medians over turns of each contender's ratios to the references."""
     print(f"\n{title}")
-    print(f"  {'':44s} {'median':>10s} {'× ' + reference:>26s}")
+    heads = "".join(f"{'× ' + reference:>22s}" for reference in references)
+    print(f"  {'':28s} {'median':>10s}{heads}")
     for name, times in seconds.items():
-        ratio = statistics.median(t / r for t, r in zip(times, seconds[reference], strict=True))
-        print(f"  {name:44s} {1e3 * statistics.median(times):7.1f} ms {ratio:26.2f}")
+        ratios = [
+            statistics.median(t / r for t, r in zip(times, seconds[reference], strict=True))
+            for reference in references
+        ]
+        print(
+            f"  {name:28s} {1e3 * statistics.median(times):7.1f} ms"
+            + "".join(f"{ratio:22.2f}" for ratio in ratios)
+        )

@@ -95,7 +95,7 @@ def bench_epoch(turns: int) -> None:
             print_ratios(
                 f"One epoch, {N_ROWS} rows, batch {batch_size}, {threads} torch thread(s)",
                 interleave(contenders, turns),
-                "hand-written loop",
+                ["hand-written loop", "skorch defaults"],
             )
 
 
@@ -124,7 +124,7 @@ def bench_inference(turns: int) -> None:
             print_ratios(
                 f"{title} {N_JETS} jets, {threads} torch thread(s)",
                 interleave(contenders, turns),
-                "bare module",
+                ["bare module"],
             )
 
 

@@ -5,7 +5,7 @@ QCD jets from Pythia
 Simulates proton-proton collisions at 13 TeV with Pythia 8 and clusters the particles into anti-kt
 R = 0.4 jets with FastJet; :func:`skae.datasets.load_jets` reads the file it writes::
 
-    pip install "skae[hep]"
+    pip install -e ".[hep]"
     python examples/jets_from_pythia.py qcd_jets.npy --events 20000
     python examples/plot_jet_compression.py qcd_jets.npy
 """

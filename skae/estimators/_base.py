@@ -29,6 +29,7 @@ from skae.training import (
     resolve_device,
     resolve_optimizer,
     seeded_initialisation,
+    to_float32,
 )
 
 
@@ -96,9 +97,12 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     # -- what makes an estimator itself --------------------------------------------------------
 
+    #: parameters that shape the network or its optimiser: fixed once a net is built
+    _structural_parameters: tuple[str, ...] = ("optimizer", "weight_decay")
+
     @abstractmethod
-    def _build_module(self, x: Tensor) -> nn.Module:
-        """Build the module for training inputs ``x``, on the CPU; called with the seed set."""
+    def _build_module(self, rows: TensorRows) -> nn.Module:
+        """Build the module for these training rows, on the CPU; called with the seed set."""
 
     @abstractmethod
     def _build_criterion(self) -> nn.Module:
@@ -112,7 +116,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     @abstractmethod
     def _check_parameters(self, n_samples: int) -> None:
-        """Check what a single parameter's constraint cannot, once the data are known."""
+        """Check what a single parameter's constraint cannot; ``n_samples`` rows are trained on."""
 
     # -- fitting -------------------------------------------------------------------------------
 
@@ -145,9 +149,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             If the loss becomes NaN or infinite; the last finite weights are kept.
         """
         fresh = not (self.warm_start and hasattr(self, "net_"))
-        return self._train(
-            X, y, sample_weight, fresh=fresh, epochs=self.max_epochs, lr_schedule=self.lr_schedule
-        )
+        return self._train(X, y, sample_weight, fresh=fresh)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
@@ -163,7 +165,8 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Weights of the rows, relative to the mean weight of the first chunk; the sum of a
+            later chunk may be negative.
 
         Returns
         -------
@@ -171,66 +174,110 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             The fitted estimator.
         """
         fresh = not hasattr(self, "net_")
-        return self._train(
-            X, y, sample_weight, fresh=fresh, epochs=1, lr_schedule="constant", split=False
-        )
+        return self._train(X, y, sample_weight, fresh=fresh, partial=True)
 
-    def _train(self, X, y, sample_weight, *, fresh, epochs, lr_schedule, split=True):
-        X, y = self._validate_training_data(X, y, reset=fresh)
-        weight = check_weight(sample_weight, X)
-        self._check_parameters(len(X))
-        device = resolve_device(self.device)
-        x, target = _to_tensor(X, "X"), None if y is None else _to_tensor(y, "y")
-
-        callback_context = self._init_callback_context(max_subtasks=epochs)
-        callback_context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        with fair_share_of_threads():
-            net = self._build_net(x, device) if fresh else self.net_.to(device)
+    def _train(self, X, y, sample_weight, *, fresh, partial=False):
+        epochs = 1 if partial else self.max_epochs
+        before = dict(vars(self))
+        try:
+            X, y = self._validate_training_data(X, y, reset=fresh)
+            net, rows, validation = self._prepare(X, y, sample_weight, fresh, partial)
+            context = self._init_callback_context(max_subtasks=epochs)
+            context.call_on_fit_task_begin(estimator=self, X=X, y=y)
             net.set_run(
                 lr=self.lr,
-                lr_schedule=lr_schedule,
+                lr_schedule="constant" if partial else self.lr_schedule,
                 batch_size=self.batch_size,
                 verbose=self.verbose,
                 corruption=make_corruption(self.noise),
-                callbacks=self._run_callbacks(epochs, split, callback_context, X, y),
+                callbacks=self._run_callbacks(epochs, validation, context, X, y),
             )
-            rows = TensorRows(x, target, _over_mean(weight)).to(device)
-            validation = None
-            if split and self.early_stopping:
-                rows, validation = _hold_out(rows, self.validation_fraction, net.streams)
-            # up to here an earlier fit is kept; from here on this one is usable, whatever ends it
-            self.net_ = net
+        except BaseException:
+            self._take_back(before)
+            raise
+        # up to here an earlier fit is kept; from here on this one is usable, whatever ends it
+        self.net_ = net
+        with fair_share_of_threads():
             net.train(rows, validation, epochs)
-        callback_context.call_on_fit_task_end(
-            estimator=self, X=X, y=y, reconstruction_attributes=dict
-        )
+        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
         return self
 
-    def _build_net(self, x: Tensor, device: torch.device) -> TrainingNet:
+    def _prepare(
+        self, X: np.ndarray, y: np.ndarray | None, sample_weight: Any, fresh: bool, partial: bool
+    ) -> tuple[TrainingNet, TensorRows, TensorRows | None]:
+        """Check everything that can be checked, hold rows out, and build the net if it is new."""
+        weight = check_weight(sample_weight, X, positive=fresh or not partial)
+        n_validation = 0
+        if self.early_stopping and not partial:
+            n_validation = max(1, round(self.validation_fraction * len(X)))
+        if n_validation >= len(X):
+            raise ValueError(
+                f"early_stopping=True holds out {n_validation} of n_samples={len(X)} rows, which "
+                "leaves none to train on; use more rows, a smaller validation_fraction, or "
+                "early_stopping=False."
+            )
+        self._check_parameters(len(X) - n_validation)
+        device = resolve_device(self.device)
         optimizer, arguments = resolve_optimizer(self.optimizer, self.weight_decay, device)
-        seed = draw_seed(self.random_state)
-        with seeded_initialisation(seed):
-            module = self._build_module(x)
-        net = TrainingNet(
-            module,
-            self._build_criterion(),
-            streams=RandomStreams(seed, device),
-            optimizer=optimizer,
-            lr=self.lr,
-            device=str(device),
-            verbose=0,
-            **{f"optimizer__{name}": value for name, value in arguments.items()},
-        )
-        return net.initialize()
+        structure = {name: _frozen(getattr(self, name)) for name in self._structural_parameters}
+        if not fresh:
+            self._check_unchanged(structure)
+        with fair_share_of_threads():
+            rows = TensorRows(
+                torch.from_numpy(to_float32(X, "X")),
+                None if y is None else torch.from_numpy(to_float32(y, "y")),
+            )
+            seed = draw_seed(self.random_state) if fresh else self.net_.streams.seed
+            # chunks of partial_fit keep their weights relative to one another
+            mean = self.net_.weight_mean_ if partial and not fresh else _mean(weight)
+            if weight is not None:
+                rows = rows.with_weight(torch.from_numpy((weight / mean).astype(np.float32)))
+            rows, validation = _hold_out(rows, n_validation, seed)
+            if not fresh:
+                net = self.net_.to(device)
+            else:
+                with seeded_initialisation(seed):
+                    module = self._build_module(rows)
+                net = TrainingNet(
+                    module,
+                    self._build_criterion(),
+                    streams=RandomStreams(seed, device),
+                    optimizer=optimizer,
+                    lr=self.lr,
+                    device=str(device),
+                    verbose=0,
+                    **{f"optimizer__{name}": value for name, value in arguments.items()},
+                ).initialize()
+                net.weight_mean_ = mean
+                self._structure = structure
+        return net, rows.to(device), None if validation is None else validation.to(device)
 
-    def _run_callbacks(self, epochs, split, context, X, y):
+    def _take_back(self, before: dict[str, Any]) -> None:
+        """Leave the fitted attributes as they were before a fit that is refused."""
+        for name in {*vars(self), *before}:
+            if name.endswith("_") or name == "_structure":
+                vars(self).pop(name, None)
+                if name in before:
+                    vars(self)[name] = before[name]
+
+    def _check_unchanged(self, structure: dict[str, Any]) -> None:
+        """A net that is trained further keeps the parameters it was built with."""
+        for name, value in structure.items():
+            if value != self._structure[name]:
+                raise ValueError(
+                    f"{name}={value!r}, but the network that is to be trained further was built with "
+                    f"{name}={self._structure[name]!r}; set it back, or fit afresh with "
+                    "warm_start=False."
+                )
+
+    def _run_callbacks(self, epochs, validation, context, X, y):
         callbacks = []
-        if split and self.early_stopping:
+        if validation is not None:
             callbacks.append(EarlyStopping(self.n_iter_no_change, self.tol))
         if self.verbose == 1:
             callbacks.append(EpochProgressBar(type(self).__name__, epochs))
         if getattr(self, "_skl_callbacks", None):
-            callbacks.append(ScikitLearnCallbacks(context, self, X, y, dict))
+            callbacks.append(ScikitLearnCallbacks(context, self, X, y))
         return callbacks + list(self.callbacks or [])
 
     # -- what a fit leaves ---------------------------------------------------------------------
@@ -277,26 +324,14 @@ def _to_host(X: Any) -> Any:
     return X.detach().cpu().numpy() if isinstance(X, Tensor) else X
 
 
-def _to_tensor(array: np.ndarray, name: str) -> Tensor:
-    """Copy an array, which may be read-only or memory-mapped, into a float32 tensor."""
-    try:
-        with np.errstate(over="raise"):
-            return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
-    except FloatingPointError as error:
-        raise ValueError(
-            f"{name} has values up to {np.abs(array).max():.3g}, beyond the range of float32 "
-            f"({np.finfo(np.float32).max:.3g}), in which networks compute; rescale {name}."
-        ) from error
-
-
-def check_weight(sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
-    """Check event weights: as many as rows, finite, of positive sum; None where there are none."""
+def check_weight(sample_weight: Any, X: np.ndarray, *, positive: bool = True) -> np.ndarray | None:
+    """Check event weights: one a row, finite, of positive sum; None where there are none."""
     if sample_weight is None:
         return None
     weight = _check_sample_weight(
         _to_host(sample_weight), X, dtype=np.float64, allow_all_zero_weights=True
     )
-    if not weight.sum() > 0.0:
+    if positive and not weight.sum() > 0.0:
         raise ValueError(
             f"The sum of sample_weight is {weight.sum():.6g}; it must be positive, for what is "
             "averaged is divided by it. Single weights may be negative or zero."
@@ -304,21 +339,30 @@ def check_weight(sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
     return weight
 
 
-def _over_mean(weight: np.ndarray | None) -> Tensor | None:
-    """Divide weights by their mean, which a loss then need not be divided by."""
-    return None if weight is None else torch.from_numpy((weight / weight.mean()).astype(np.float32))
+def _mean(weight: np.ndarray | None) -> float:
+    return 1.0 if weight is None else float(weight.mean())
+
+
+def _frozen(value: Any) -> Any:
+    """A parameter's value in a form that can be compared, whatever sequence it came in."""
+    return tuple(value) if isinstance(value, list | tuple | np.ndarray) else value
 
 
 def _hold_out(
-    rows: TensorRows, fraction: float, streams: RandomStreams
-) -> tuple[TensorRows, TensorRows]:
+    rows: TensorRows, n_validation: int, seed: int
+) -> tuple[TensorRows, TensorRows | None]:
     """Split off rows for validation, the same ones for the same seed."""
-    n = len(rows)
-    n_validation = max(1, round(fraction * n))
-    if n_validation >= n:
-        raise ValueError(
-            f"early_stopping=True holds out {n_validation} of n_samples={n} rows, which leaves none "
-            "to train on; use more rows, a smaller validation_fraction, or early_stopping=False."
-        )
-    order = streams.permutation(n).to(rows.x.device)
-    return rows.take(order[n_validation:]), rows.take(order[:n_validation])
+    if n_validation == 0:
+        return rows, None
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    training, validation = rows.take(order[n_validation:]), rows.take(order[:n_validation])
+    for part, name in ((training, "trained on"), (validation, "held out")):
+        if part.weight is not None and not part.weight.sum() > 0.0:
+            raise ValueError(
+                f"The sample_weight of the {len(part)} rows {name} with early_stopping=True sum to "
+                f"{part.weight.sum():.6g} times the mean weight; it must be positive. Use another "
+                "validation_fraction or random_state, or early_stopping=False."
+            )
+    if validation.weight is not None:
+        validation = validation.with_weight(validation.weight / validation.weight.mean())
+    return training, validation

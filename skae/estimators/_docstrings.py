@@ -44,7 +44,8 @@ device : str or torch.device, default="{device}"
     "auto" takes CUDA, else Apple's MPS, else the CPU, when fit is called.
 
 callbacks : list, default={callbacks}
-    Callbacks of skorch, used as they are. scikit-learn's own are set with ``set_callbacks``.
+    Callbacks of skorch, used as they are; its LRScheduler needs ``lr_schedule="constant"``.
+    scikit-learn's own are set with ``set_callbacks``.
 
 verbose : int, default={verbose}
     1 shows a progress bar, 2 prints a line for each epoch.

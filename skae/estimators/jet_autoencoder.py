@@ -8,7 +8,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import Tensor, nn
+from torch import nn
 
 from skae.estimators._autoencoder import BaseAutoencoder
 from skae.estimators._docstrings import document_shared_parameters
@@ -23,6 +23,7 @@ from skae.modules import (
     dense_stack,
     is_activation,
 )
+from skae.training import TensorRows
 
 
 @document_shared_parameters
@@ -129,6 +130,12 @@ class JetAutoencoder(BaseAutoencoder):
         "winding": [Interval(Real, 0, None, closed="left")],
     }
 
+    _structural_parameters = (
+        *BaseAutoencoder._structural_parameters,
+        *("n_components", "hidden_layer_sizes", "activation", "block", "linear_path"),
+        *("batch_norm", "dropout", "angles", "winding"),
+    )
+
     def __init__(
         self,
         n_components=3,
@@ -187,9 +194,10 @@ class JetAutoencoder(BaseAutoencoder):
         self.winding = winding
 
     def _check_parameters(self, n_samples: int) -> None:
-        if self.batch_norm and n_samples < 2:
+        if self.batch_norm and min(n_samples, self.batch_size) < 2:
             raise ValueError(
-                "batch_norm=True needs at least 2 rows to take a variance over; got 1."
+                "batch_norm=True needs at least 2 rows to take a variance over; got "
+                f"{n_samples} to train on, with batch_size={self.batch_size}."
             )
         sizes = list(self.hidden_layer_sizes)
         if not all(isinstance(size, Integral) and size >= 1 for size in sizes):
@@ -212,9 +220,9 @@ class JetAutoencoder(BaseAutoencoder):
                 f"got angles={self.angles} of {self.n_features_in_} columns."
             )
 
-    def _build_module(self, x: Tensor) -> nn.Module:
+    def _build_module(self, rows: TensorRows) -> nn.Module:
         self.n_components_ = self.n_components
-        n_features, n_components = x.shape[1], self.n_components
+        n_features, n_components = rows.x.shape[1], self.n_components
         n_rebuilt = n_features - (len(self.angles_) if self.winding > 0 else 0)
         sizes = list(self.hidden_layer_sizes)
         options = {"batch_norm": self.batch_norm, "dropout": self.dropout}
@@ -233,7 +241,7 @@ class JetAutoencoder(BaseAutoencoder):
         module = Autoencoder(
             encoder, decoder, n_features, angles=self.angles_, winding=self.winding
         )
-        module.fit_statistics(x)
+        module.fit_statistics(rows.x, rows.weight)
         return module
 
     def _build_criterion(self) -> nn.Module:
@@ -254,7 +262,11 @@ def _column_indices(
                     + (f"columns {known}." if known else "no column names; use its index.")
                 )
             indices.append(known.index(column))
-        elif isinstance(column, Integral) and 0 <= column < n_features:
+        elif (
+            isinstance(column, Integral)
+            and not isinstance(column, bool | np.bool)
+            and 0 <= column < n_features
+        ):
             indices.append(int(column))
         else:
             raise ValueError(

@@ -92,29 +92,43 @@ class Autoencoder(nn.Module):
         self.register_buffer("centre", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
 
-    def fit_statistics(self, x: Tensor) -> None:
-        """Take mean and standard deviation of each column, and the principal axes, from the data."""
-        variance, mean = torch.var_mean(x.double(), dim=0, correction=0)
+    def fit_statistics(self, x: Tensor, weight: Tensor | None = None) -> None:
+        """Take mean, standard deviation and principal axes from training rows and their weights."""
+        weight = x.new_ones(len(x)) if weight is None else weight
+        mean, variance = _moments(x, weight)
+        if (variance < 0.0).any():  # negative weights can do that
+            weight = weight.abs()
+            mean, variance = _moments(x, weight)
         # a constant column keeps its own units; rounding alone must not pass for a spread
         constant = variance <= (10.0 * torch.finfo(x.dtype).eps * mean) ** 2
         self.centre.copy_(mean)
         self.scale.copy_(torch.where(constant, 1.0, variance.sqrt()))
-        if not isinstance(self.encoder, LinearPath) or not isinstance(self.decoder, LinearPath):
-            return
-        # The principal axes of the columns in their own units, in which the loss is taken; latent
-        # coordinates of unit variance. What is wound up is then the last, cheapest, coordinate.
-        n_components = self.encoder.linear.out_features
-        centred = (x - self.centre)[:, self.rebuilt].double()
-        spread, axes = torch.linalg.eigh(centred.T @ centred / len(x))  # rising
-        spread = spread.flip(0)[:n_components].clamp_min(torch.finfo(x.dtype).tiny).sqrt()
-        axes = axes.flip(1).T[:n_components]  # (k, d')
+        if isinstance(self.encoder, LinearPath) and isinstance(self.decoder, LinearPath):
+            self._start_at_principal_axes(x, weight, self.encoder, self.decoder)
+
+    def _start_at_principal_axes(
+        self, x: Tensor, weight: Tensor, encoder: LinearPath, decoder: LinearPath
+    ) -> None:
+        """Start the linear paths at the principal axes of the columns in their own units.
+
+        In these the loss is taken. Latent coordinates get unit variance, and what is wound up is the
+        last, cheapest, one. Axes without variance stay at zero.
+        """
+        n_components = encoder.linear.out_features
+        covariance = _covariance(x[:, self.rebuilt], self.centre[self.rebuilt], weight)
+        variance, axes = torch.linalg.eigh(covariance)  # rising
+        variance, axes = variance.flip(0)[:n_components], axes.flip(1).T[:n_components]  # (k, d')
+        rounding = (10.0 * torch.finfo(x.dtype).eps) ** 2
+        kept = variance > rounding * variance.max().clamp_min(0.0)
+        spread = torch.where(kept, variance, 1.0).sqrt()[:, None]
+        axes = axes * kept[:, None]
         scale = self.scale[self.rebuilt].double()
         encode = axes.new_zeros(n_components, x.shape[1])
         decode = axes.new_zeros(len(self.rebuilt), n_components)
-        encode[: len(axes), self.rebuilt] = axes * scale / spread[:, None]
-        decode[:, : len(axes)] = (axes * spread[:, None] / scale).T
-        self.encoder.start_from(encode)
-        self.decoder.start_from(decode)
+        encode[: len(axes), self.rebuilt] = axes * scale / spread
+        decode[:, : len(axes)] = (axes * spread / scale).T
+        encoder.start_from(encode)
+        decoder.start_from(decode)
 
     def encode(self, x: Tensor) -> Tensor:
         """Map rows ``(n, d)`` to their latent coordinates ``(n, n_components)``."""
@@ -148,3 +162,25 @@ class Autoencoder(nn.Module):
         """Latent coordinates of their own, and those that belong to an angle."""
         own = latent.shape[1] - len(self.angles)
         return latent[:, :own], latent[:, own:]
+
+
+# Sums over rows run through chunks in float64: exact enough for any mean, and in bounded memory.
+_CHUNK_ROWS = 65_536
+
+
+def _moments(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted mean and variance of the columns."""
+    chunks = list(zip(x.split(_CHUNK_ROWS), weight.split(_CHUNK_ROWS), strict=True))
+    total = weight.double().sum()
+    mean = torch.stack([w.double() @ c.double() for c, w in chunks]).sum(0) / total
+    squares = [w.double() @ (c.double() - mean).square() for c, w in chunks]
+    return mean, torch.stack(squares).sum(0) / total
+
+
+def _covariance(x: Tensor, mean: Tensor, weight: Tensor) -> Tensor:
+    """Weighted covariance of the columns."""
+    covariance = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64)
+    for c, w in zip(x.split(_CHUNK_ROWS), weight.split(_CHUNK_ROWS), strict=True):
+        centred = c.double() - mean
+        covariance += (centred * w.double()[:, None]).T @ centred
+    return covariance / weight.double().sum()

@@ -13,7 +13,7 @@ class LearningCurveDisplay:
     train_loss : list of float
         Training loss of each epoch.
     valid_loss : list of float, default=None
-        Validation loss of each epoch, where a fit held rows out.
+        Validation loss of each epoch, NaN where no rows were held out; None where they never were.
 
     Attributes
     ----------
@@ -58,8 +58,11 @@ class LearningCurveDisplay:
                 "Pipeline or search around one."
             )
         history = estimator.history_
-        valid = history[:, "valid_loss"] if "valid_loss" in history[-1] else None
-        return cls(history[:, "train_loss"], valid).plot(ax=ax)
+        if len(history) == 0:
+            raise ValueError(f"estimator={estimator!r} has not finished an epoch yet.")
+        valid = [epoch.get("valid_loss", float("nan")) for epoch in history]
+        has_valid = any("valid_loss" in epoch for epoch in history)
+        return cls(estimator.loss_curve_, valid if has_valid else None).plot(ax=ax)
 
     def plot(self, *, ax=None):
         """Draw the display.

@@ -1,6 +1,7 @@
 """ReconstructionDisplay: distributions before and after a round trip through an autoencoder."""
 
 import numpy as np
+from sklearn.utils.validation import _check_sample_weight
 
 from skae.plotting._columns import RoundTripDisplay, column_names, pyplot
 
@@ -103,26 +104,35 @@ class ReconstructionDisplay(RoundTripDisplay):
             figure = plt.figure(figsize=(3.2 * n, 3.0), layout="constrained")
         self.figure_ = figure
         self.ax_ = figure.subplots(1, n, squeeze=False)[0]
+        weight = _check_sample_weight(self.sample_weight, self.X_true)
         for j, ax in enumerate(self.ax_):
             raw, decoded = self.X_true[:, j], self.X_pred[:, j]
-            low, high = raw.min(), raw.max()
+            edges = self._edges(j, raw, bins, j in log_columns)
             if j in log_columns:
-                edges = np.geomspace(low, high, bins + 1)
                 ax.set_xscale("log")
-            else:
-                edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
-            heights, *_ = ax.hist(raw, edges, weights=self.sample_weight, alpha=0.4, label="raw")
-            ax.hist(
-                decoded,
-                edges,
-                weights=self.sample_weight,
-                histtype="step",
-                color="black",
-                label="decoded",
-            )
+            heights, *_ = ax.hist(raw, edges, weights=weight, alpha=0.4, label="raw")
+            ax.hist(decoded, edges, weights=weight, histtype="step", color="black", label="decoded")
+            outside = ~((decoded >= edges[0]) & (decoded <= edges[-1]))
+            if outside.any():
+                ax.set_title(f"{outside.sum()} decoded outside", fontsize="small")
             ax.set_xlabel(self.names[j])
             ax.set_yscale("log")
-            ax.set_ylim(bottom=0.3 * heights[heights > 0].min(initial=1.0))
+            if (heights > 0).any():
+                ax.set_ylim(bottom=0.3 * heights[heights > 0].min())
         self.ax_[0].set_ylabel("rows" if self.sample_weight is None else "weighted rows")
         self.ax_[0].legend()
         return self
+
+    def _edges(self, j, raw, bins, logarithmic):
+        """Edges of the bins of column j: the range of its raw values."""
+        low, high = raw.min(), raw.max()
+        if high == low:
+            low, high = low - 0.5, low + 0.5
+        if not logarithmic:
+            return np.linspace(low, high, bins + 1)
+        if low <= 0.0:
+            raise ValueError(
+                f"log_columns has column {j} ({self.names[j]}), whose raw values reach {low:.3g}; "
+                "a logarithmic axis needs positive ones."
+            )
+        return np.geomspace(low, high, bins + 1)

@@ -1,6 +1,9 @@
 """ResidualDisplay: how well each column comes back, and how the errors hang together."""
 
+import warnings
+
 import numpy as np
+from sklearn.utils.validation import _check_sample_weight
 
 from skae.metrics import relative_residuals, residual_moments
 from skae.plotting._columns import RoundTripDisplay, column_names, pyplot
@@ -38,7 +41,10 @@ class ResidualDisplay(RoundTripDisplay):
 
     Examples
     --------
-    >>> import numpy as np
+    >>> import warnings
+
+    import numpy as np
+    from sklearn.utils.validation import _check_sample_weight
     >>> from skae.plotting import ResidualDisplay
     >>> rng = np.random.default_rng(0)
     >>> X = rng.uniform(1, 2, (500, 2))
@@ -113,8 +119,15 @@ class ResidualDisplay(RoundTripDisplay):
         """
         plt = pyplot("ResidualDisplay")
         finite = np.isfinite(self.residuals).all(axis=1)
+        weight = _check_sample_weight(self.sample_weight, self.residuals)[finite]
         residuals = self.residuals[finite]
-        weight = None if self.sample_weight is None else np.asarray(self.sample_weight)[finite]
+        if not finite.all():
+            warnings.warn(
+                f"{(~finite).sum()} of {len(finite)} rows have a true value of zero and are left out; "
+                "name the columns that pass through zero in absolute=.",
+                UserWarning,
+                stacklevel=2,
+            )
         self.moments_ = residual_moments(residuals, sample_weight=weight)
         n = residuals.shape[1]
         if figure is None:
@@ -164,7 +177,7 @@ class ResidualDisplay(RoundTripDisplay):
         ax.plot(x[outside], y[outside], ",", color="black", alpha=0.6, rasterized=True)
         ax.hist2d(
             x, y, bins=bins, range=[ranges[column], ranges[row]], weights=weight, cmin=1e-12,
-            cmap="viridis", norm="log" if weight is None or (weight > 0).all() else "linear",
+            cmap="viridis", norm="log" if (weight >= 0).all() else "linear",
         )  # fmt: skip
         ax.annotate(
             f"ρ = {correlation:.2f}", (0.05, 0.88), xycoords="axes fraction", fontsize="small",

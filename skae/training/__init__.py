@@ -3,7 +3,7 @@
 from skae.training.batches import Minibatches, TensorRows
 from skae.training.callbacks import EarlyStopping, EpochProgressBar, ScikitLearnCallbacks
 from skae.training.device import resolve_device
-from skae.training.inference import apply_to_rows
+from skae.training.inference import apply_to_rows, to_float32
 from skae.training.net import TrainingNet
 from skae.training.noise import make_corruption
 from skae.training.optimizers import OPTIMIZERS, resolve_optimizer
@@ -28,4 +28,5 @@ __all__ = [
     "resolve_device",
     "resolve_optimizer",
     "seeded_initialisation",
+    "to_float32",
 ]

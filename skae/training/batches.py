@@ -1,7 +1,7 @@
 """The rows of a fit as tensors on the device, and the loop over minibatches that slices them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ class TensorRows(Dataset):
     target : Tensor of shape (n, ...) or None
         What the output is compared with; None where it is ``x`` itself.
     weight : Tensor of shape (n,) or None
-        Weights of the rows, divided by their mean over all rows.
+        Weights of the rows, divided by the mean weight of all of the fit's rows.
     """
 
     x: Tensor
@@ -34,6 +34,10 @@ class TensorRows(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Return one row and its target: what a scoring callback of skorch takes from a dataset."""
         return self.x[index], self.x[index] if self.target is None else self.target[index]
+
+    def with_weight(self, weight: Tensor) -> "TensorRows":
+        """Return the same rows with these weights."""
+        return replace(self, weight=weight)
 
     def to(self, device: torch.device) -> "TensorRows":
         """Return the rows on another device."""

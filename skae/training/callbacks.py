@@ -1,16 +1,17 @@
 """What happens between epochs: early stopping, progress, and scikit-learn's own callbacks."""
 
-from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
-from rich.errors import LiveError
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
 from skae.training.net import Weights
 from skae.training.schedules import SCHEDULES
+
+# One for all bars: rich stacks the bars of one console, those of two overwrite each other.
+_CONSOLE = Console(stderr=True)
 
 
 class EarlyStopping(Callback):
@@ -88,13 +89,10 @@ class EpochProgressBar(Callback):
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=_CONSOLE,
         )
         self._task = self._bar.add_task(self.name, total=self.epochs, loss="–")
-        try:
-            self._bar.start()
-        except LiveError:  # another fit, in another thread, is drawing already
-            self._bar.disable = True
+        self._bar.start()
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Move the bar on."""
@@ -121,18 +119,13 @@ class ScikitLearnCallbacks(Callback):
         The estimator being fitted.
     X, y : array-like
         The training data, handed on to callbacks that ask for them.
-    fitted_attributes : callable
-        Returns the attributes that make a copy of the estimator ready to use as of now.
     """
 
-    def __init__(
-        self, context: Any, estimator: Any, X: Any, y: Any, fitted_attributes: Callable[[], dict]
-    ):
+    def __init__(self, context: Any, estimator: Any, X: Any, y: Any):
         self.context = context
         self.estimator = estimator
         self.X = X
         self.y = y
-        self.fitted_attributes = fitted_attributes
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Open a subtask."""
@@ -145,6 +138,6 @@ class ScikitLearnCallbacks(Callback):
             estimator=self.estimator,
             X=self.X,
             y=self.y,
-            reconstruction_attributes=self.fitted_attributes,
+            reconstruction_attributes=dict,  # the estimator is ready to use as it is
         ):
             net.stop_training = True

@@ -14,6 +14,24 @@ _FEWEST_ROWS = 64
 _CHUNK_ROWS = 4096
 
 
+def to_float32(array: np.ndarray, name: str) -> np.ndarray:
+    """Copy an array, which may be read-only or memory-mapped, to float32.
+
+    Raises
+    ------
+    ValueError
+        If a value is beyond the range of float32.
+    """
+    try:
+        with np.errstate(over="raise"):
+            return np.array(array, dtype=np.float32, order="C")
+    except FloatingPointError as error:
+        raise ValueError(
+            f"{name} has values up to {np.abs(array).max():.3g}, beyond the range of float32 "
+            f"({np.finfo(np.float32).max:.3g}), in which networks compute; rescale {name}."
+        ) from error
+
+
 def apply_to_rows(
     function: Callable[[Tensor], Tensor],
     X: np.ndarray,
@@ -40,7 +58,7 @@ def apply_to_rows(
             chunk = X[start : start + chunk_rows]
             n = len(chunk)
             rows = torch.zeros(max(n, _FEWEST_ROWS), *chunk.shape[1:])
-            rows.numpy()[:n] = chunk
+            rows.numpy()[:n] = to_float32(chunk, "X")
             output = function(rows.to(device))[:n].cpu().numpy()
             if result is None:
                 result = np.empty((len(X), *output.shape[1:]), dtype=X.dtype)

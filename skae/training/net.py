@@ -52,6 +52,7 @@ class TrainingNet(NeuralNet):
         self.streams = streams
         self.lr_schedule = "constant"
         self.corruption = None
+        self.best_losses_: dict[str, float] = {}
 
     # -- building ------------------------------------------------------------------------------
 
@@ -71,6 +72,15 @@ class TrainingNet(NeuralNet):
         if self.verbose >= 2:
             callbacks.append(("print_log", PrintLog()))
         return callbacks
+
+    def to(self, device: torch.device) -> "TrainingNet":
+        """Move module, criterion and the optimiser's state to ``device``."""
+        self.device = str(device)
+        self.module_.to(device)
+        self.criterion_.to(device)
+        self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # follows its parameters
+        self.streams.to(device)
+        return self
 
     def set_run(
         self,
@@ -99,27 +109,18 @@ class TrainingNet(NeuralNet):
         callbacks : list
             skorch callbacks.
         """
-        self.lr = lr
-        self.lr_schedule = lr_schedule
-        self.batch_size = batch_size
-        self.verbose = verbose
-        self.corruption = corruption
-        self.callbacks = callbacks
-        self.initialize_callbacks()
-
-    def to(self, device: torch.device) -> "TrainingNet":
-        """Move module, criterion and the optimiser's state to ``device``."""
-        self.device = str(device)
-        self.module_.to(device)
-        self.criterion_.to(device)
-        self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # follows its parameters
-        self.streams.to(device)
-        return self
+        self.lr, self.lr_schedule, self.batch_size = lr, lr_schedule, batch_size
+        self.verbose, self.corruption, self.callbacks = verbose, corruption, callbacks
+        try:
+            self.initialize_callbacks()
+        except BaseException:
+            self._forget_run()
+            raise
 
     # -- the loop ------------------------------------------------------------------------------
 
     def train(self, rows: TensorRows, validation: TensorRows | None, epochs: int) -> "TrainingNet":
-        """Run ``epochs`` epochs, or fewer if a callback ends the fit.
+        """Run ``epochs`` epochs, or fewer if a callback ends the fit; :meth:`set_run` comes first.
 
         Raises
         ------
@@ -187,6 +188,8 @@ class TrainingNet(NeuralNet):
         # that come and go, and memory would grow with the number of batches.
         losses = torch.zeros(len(iterator), device=self.device)
         sizes = []
+        if not listening:  # one row of the history stands for all batches
+            self.history.new_batch()
         for index, batch in enumerate(iterator):
             if listening:
                 self.notify("on_batch_begin", batch=batch[:2], training=training)
@@ -197,8 +200,18 @@ class TrainingNet(NeuralNet):
                 self.history.record_batch(f"{prefix}_loss", step["loss"].item())
                 self.history.record_batch(f"{prefix}_batch_size", sizes[-1])
                 self.notify("on_batch_end", batch=batch[:2], training=training, **step)
-        total = losses.cpu().double() @ torch.tensor(sizes).double()
-        self.history.record(f"{prefix}_loss", total.item() / sum(sizes))
+                if self.stop_training:
+                    break
+        total = losses[: len(sizes)].cpu().double() @ torch.tensor(sizes).double()
+        loss = total.item() / sum(sizes)
+        if not listening:
+            self.history.record_batch(f"{prefix}_loss", loss)
+            self.history.record_batch(f"{prefix}_batch_size", sum(sizes))
+        best = loss < self.best_losses_.get(prefix, math.inf)
+        if best:
+            self.best_losses_[prefix] = loss
+        self.history.record(f"{prefix}_loss", loss)
+        self.history.record(f"{prefix}_loss_best", best)  # skorch's checkpoints ask for it
         self.history.record(f"{prefix}_batch_count", len(sizes))
 
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
@@ -221,7 +234,8 @@ class TrainingNet(NeuralNet):
             return loss
 
         self.optimizer_.step(closure)
-        self._schedule.step()
+        if self._schedule is not None:
+            self._schedule.step()
         return step
 
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
@@ -246,13 +260,15 @@ class TrainingNet(NeuralNet):
         for group in self.optimizer_.param_groups:
             group["lr"] = self.lr  # a schedule before this one may have ended elsewhere
             group.pop("initial_lr", None)
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer_, lambda step: shape(min(step / max(n_steps, 1), 1.0))
-        )
+        self._schedule = None  # a constant rate is left to the callbacks, skorch's LRScheduler say
+        if self.lr_schedule != "constant":
+            self._schedule = torch.optim.lr_scheduler.LambdaLR(
+                self.optimizer_, lambda step: shape(min(step / n_steps, 1.0))
+            )
 
     def _forget_run(self) -> None:
         """Keep no callback, noise or schedule: they belong to the run, and may not pickle."""
-        del self._schedule
+        self._schedule = None
         self.callbacks, self.callbacks_, self.corruption = None, [], None
 
     def _check_finite(self, finite: "Weights") -> None:

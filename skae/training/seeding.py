@@ -75,10 +75,6 @@ class RandomStreams:
         self.shuffle.manual_seed(int(seeds[0]))
         self.corruption.manual_seed(int(seeds[1]))
 
-    def permutation(self, n: int) -> torch.Tensor:
-        """Return a permutation of n rows that belongs to the fit as a whole, not to an epoch."""
-        return torch.randperm(n, generator=torch.Generator().manual_seed(self.seed))
-
     def __getstate__(self) -> dict:
         return {"seed": self.seed, "device": str(self.corruption.device)}
 

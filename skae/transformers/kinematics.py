@@ -21,7 +21,7 @@ _FEATURES = ("log_pt", "eta", "phi", "mass_over_pt")
 
 
 class KinematicsTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator):
-    r"""Turn four-momenta into (log pT, η, φ, m/pT), and back without loss.
+    r"""Turn four-momenta into (log pT, η, φ, m/pT), and back to rounding.
 
     .. math::
 
@@ -30,16 +30,16 @@ class KinematicsTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimato
         \qquad m^2 = (E - p)(E + p),\quad p = p_T \cosh\eta .
 
     Rounding in a detector's files leaves some jets with :math:`m^2 < 0`: the sign is kept, and
-    :math:`E = \sqrt{p^2 + \mu|\mu|\,p_T^2}` gives their energy back too. An error of a feature is the
-    relative error of pT or, times :math:`m\,p_T/E^2`, of E: one that is the same for all jets.
+    :math:`E = \sqrt{p^2 + \mu|\mu|\,p_T^2}` gives their energy back too. An error of log pT is the
+    relative error of pT, whatever the pT, and one of m/pT, times :math:`m\,p_T/E^2`, that of E.
 
     Parameters
     ----------
     columns : sequence of str, default=("E", "pt", "eta", "phi")
         What the first four columns of X are, in order: any order of E, pt, eta, phi, of m, pt, eta,
-        phi, or of px, py, pz, E. Energies, momenta and masses are in one unit (c = 1), the
-        angle φ is in radians. A negative m stands for m² < 0. Further columns of X are passed on
-        as they are.
+        phi, or of px, py, pz, E. Energies, momenta and masses are in one unit (c = 1); the
+        angle φ is in radians, and comes back wrapped if it lies outside [−π, π]. A negative m stands
+        for m² < 0. Further columns of X are passed on as they are.
 
     Attributes
     ----------
@@ -56,8 +56,8 @@ class KinematicsTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimato
     Notes
     -----
     Computed in float64 whatever the dtype of X, which the result has. In float64 the round trip is
-    exact to a relative 1e-12 or better in E, pT and momenta. An energy in float32 fixes m² only to
-    about :math:`10^{-7} E^2`, but comes back as it was.
+    exact to 1e-12 of E and pT (of pT, for px and py), in float32 to a few 1e-7. An energy in float32
+    fixes m² only to about :math:`10^{-7} E^2`, but that much is kept.
 
     References
     ----------
@@ -154,8 +154,8 @@ class KinematicsTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimato
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            log pT, η, φ, m/pT, and any further columns. Any finite values will do: a φ outside
-            [−π, π) is wrapped, and a mass term too negative for the momentum gives E = 0.
+            log pT, η, φ, m/pT, and any further columns. A φ outside [−π, π] is wrapped, and a mass
+            term too negative for its momentum gives E = 0.
 
         Returns
         -------
@@ -170,7 +170,9 @@ class KinematicsTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimato
             )
         log_pt, eta, phi, mass_over_pt = X[:, :4].T.astype(np.float64)
         pt = np.exp(log_pt)
-        phi = np.where(np.abs(phi) <= np.pi, phi, (phi + np.pi) % (2 * np.pi) - np.pi)
+        # π itself is kept, and so is its float32, which is a little larger
+        inside = np.abs(X[:, 2]) <= X.dtype.type(np.pi)
+        phi = np.where(inside, phi, (phi + np.pi) % (2 * np.pi) - np.pi)
         momentum = {"pt": pt, "eta": eta, "phi": phi, "m": mass_over_pt * pt}
         if "E" in self.columns:
             square = np.cosh(eta) ** 2 + mass_over_pt * np.abs(mass_over_pt)
@@ -202,7 +204,7 @@ class KinematicsTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimato
         for name in ("pt", "E"):
             if name in momentum and (bad := momentum[name] <= 0.0).any():
                 raise ValueError(
-                    f"X has {bad.sum()} rows with {name} <= 0 in column {self.columns.index(name)} "
+                    f"X has {bad.sum()} rows with {name} <= 0 in column {list(self.columns).index(name)} "
                     f"(min {momentum[name].min():.6g}); {name} must be positive. Drop these rows, or "
                     f"check that columns={tuple(self.columns)} is the order of X."
                 )

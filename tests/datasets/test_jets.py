@@ -96,6 +96,28 @@ def write_text(path, X):
     np.savetxt(path, X, fmt="%.17g")
 
 
+def write_text_with_names(path, X):
+    np.savetxt(path, X, fmt="%.17g", header="E pt eta phi")
+
+
+def write_text_with_remarks(path, X):
+    np.savetxt(path, X, fmt="%.17g", header="run 7, calibrated\nno names here")
+
+
+def write_csv_with_index(path, X):
+    pd.DataFrame(X, columns=["E", "pt", "eta", "phi"]).to_csv(path)
+
+
+def write_csv_with_numbers_for_names(path, X):
+    pd.DataFrame(X).to_csv(path, index=False)
+
+
+def write_csv_in_another_order(path, X):
+    pd.DataFrame(X, columns=["E", "pt", "eta", "phi"])[["phi", "E", "eta", "pt"]].to_csv(
+        path, index=False
+    )
+
+
 def write_hdf5_table(path, X):
     with h5py.File(path, "w") as file:
         file["jets"] = X
@@ -130,7 +152,9 @@ def write_root_jagged(path, X):
 
 WRITERS = [
     (write_npy, "npy"), (write_csv_with_names, "csv"), (write_csv_without_names, "csv"),
-    (write_text, "txt"), (write_hdf5_table, "h5"), (write_hdf5_columns, "hdf5"),
+    (write_text, "txt"), (write_text_with_names, "txt"), (write_text_with_remarks, "txt"),
+    (write_csv_with_index, "csv"), (write_csv_with_numbers_for_names, "csv"),
+    (write_csv_in_another_order, "csv"), (write_hdf5_table, "h5"), (write_hdf5_columns, "hdf5"),
     (write_hdf5_records, "h5"), (write_root_flat, "root"), (write_root_jagged, "root"),
 ]  # fmt: skip
 
@@ -161,6 +185,30 @@ def test_other_names_and_keys_can_be_given(tmp_path):
                 file[f"{group}/{name}"] = column
     jets = load_jets(tmp_path / "jets.h5", key="leading", columns=("a", "b", "c", "d"))
     np.testing.assert_array_equal(jets, X)
+
+
+def test_a_path_inside_an_hdf5_file_is_a_key(tmp_path):
+    X = make_jets(20, random_state=0)
+    with h5py.File(tmp_path / "jets.h5", "w") as file:
+        file["events/jets"], file["other"] = X, [1.0]
+    np.testing.assert_array_equal(load_jets(tmp_path / "jets.h5", key="events/jets"), X)
+
+
+def test_missing_values_name_the_row(tmp_path):
+    X = make_jets(20, random_state=0)
+    X[7, 2] = np.nan
+    np.save(tmp_path / "jets.npy", X)
+    with pytest.raises(
+        ValueError, match="has 1 rows with missing or infinite values, the first is row 7"
+    ):
+        load_jets(tmp_path / "jets.npy")
+
+
+@pytest.mark.parametrize("text", ["E,pt,eta,phi\n", "E,pt,eta,phi\n1,2,3,4,5\n", ""])
+def test_tables_without_rows_or_with_more_columns_than_names_are_errors(text, tmp_path):
+    (tmp_path / "jets.csv").write_text(text)
+    with pytest.raises(ValueError, match="cannot be read as four columns of numbers"):
+        load_jets(tmp_path / "jets.csv")
 
 
 def test_the_file_is_not_changed_and_not_held(tmp_path):

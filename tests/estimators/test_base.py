@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from itertools import pairwise
 
 import cloudpickle
@@ -23,11 +24,20 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import Callback, EpochScoring, GradientNormClipping
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EpochScoring,
+    GradientNormClipping,
+    LRScheduler,
+    PassthroughScoring,
+    TrainEndCheckpoint,
+)
 from skorch.callbacks import EarlyStopping as SkorchEarlyStopping
 
 from skae import JetAutoencoder
 from skae.exceptions import DivergenceError
+from skae.training import TensorRows
 
 
 def small(**parameters):
@@ -36,7 +46,7 @@ def small(**parameters):
     return JetAutoencoder(**{**defaults, **parameters})
 
 
-def weights(estimator):
+def weights_of(estimator):
     return torch.cat([p.detach().flatten() for p in estimator.module_.parameters()])
 
 
@@ -108,7 +118,7 @@ def test_dtype_is_kept(dtype, standard_jets):
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_any_number_of_rows_and_columns(shape, batch_norm, rng):
     X = rng.normal(size=shape)
-    if batch_norm and shape[0] == 1:
+    if batch_norm and shape[0] == 1:  # no variance to divide by
         with pytest.raises(ValueError, match="batch_norm=True needs at least 2 rows"):
             small(batch_norm=True).fit(X)
         return
@@ -124,9 +134,10 @@ def test_constant_columns_come_back(rng):
     np.testing.assert_allclose(decoded[:, 1:], X[:, 1:], atol=0.05)
 
 
-def test_a_row_does_not_depend_on_the_rows_beside_it(rng):
+@pytest.mark.parametrize("block", ["dense", "conv"])
+def test_a_row_does_not_depend_on_the_rows_beside_it(block, rng):
     X = rng.normal(size=(5000, 4))
-    model = small().fit(X[:100])
+    model = small(hidden_layer_sizes=(200, 100, 50), block=block).fit(X[:100])
     together = model.transform(X)
     for rows in (slice(0, 1), slice(17, 30), slice(4990, 5000)):
         np.testing.assert_allclose(model.transform(X[rows]), together[rows], atol=1e-7)
@@ -138,7 +149,7 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(rng):
 def test_weights_of_one_change_nothing(standard_jets):
     plain = small().fit(standard_jets)
     weighted = small().fit(standard_jets, sample_weight=np.full(len(standard_jets), 3.0))
-    torch.testing.assert_close(weights(weighted), weights(plain), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(weights_of(weighted), weights_of(plain), rtol=1e-4, atol=1e-6)
 
 
 def test_rows_of_weight_zero_are_not_learnt(standard_jets, rng):
@@ -167,6 +178,71 @@ def test_negative_weights_cancel_positive_ones(standard_jets):
     assert model.loss_curve_[-1] < model.loss_curve_[0]
     kept = -model.score(standard_jets)
     assert model.loss_curve_[-1] == pytest.approx(kept, rel=0.2)
+
+
+def test_a_batch_is_divided_by_its_size_and_not_by_its_own_weights(standard_jets):
+    """The gradient of an epoch's batches adds up to that of all rows, also with a negative batch."""
+    X = standard_jets[:8]
+    weight = np.array([3.0, 3.0, 3.0, 3.0, -1.0, -0.5, 0.0, 0.5])  # the second half sums to −1
+
+    def step(rows, weights):
+        options = {"optimizer": "sgd", "lr": 1e-3, "lr_schedule": "constant", "batch_size": 4}
+        model = small(max_epochs=1, weight_decay=0.0, **options).fit(X, sample_weight=weight)
+        start = weights_of(model)
+        net = model.net_
+        net.set_run(
+            lr=1.0,
+            lr_schedule="constant",
+            batch_size=len(rows),
+            verbose=0,
+            corruption=None,
+            callbacks=[],
+        )
+        x = torch.from_numpy(rows.astype(np.float32))
+        net.train(TensorRows(x, None, torch.from_numpy(weights.astype(np.float32))), None, 1)
+        return weights_of(model) - start
+
+    over_mean = weight / weight.mean()
+    halves = step(X[:4], over_mean[:4]) + step(X[4:], over_mean[4:])
+    torch.testing.assert_close(halves / 2, step(X, over_mean), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [1e3, 1e6, 1e18])
+def test_rows_without_weight_do_not_set_the_scale(value, standard_jets):
+    X = np.vstack([standard_jets, np.full((2, 4), value)])
+    expected = small(max_epochs=30).fit(standard_jets).score(standard_jets)
+    weight = np.concatenate([np.ones(len(standard_jets)), [0.0, 0.0]])
+    model = small(max_epochs=30).fit(X, sample_weight=weight)
+    assert model.score(standard_jets) == pytest.approx(expected, rel=0.2)
+
+
+def test_weights_of_chunks_are_relative_to_the_first(standard_jets):
+    def fit(factor):
+        model = small(optimizer="sgd", lr=0.01)
+        model.partial_fit(standard_jets, sample_weight=np.full(400, 2.0))
+        start = weights_of(model)
+        model.partial_fit(standard_jets, sample_weight=np.full(400, 2.0 * factor))
+        return (weights_of(model) - start).norm().item()
+
+    assert fit(1e-3) == pytest.approx(1e-3 * fit(1.0), rel=0.1)
+    assert fit(-1e-3) == pytest.approx(fit(1e-3), rel=0.1), "a later chunk may be negative"
+
+
+def test_held_out_weights_must_have_a_positive_sum(standard_jets):
+    order = torch.randperm(400, generator=torch.Generator().manual_seed(0)).numpy()
+    model = small(early_stopping=True, max_epochs=2)
+    for held_out, training in ((0.0, 1.0), (-0.5, 1.0), (20.0, -0.1)):
+        weight = np.full(400, training)
+        weight[order[:40]] = held_out
+        with pytest.raises(
+            ValueError, match=r"rows (held out|trained on) with early_stopping=True sum to"
+        ):
+            model.fit(standard_jets, sample_weight=weight)
+    weight = np.ones(400)
+    weight[order[:40]] = 0.01
+    model.fit(standard_jets, sample_weight=weight)
+    plain = -model.score(standard_jets[order[:40]])
+    assert min(model.history_[:, "valid_loss"]) == pytest.approx(plain, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -215,19 +291,19 @@ def test_global_random_states_are_left_as_found(random_state, standard_jets):
 
 def test_one_seed_gives_one_result(standard_jets):
     first, second = (small(dropout=0.2).fit(standard_jets) for _ in range(2))
-    assert torch.equal(weights(first), weights(second))
-    assert not torch.equal(weights(first), weights(small(random_state=1).fit(standard_jets)))
+    assert torch.equal(weights_of(first), weights_of(second))
+    assert not torch.equal(weights_of(first), weights_of(small(random_state=1).fit(standard_jets)))
 
 
 def test_no_seed_gives_different_results(standard_jets):
     first, second = (small(random_state=None).fit(standard_jets) for _ in range(2))
-    assert not torch.equal(weights(first), weights(second))
+    assert not torch.equal(weights_of(first), weights_of(second))
 
 
 def test_random_state_instance_is_advanced(standard_jets):
     state = np.random.RandomState(3)
     first, second = (small(random_state=state).fit(standard_jets) for _ in range(2))
-    assert not torch.equal(weights(first), weights(second))
+    assert not torch.equal(weights_of(first), weights_of(second))
 
 
 def test_two_fits_in_two_threads_are_as_in_one(standard_jets):
@@ -241,7 +317,28 @@ def test_two_fits_in_two_threads_are_as_in_one(standard_jets):
         thread.join()
     assert global_states() == before
     for a, b in zip(serial, parallel, strict=True):
-        assert torch.equal(weights(a), weights(b))
+        assert torch.equal(weights_of(a), weights_of(b))
+
+
+def test_modules_are_built_by_one_thread_at_a_time(standard_jets):
+    """Each thread builds while the other tries to: without the lock, both would share one stream."""
+    inside = []
+
+    class Slow(JetAutoencoder):
+        def _build_module(self, rows):
+            inside.append("in")
+            time.sleep(0.05)
+            module = super()._build_module(rows)
+            inside.append("out")
+            return module
+
+    models = [Slow(hidden_layer_sizes=(8,), max_epochs=1, random_state=s) for s in range(3)]
+    threads = [threading.Thread(target=model.fit, args=(standard_jets,)) for model in models]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert inside == ["in", "out"] * 3
 
 
 # -- going on ----------------------------------------------------------------------------------
@@ -274,7 +371,8 @@ def test_early_stopping_keeps_the_best_weights(standard_jets):
     ).fit(standard_jets)  # fmt: skip
     valid = model.history_[:, "valid_loss"]
     assert len(valid) < 200
-    held_out = model.net_.streams.permutation(400)[:120].numpy()
+    order = torch.randperm(400, generator=torch.Generator().manual_seed(0))
+    held_out = order[:120].numpy()
     assert -model.score(standard_jets[held_out]) == pytest.approx(min(valid), rel=1e-4)
 
 
@@ -298,7 +396,36 @@ def test_a_refused_fit_keeps_the_one_before(standard_jets):
         model.fit(standard_jets[:1])
     with pytest.raises(ValueError, match="sum of sample_weight"):
         model.fit(standard_jets, sample_weight=np.zeros(400))
+    with pytest.raises(ValueError, match="sum of sample_weight"):
+        model.fit(standard_jets[:, :3], sample_weight=np.zeros(400))
+    with pytest.raises(ValueError, match="device='quantum'"):
+        model.set_params(device="quantum", angles=[0]).fit(standard_jets)
+    with pytest.raises(ValueError, match="duplicate user-set callback name"):
+        model.set_params(device="cpu", callbacks=[("a", Callback()), ("a", Callback())]).fit(
+            standard_jets
+        )
     np.testing.assert_array_equal(model.transform(standard_jets), before)
+    assert model.angles_ == ()
+    pickle.dumps(model)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"n_components": 2}, {"hidden_layer_sizes": [8]}, {"angles": [0]}, {"optimizer": "sgd"}],
+    ids=str,
+)
+def test_a_net_that_is_trained_further_keeps_its_structure(changed, standard_jets):
+    model = small(warm_start=True).fit(standard_jets)
+    before = model.transform(standard_jets)
+    model.set_params(**changed)
+    for go_on in (model.fit, model.partial_fit):
+        with pytest.raises(
+            ValueError, match=f"{next(iter(changed))}=.* set it back, or fit afresh"
+        ):
+            go_on(standard_jets)
+    np.testing.assert_array_equal(model.transform(standard_jets), before)
+    model.set_params(hidden_layer_sizes=[16], n_components=3, angles=None, optimizer="adamw")
+    assert model.fit(standard_jets).n_iter_ == 6, "a list and a tuple of the same sizes are equal"
 
 
 # -- noise -------------------------------------------------------------------------------------
@@ -363,7 +490,9 @@ def test_gradient_clipping_acts(standard_jets):
     )
     start = small(optimizer="sgd", lr=1e-12).fit(standard_jets)
     assert (
-        (weights(clipped) - weights(start)).norm() < 1e-4 < (weights(plain) - weights(start)).norm()
+        (weights_of(clipped) - weights_of(start)).norm()
+        < 1e-4
+        < (weights_of(plain) - weights_of(start)).norm()
     )
 
 
@@ -373,6 +502,44 @@ def test_a_skorch_callback_may_end_the_fit(standard_jets):
     )
     model = small(max_epochs=50, callbacks=[stopper]).fit(standard_jets)
     assert model.n_iter_ < 50
+
+
+def test_checkpoints_and_passed_through_scores_find_what_they_ask_for(standard_jets, tmp_path):
+    callbacks = [
+        Checkpoint(dirname=tmp_path / "best"),
+        Checkpoint(monitor=None, dirname=tmp_path / "each"),
+        TrainEndCheckpoint(dirname=tmp_path / "end"),
+        PassthroughScoring("train_loss", on_train=True),
+    ]
+    model = small(callbacks=callbacks, early_stopping=True).fit(standard_jets)
+    for folder in ("best", "each", "end"):
+        assert any((tmp_path / folder).iterdir())
+    valid = model.history_[:, "valid_loss"]
+    bests = [loss < min(valid[:k], default=np.inf) for k, loss in enumerate(valid)]
+    assert model.history_[:, "valid_loss_best"] == bests
+
+
+def test_a_constant_rate_is_left_to_the_schedulers_of_skorch(standard_jets):
+    rates = []
+
+    class Spy(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            rates.append(net.optimizer_.param_groups[0]["lr"])
+
+    scheduler = LRScheduler("StepLR", step_size=1, gamma=0.1)
+    small(lr=0.1, lr_schedule="constant", callbacks=[scheduler, Spy()]).fit(standard_jets)
+    np.testing.assert_allclose(rates, [1e-2, 1e-3, 1e-4], rtol=1e-6)
+
+
+def test_a_callback_may_end_the_fit_within_an_epoch(standard_jets):
+    class Stop(Callback):
+        def on_batch_end(self, net, training=False, **kwargs):
+            if training:
+                raise KeyboardInterrupt
+
+    model = small(callbacks=[Stop()], batch_size=50).fit(standard_jets)
+    assert model.n_iter_ == 1
+    assert model.history_[0, "train_batch_count"] == 1
 
 
 def test_epoch_scoring_sees_the_net(standard_jets):
@@ -412,7 +579,7 @@ def test_scikit_learn_callbacks_see_each_epoch_with_a_usable_estimator(standard_
     assert len(log.scores) == 4
     assert log.scores[-1] == pytest.approx(model.score(standard_jets), rel=1e-6)
     same = small(dropout=0.5, max_epochs=4).fit(standard_jets)
-    assert torch.equal(weights(model), weights(same)), "looking on must not change the fit"
+    assert torch.equal(weights_of(model), weights_of(same)), "looking on must not change the fit"
 
 
 def test_a_scikit_learn_callback_may_end_the_fit(standard_jets):
@@ -450,7 +617,7 @@ def test_divergence_is_an_error_that_leaves_finite_weights(standard_jets):
     model = small(optimizer="sgd", lr=1e6, lr_schedule="constant", max_epochs=20)
     with pytest.raises(DivergenceError, match=r"in epoch \d+ \(lr=1000000.0"):
         model.fit(standard_jets)
-    assert torch.isfinite(weights(model)).all()
+    assert torch.isfinite(weights_of(model)).all()
     assert np.isfinite(model.transform(standard_jets)).all()
 
 
@@ -502,7 +669,7 @@ def test_copies_predict_and_go_on_alike(copied, standard_jets, tmp_path):
     np.testing.assert_array_equal(twin.transform(standard_jets), model.transform(standard_jets))
     model.partial_fit(standard_jets)
     twin.partial_fit(standard_jets)
-    assert torch.equal(weights(model), weights(twin))
+    assert torch.equal(weights_of(model), weights_of(twin))
 
 
 def test_a_clone_is_not_fitted(standard_jets):
@@ -592,6 +759,23 @@ def test_unknown_parameter_values_are_named_before_training(parameter, value, st
         model.fit(standard_jets)
     assert str(value) in str(error.value) or repr(value) in str(error.value)
     assert not hasattr(model, "net_")
+
+
+def test_values_beyond_float32_are_an_error_in_use_too(standard_jets):
+    model = small().fit(standard_jets)
+    for use in (model.transform, model.score_samples):
+        with pytest.raises(ValueError, match=r"values up to 1e\+39, beyond the range of float32"):
+            use([[1e39, 0.0, 0.0, 0.0]])
+    with pytest.raises(ValueError, match="beyond the range of float32"):
+        model.inverse_transform([[1e39, 0.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "rows"), [({"batch_size": 1}, 10), ({"early_stopping": True}, 2)], ids=str
+)
+def test_batch_norm_needs_two_rows_in_a_batch(parameters, rows, standard_jets):
+    with pytest.raises(ValueError, match="batch_norm=True needs at least 2 rows"):
+        small(batch_norm=True, **parameters).fit(standard_jets[:rows])
 
 
 def test_wrong_width_is_an_error(standard_jets):

@@ -73,6 +73,27 @@ def test_the_linear_path_starts_at_pca(block, rng):
     assert -model.score(X) == pytest.approx(exact, rel=0.05)
 
 
+@pytest.mark.parametrize("n_components", [1, 3, 6])
+def test_the_linear_path_leaves_out_what_does_not_vary(n_components, rng):
+    """A flag that never rose in training, three columns of rank two: no axis, so no explosion."""
+    X = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 3))
+    X = np.column_stack([X, np.zeros(300), np.full(300, 5.0)])
+    model = small(n_components=n_components, linear_path=True).fit(X)
+    raised = X.copy()
+    raised[0, 3] = 1.0
+    assert model.score_samples(raised)[0] > -10.0
+    few = small(n_components=n_components, linear_path=True).fit(X[:2])
+    assert few.score(X) > -100.0
+
+
+def test_a_first_chunk_with_a_constant_column_does_not_spoil_the_next(rng):
+    X = rng.normal(size=(200, 4))
+    first = X.copy()
+    first[:, 0] = 0.0
+    model = small(linear_path=True).partial_fit(first).partial_fit(X).partial_fit(X)
+    assert max(model.loss_curve_) < 10.0
+
+
 def test_units_of_the_columns_do_not_matter_to_the_network(standard_jets):
     """A column that dominates the loss by its units is still learnt, and learnt alone."""
     X = standard_jets * [1e3, 1.0, 1.0, 1.0] + [5e3, 0.0, 0.0, 0.0]
@@ -173,6 +194,7 @@ def test_grid_search_over_a_pipeline_and_the_way_back(jets):
             "angles names column 'phi', but X has no column names; use its index",
         ),
         ({"angles": [3, 3]}, "names a column twice"),
+        ({"angles": [False, True]}, "angles has False, but X has 4 columns"),
         ({"winding": 8.0}, "winding=8.0 needs angles to wind around"),
         ({"winding": 8.0, "angles": [2, 3], "n_components": 1}, "winding=8.0 needs angles"),
     ],

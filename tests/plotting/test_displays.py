@@ -73,6 +73,21 @@ def test_weights_enter_histograms_and_moments(jets, decoded, rng):
     assert height == pytest.approx(weight.sum())
 
 
+def test_rows_that_cannot_be_divided_are_announced(jets, decoded):
+    X = jets.copy()
+    X[:3, 3] = 0.0
+    with pytest.warns(UserWarning, match="3 of 400 rows have a true value of zero"):
+        ResidualDisplay.from_predictions(X, decoded)
+
+
+def test_decoded_values_outside_are_counted(jets):
+    decoded = jets.copy()
+    decoded[:5, 1] = 1e6
+    decoded[5:7, 1] = np.nan
+    display = ReconstructionDisplay.from_predictions(jets, decoded)
+    assert [ax.get_title() for ax in display.ax_] == ["", "7 decoded outside", "", ""]
+
+
 def test_one_column_and_perfect_reconstructions_can_be_drawn(jets):
     display = ResidualDisplay.from_predictions(jets[:, :1], jets[:, :1])
     assert display.ax_.shape == (1, 1)
@@ -104,6 +119,11 @@ def test_from_estimator_is_from_predictions_of_the_round_trip(display, model, je
     for ours, theirs in zip(drawn.figure_.axes, same.figure_.axes, strict=True):
         assert ours.get_title() == theirs.get_title()
         assert len(ours.patches) == len(theirs.patches)
+        for one, other in zip(ours.patches, theirs.patches, strict=True):
+            np.testing.assert_array_equal(one.get_path().vertices, other.get_path().vertices)
+        assert (
+            len(ours.patches) or ours.get_label() == "<colorbar>" or ours.texts or not ours.axison
+        )
 
 
 def test_figures_can_be_given(jets, decoded):
@@ -124,6 +144,16 @@ def test_the_learning_curve_shows_training_and_validation(wrap, model):
     assert display.ax_.get_yscale() == "log"
 
 
+def test_the_learning_curve_has_gaps_where_nothing_was_held_out(standard_jets):
+    model = JetAutoencoder(hidden_layer_sizes=(8,), max_epochs=2, warm_start=True).fit(
+        standard_jets
+    )
+    model.set_params(early_stopping=True).fit(standard_jets)
+    display = LearningCurveDisplay.from_estimator(model)
+    assert len(display.train_loss) == 4
+    assert np.isnan(display.valid_loss).tolist() == [True, True, False, False]
+
+
 def test_the_learning_curve_of_a_search_is_that_of_its_best(standard_jets):
     model = JetAutoencoder(hidden_layer_sizes=(8,), max_epochs=2)
     search = GridSearchCV(model, {"n_components": [1, 2]}, cv=2).fit(standard_jets)
@@ -139,6 +169,18 @@ def test_the_learning_curve_of_a_search_is_that_of_its_best(standard_jets):
             "has 1 entries, but X has 4",
         ),
         (lambda X: ReconstructionDisplay.from_predictions(X, X[:3]), r"X_pred \(3, 4\)"),
+        (
+            lambda X: ReconstructionDisplay.from_predictions(X, X, log_columns=[2]),
+            "log_columns has column 2",
+        ),
+        (
+            lambda X: ResidualDisplay.from_predictions(X, X, sample_weight=[1.0]),
+            "sample_weight.shape",
+        ),
+        (
+            lambda X: ReconstructionDisplay.from_predictions(X, X, sample_weight=[1.0]),
+            "sample_weight.shape",
+        ),
         (lambda X: LearningCurveDisplay.from_estimator(KinematicsTransformer()), "has no history_"),
     ],
 )
