@@ -1,7 +1,7 @@
 """The autoencoder: standardisation, encoder, bottleneck and decoder, each usable by itself."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -94,9 +94,8 @@ class Autoencoder(nn.Module):
 
     def fit_statistics(self, x: Tensor, weight: Tensor | None = None) -> None:
         """Take mean, standard deviation and principal axes from training rows and their weights."""
-        weight = x.new_ones(len(x)) if weight is None else weight
         mean, variance = _moments(x, weight)
-        if (variance < 0.0).any():  # negative weights can do that
+        if weight is not None and (variance < 0.0).any():  # negative weights can do that
             weight = weight.abs()
             mean, variance = _moments(x, weight)
         # a constant column keeps its own units; rounding alone must not pass for a spread
@@ -107,7 +106,7 @@ class Autoencoder(nn.Module):
             self._start_at_principal_axes(x, weight, self.encoder, self.decoder)
 
     def _start_at_principal_axes(
-        self, x: Tensor, weight: Tensor, encoder: LinearPath, decoder: LinearPath
+        self, x: Tensor, weight: Tensor | None, encoder: LinearPath, decoder: LinearPath
     ) -> None:
         """Start the linear paths at the principal axes of the columns in their own units.
 
@@ -144,7 +143,7 @@ class Autoencoder(nn.Module):
     def decode(self, latent: Tensor) -> Tensor:
         """Map latent coordinates ``(n, n_components)`` back to rows ``(n, d)``."""
         if self.winding <= 0.0:
-            return self.decoder(latent) * self.scale + self.centre
+            return torch.addcmul(self.centre, self.decoder(latent), self.scale)
         free, wound = self._split(latent)
         shared = wound * (_SPAN / (2.0 * math.pi * self.winding))
         smooth = self.decoder(torch.cat([free, shared], dim=1))
@@ -168,19 +167,26 @@ class Autoencoder(nn.Module):
 _CHUNK_ROWS = 65_536
 
 
-def _moments(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def _chunks(x: Tensor, weight: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows and their weights, a chunk at a time; weights of one where there are none."""
+    for start in range(0, len(x), _CHUNK_ROWS):
+        rows = x[start : start + _CHUNK_ROWS].double()
+        if weight is None:
+            yield rows, rows.new_ones(len(rows))
+        else:
+            yield rows, weight[start : start + _CHUNK_ROWS].double()
+
+
+def _moments(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     """Weighted mean and variance of the columns."""
-    chunks = list(zip(x.split(_CHUNK_ROWS), weight.split(_CHUNK_ROWS), strict=True))
-    total = weight.double().sum()
-    mean = torch.stack([w.double() @ c.double() for c, w in chunks]).sum(0) / total
-    squares = [w.double() @ (c.double() - mean).square() for c, w in chunks]
+    total = sum(w.sum() for _, w in _chunks(x, weight))
+    mean = torch.stack([w @ rows for rows, w in _chunks(x, weight)]).sum(0) / total
+    squares = [w @ (rows - mean).square() for rows, w in _chunks(x, weight)]
     return mean, torch.stack(squares).sum(0) / total
 
 
-def _covariance(x: Tensor, mean: Tensor, weight: Tensor) -> Tensor:
+def _covariance(x: Tensor, mean: Tensor, weight: Tensor | None) -> Tensor:
     """Weighted covariance of the columns."""
-    covariance = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64)
-    for c, w in zip(x.split(_CHUNK_ROWS), weight.split(_CHUNK_ROWS), strict=True):
-        centred = c.double() - mean
-        covariance += (centred * w.double()[:, None]).T @ centred
-    return covariance / weight.double().sum()
+    total = sum(w.sum() for _, w in _chunks(x, weight))
+    centred = ((rows - mean, w) for rows, w in _chunks(x, weight))
+    return torch.stack([(rows * w[:, None]).T @ rows for rows, w in centred]).sum(0) / total

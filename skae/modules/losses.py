@@ -26,8 +26,13 @@ class SquaredError(nn.Module):
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row, ``(n,)``, from two tensors ``(n, d)``."""
-        difference = output - target
         if self.angles:
-            difference = difference.clone()
-            difference[:, self.angles] = wrap_angle(difference[:, self.angles])
-        return difference.square().mean(dim=1)
+            target = self._nearest_image(output.detach(), target)
+        return nn.functional.mse_loss(output, target, reduction="none").mean(dim=1)
+
+    def _nearest_image(self, output: Tensor, target: Tensor) -> Tensor:
+        """Move angles of the target by whole turns, to within half a turn of the output's."""
+        nearest = target.clone()
+        difference = output[:, self.angles] - target[:, self.angles]
+        nearest[:, self.angles] += difference - wrap_angle(difference)
+        return nearest
