@@ -41,10 +41,7 @@ class ResidualDisplay(RoundTripDisplay):
 
     Examples
     --------
-    >>> import warnings
-
-    import numpy as np
-    from sklearn.utils.validation import _check_sample_weight
+    >>> import numpy as np
     >>> from skae.plotting import ResidualDisplay
     >>> rng = np.random.default_rng(0)
     >>> X = rng.uniform(1, 2, (500, 2))
