@@ -218,7 +218,6 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             )
         self._check_parameters(len(X) - n_validation)
         device = resolve_device(self.device)
-        optimizer, arguments = resolve_optimizer(self.optimizer, self.weight_decay, device)
         structure = {name: _frozen(getattr(self, name)) for name in self._structural_parameters}
         if not fresh:
             self._check_unchanged(structure)
@@ -233,24 +232,26 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             if weight is not None:
                 rows = rows.with_weight(torch.from_numpy((weight / mean).astype(np.float32)))
             rows, validation = _hold_out(rows, n_validation, seed)
-            if not fresh:
-                net = self.net_.to(device)
-            else:
-                with seeded_initialisation(seed):
-                    module = self._build_module(rows)
-                net = TrainingNet(
-                    module,
-                    self._build_criterion(),
-                    streams=RandomStreams(seed, device),
-                    optimizer=optimizer,
-                    lr=self.lr,
-                    device=str(device),
-                    verbose=0,
-                    **{f"optimizer__{name}": value for name, value in arguments.items()},
-                ).initialize()
-                net.weight_mean_ = mean
-                self._structure = structure
+            net = self._build_net(rows, seed, device) if fresh else self.net_.to(device)
+        if fresh:
+            net.weight_mean_ = mean
+            self._structure = structure
         return net, rows.to(device), None if validation is None else validation.to(device)
+
+    def _build_net(self, rows: TensorRows, seed: int, device: torch.device) -> TrainingNet:
+        optimizer, arguments = resolve_optimizer(self.optimizer, self.weight_decay, device)
+        with seeded_initialisation(seed):
+            module = self._build_module(rows)
+        return TrainingNet(
+            module,
+            self._build_criterion(),
+            streams=RandomStreams(seed, device),
+            optimizer=optimizer,
+            lr=self.lr,
+            device=str(device),
+            verbose=0,
+            **{f"optimizer__{name}": value for name, value in arguments.items()},
+        ).initialize()
 
     def _take_back(self, before: dict[str, Any]) -> None:
         """Leave the fitted attributes as they were before a fit that is refused."""
