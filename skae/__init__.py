@@ -2,6 +2,6 @@
 
 from skae._version import __version__
 from skae.estimators import JetAutoencoder
-from skae.transformers import KinematicsTransformer
+from skae.transformers import BoxCoxTransformer, KinematicsTransformer
 
-__all__ = ["JetAutoencoder", "KinematicsTransformer", "__version__"]
+__all__ = ["BoxCoxTransformer", "JetAutoencoder", "KinematicsTransformer", "__version__"]

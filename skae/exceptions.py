@@ -1,6 +1,6 @@
-"""The errors that are skae's own, so that they can be caught by name."""
+"""The errors and warnings that are skae's own, so that they can be caught by name."""
 
-__all__ = ["DivergenceError"]
+__all__ = ["ClippingWarning", "DivergenceError"]
 
 
 class DivergenceError(FloatingPointError):
@@ -8,3 +8,7 @@ class DivergenceError(FloatingPointError):
 
     The estimator that raised it holds the last finite weights and is usable as it is.
     """
+
+
+class ClippingWarning(UserWarning):
+    """Values beyond a transformer's invertible range were clipped to its ends."""

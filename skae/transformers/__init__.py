@@ -1,5 +1,6 @@
 """Transformers that prepare physical data for the estimators, exactly invertible."""
 
+from skae.transformers.box_cox import BoxCoxTransformer
 from skae.transformers.kinematics import KinematicsTransformer
 
-__all__ = ["KinematicsTransformer"]
+__all__ = ["BoxCoxTransformer", "KinematicsTransformer"]

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from sklearn.utils import estimator_checks as checks
+from remaining_checks import each_remaining_check
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skae import JetAutoencoder
@@ -34,20 +34,6 @@ def test_no_check_is_skipped_by_a_tag():
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 @pytest.mark.filterwarnings("ignore:X has feature names, but JetAutoencoder was fitted without")
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
-@pytest.mark.parametrize(
-    "check",
-    [
-        checks.check_param_validation,
-        checks.check_set_output_transform,
-        checks.check_set_output_transform_pandas,
-        checks.check_set_output_transform_polars,
-        checks.check_global_output_transform_pandas,
-        checks.check_global_set_output_transform_polars,
-        checks.check_transformer_get_feature_names_out,
-        checks.check_transformer_get_feature_names_out_pandas,
-        checks.check_dataframe_column_names_consistency,
-    ],
-    ids=lambda check: check.__name__,
-)
+@each_remaining_check
 def test_checks_that_parametrize_with_checks_leaves_out(estimator, check):
     check(type(estimator).__name__, estimator)

@@ -1,0 +1,246 @@
+"""BoxCoxTransformer: the likelihood's own maximum, and everything that went in comes back."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from remaining_checks import each_remaining_check
+from scipy.stats import boxcox_llf
+from sklearn.base import clone
+from sklearn.preprocessing import PowerTransformer
+from sklearn.utils import estimator_checks as checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from strategies import tables
+
+from skae import BoxCoxTransformer
+from skae.exceptions import ClippingWarning
+
+ESTIMATORS = [
+    BoxCoxTransformer(),
+    BoxCoxTransformer(skew_threshold=0.5),
+    BoxCoxTransformer(standardize=False),
+    BoxCoxTransformer(lmbda=0.5),
+]
+# the checks transform rows that they did not fit
+BEYOND = "ignore:.*beyond the range in which Box-Cox is:skae.exceptions.ClippingWarning"
+EPSILON = {np.dtype(np.float32): 1e-3, np.dtype(np.float64): 1e-6}
+
+
+@pytest.mark.filterwarnings(BEYOND)
+@parametrize_with_checks(ESTIMATORS)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+@pytest.mark.filterwarnings("ignore:X has feature names, but BoxCoxTransformer was fitted without")
+@pytest.mark.filterwarnings(BEYOND)
+@each_remaining_check
+def test_checks_that_parametrize_with_checks_leaves_out(check):
+    check("BoxCoxTransformer", BoxCoxTransformer())
+
+
+def test_without_a_shift_negative_data_are_refused_as_scikit_learn_asks():
+    """Its other checks bring zeros for a positive-only estimator, which have no power without a shift."""
+    box_cox = BoxCoxTransformer(shift=None)
+    assert box_cox.__sklearn_tags__().input_tags.positive_only
+    checks.check_fit_non_negative("BoxCoxTransformer", box_cox)
+
+
+def assert_comes_back(box_cox, X):
+    back = box_cox.inverse_transform(box_cox.transform(X))
+    assert back.dtype == X.dtype
+    size = np.abs(X).astype(np.float64) + np.abs(box_cox.shifts_)
+    alone = box_cox.lambdas_ == 1.0  # a straight line: its rounding is that of the column's size
+    size = np.where(alone, np.abs(X).max(axis=0), size)
+    assert (np.abs(back.astype(np.float64) - X) <= EPSILON[X.dtype] * size).all()
+
+
+@given(tables(zeros=True, negative=True))
+def test_what_was_fitted_comes_back(X):
+    assert_comes_back(BoxCoxTransformer().fit(X), X)
+
+
+@given(tables())
+def test_positive_columns_come_back_to_a_relative_error(X):
+    box_cox = BoxCoxTransformer(shift=None).fit(X)
+    back = box_cox.inverse_transform(box_cox.transform(X))
+    np.testing.assert_allclose(back, X, rtol=EPSILON[X.dtype])
+
+
+@given(tables(zeros=True, negative=True))
+def test_plain_powers_come_back_too(X):
+    assert_comes_back(BoxCoxTransformer(standardize=False).fit(X), X)
+
+
+@given(tables(zeros=True, negative=True))
+def test_finite_in_finite_out_also_far_outside(X):
+    box_cox = BoxCoxTransformer().fit(X)
+    assert np.isfinite(box_cox.transform(X)).all()
+    wild = np.concatenate([X * 0, X - 1e30, X + 1e30, 1e6 * X, -1e6 * X])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ClippingWarning)
+        there = box_cox.transform(wild)
+        assert np.isfinite(there).all()
+        assert np.isfinite(box_cox.inverse_transform(there)).all()
+        assert np.isfinite(box_cox.inverse_transform(wild)).all()
+
+
+@given(tables(zeros=True, negative=True))
+def test_the_map_is_increasing_inside_the_fitted_range(X):
+    Z = BoxCoxTransformer().fit_transform(X)
+    for x, z in zip(X.T.astype(np.float64), Z.T.astype(np.float64), strict=True):
+        order = np.argsort(x, kind="stable")
+        steps, rises = np.diff(x[order]), np.diff(z[order])
+        assert (rises >= 0).all()
+        # strictly so, unless the values are one within the tolerance
+        size = np.abs(x) + np.ptp(x)
+        apart = steps > 4 * EPSILON[X.dtype] * size[order][1:]
+        assert (rises[apart] > 0).all()
+
+
+@given(tables(zeros=True, negative=True))
+def test_rows_and_columns_do_not_see_one_another(X):
+    box_cox = BoxCoxTransformer().fit(X)
+    Z = box_cox.transform(X)
+    np.testing.assert_array_equal(box_cox.transform(X[::-1]), Z[::-1])
+    np.testing.assert_array_equal(box_cox.transform(X[:1]), Z[:1])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(box_cox)).transform(X), Z)
+    np.testing.assert_array_equal(clone(box_cox).fit(X).transform(X), Z)
+    permuted = BoxCoxTransformer().fit_transform(X[:, ::-1])
+    np.testing.assert_allclose(permuted, Z[:, ::-1], rtol=1e-5, atol=1e-5)
+
+
+@given(tables(kinds=("lognormal", "uniform"), dtypes=(np.float64,)))
+def test_the_power_maximises_the_likelihood(X):
+    box_cox = BoxCoxTransformer(shift=None).fit(X)
+    for x, power in zip(X.T, box_cox.lambdas_, strict=True):
+        x = x / np.exp(np.mean(np.log(x)))  # the likelihood's maximum knows no scale
+        if len(np.unique(x)) < 3 or abs(power) * np.ptp(np.log(x)) > 15:
+            continue  # two values know no maximum; a large power meets its bound
+        best = boxcox_llf(power, x)
+        for other in (power - 0.01, power + 0.01, power - 1e-4, power + 1e-4, 0.0, 1.0):
+            assert boxcox_llf(other, x) <= best + 1e-6
+
+
+def test_the_power_is_that_of_scikit_learn(rng):
+    X = rng.gamma(rng.uniform(0.5, 5.0, size=20), size=(20_000, 20)) + 0.01
+    expected = PowerTransformer("box-cox").fit(X)
+    box_cox = BoxCoxTransformer().fit(X)
+    np.testing.assert_allclose(box_cox.lambdas_, expected.lambdas_, atol=1e-4)
+    np.testing.assert_allclose(box_cox.transform(X), expected.transform(X), atol=1e-4)
+    assert np.ptp(box_cox.lambdas_) > 0.1
+
+
+@pytest.mark.parametrize("lmbda", [-1.5, 0.0, 1e-9, 0.5, 1.0, 2.0])
+def test_a_given_power_is_the_formula(rng, lmbda):
+    X = rng.lognormal(size=(50, 3))
+    Z = BoxCoxTransformer(lmbda=lmbda, standardize=False).fit_transform(X)
+    expected = np.log(X) if lmbda == 0 else np.expm1(lmbda * np.log(X)) / lmbda
+    np.testing.assert_allclose(Z, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_skewed_columns_become_symmetric_and_standardised(rng):
+    X = rng.lognormal(sigma=[0.5, 1.0, 2.0], size=(50_000, 3))
+    box_cox = BoxCoxTransformer().fit(X)
+    Z = box_cox.transform(X)
+    assert (box_cox.skewness_ > 1.5).all()
+    assert (np.abs(np.mean(Z**3, axis=0)) < 0.05).all()
+    np.testing.assert_allclose(Z.mean(axis=0), 0.0, atol=1e-9)
+    np.testing.assert_allclose(Z.std(axis=0), 1.0, rtol=1e-9)
+
+
+def test_nearly_symmetric_columns_are_left_alone(rng):
+    X = np.column_stack([rng.normal(5.0, 0.5, 1000), rng.lognormal(size=1000)])
+    box_cox = BoxCoxTransformer(skew_threshold=0.5, standardize=False).fit(X)
+    assert box_cox.lambdas_[0] == 1.0
+    assert abs(box_cox.lambdas_[1]) < 0.2
+    np.testing.assert_array_equal(box_cox.transform(X)[:, 0], X[:, 0])
+
+
+def test_a_nearly_constant_column_with_an_outlier_keeps_its_digits():
+    x = np.array([[1.0 + 1e-4 * k] for k in range(50)] + [[10.0]])
+    unbounded = PowerTransformer("box-cox").fit(x)
+    assert unbounded.lambdas_[0] < -20
+    assert np.abs(unbounded.inverse_transform(unbounded.transform(x)) - x).max() > 0.1
+    box_cox = BoxCoxTransformer().fit(x)
+    assert -15 < box_cox.lambdas_[0] < 0
+    np.testing.assert_allclose(box_cox.inverse_transform(box_cox.transform(x)), x, rtol=1e-6)
+
+
+def test_missing_values_are_ignored_in_fit_and_kept(rng):
+    X = rng.lognormal(size=(500, 3))
+    holes = X.copy()
+    holes[:100, 0] = np.nan
+    holes[:, 2] = np.nan
+    box_cox = BoxCoxTransformer().fit(holes)
+    np.testing.assert_allclose(
+        box_cox.lambdas_[:2],
+        [BoxCoxTransformer().fit(X[100:, :1]).lambdas_[0], BoxCoxTransformer().fit(X).lambdas_[1]],
+        atol=1e-8,
+    )
+    Z = box_cox.transform(holes)
+    np.testing.assert_array_equal(np.isnan(Z), np.isnan(holes))
+    back = box_cox.inverse_transform(Z)
+    np.testing.assert_allclose(back, holes, rtol=1e-9)
+
+
+def test_a_warning_counts_what_was_clipped(rng):
+    X = rng.lognormal(size=(500, 2))
+    box_cox = BoxCoxTransformer().fit(X)
+    low = np.array([[-1.0, 1.0], [-2.0, 1.0], [1.0, 0.0]])
+    with pytest.warns(ClippingWarning, match=r"3 values of X .* most of them \(2\) in column 0"):
+        Z = box_cox.transform(low)
+    assert np.isfinite(Z).all()
+    assert Z[0, 0] == Z[1, 0]
+    far = np.array([[0.0, 1e300]])
+    with pytest.warns(ClippingWarning, match="1 values of what is to be brought back"):
+        assert np.isfinite(box_cox.inverse_transform(far)).all()
+
+
+def test_many_rows_are_transformed_as_few_are(rng):
+    """Blocks and threads are a matter of speed alone."""
+    X = rng.lognormal(size=(300_000, 2))
+    box_cox = BoxCoxTransformer().fit(X)
+    Z = box_cox.transform(X)
+    np.testing.assert_allclose(Z[-7:], box_cox.transform(X[-7:]), rtol=1e-14)
+    np.testing.assert_allclose(box_cox.inverse_transform(Z), X, rtol=1e-9)
+
+
+def test_copy_false_writes_into_a_writeable_array(rng):
+    X = rng.lognormal(size=(50, 2))
+    box_cox = BoxCoxTransformer(copy=False).fit(X)
+    expected = BoxCoxTransformer().fit(X).transform(X)
+    Z = box_cox.transform(X)
+    assert np.shares_memory(Z, X)
+    np.testing.assert_array_equal(Z, expected)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (
+            {"shift": None},
+            r"Negative values in data: X has 2 values <= -?0 in column 'E' \(min -3\).*Use shift='auto'",
+        ),
+        ({"shift": 1.0}, r"X has 2 values <= -1 in column 'E'"),
+        ({"lmbda": [1.0, 2.0, 3.0]}, "lmbda=.* one for each of the 2 columns"),
+        ({"shift": np.nan}, "shift=nan must be a finite number"),
+        ({"lmbda": 1e6}, "lmbda=1e.06 takes column '.*' out of the range"),
+        ({"skew_threshold": -1.0}, "'skew_threshold' parameter of BoxCoxTransformer"),
+    ],
+)
+def test_errors_say_what_to_do(parameters, message):
+    import pandas as pd
+
+    X = pd.DataFrame({"E": [-3.0, -2.0, 1.0, 7.0], "pt": [1.0, 2.0, 3.0, 9.0]})
+    with pytest.raises(ValueError, match=message):
+        BoxCoxTransformer(**parameters).fit(X)
+
+
+def test_a_wrong_width_on_the_way_back_is_an_error(rng):
+    box_cox = BoxCoxTransformer().fit(rng.lognormal(size=(20, 3)))
+    with pytest.raises(ValueError, match="X has 2 columns, but transform returns 3"):
+        box_cox.inverse_transform(np.zeros((2, 2)))
