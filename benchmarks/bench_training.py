@@ -8,10 +8,10 @@ import argparse
 import multiprocessing
 import platform
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
+from _memory import is_measurable, peak_memory
 from _timing import interleave, print_ratios
 from skorch import NeuralNetRegressor
 from torch import nn
@@ -128,23 +128,14 @@ def bench_inference(turns: int) -> None:
             )
 
 
-def _memory(field: str) -> int:
-    """A line of Linux's account of this process, in MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) // 1024
-
-
 def _peak_memory(name: str, n: int, connection) -> None:
     X = np.random.default_rng(0).standard_normal((n, 4), dtype=np.float32)
     TRAINERS[name](X[:20_000], 1024)  # whatever is allocated once, is
-    before = _memory("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    TRAINERS[name](X, 1024)
-    connection.send(_memory("VmHWM") - before)
+    connection.send(peak_memory(lambda: TRAINERS[name](X, 1024)))
 
 
 def bench_memory(n: int = 5_000_000) -> None:
-    if not Path("/proc/self/clear_refs").exists():
+    if not is_measurable():
         print("\nPeak memory: measured on Linux only")
         return
     data = n * 4 * 4 / 2**20

@@ -2,6 +2,12 @@
 
 from skae._version import __version__
 from skae.estimators import JetAutoencoder
-from skae.transformers import BoxCoxTransformer, KinematicsTransformer
+from skae.transformers import BoxCoxTransformer, KinematicsTransformer, LogRatioTransformer
 
-__all__ = ["BoxCoxTransformer", "JetAutoencoder", "KinematicsTransformer", "__version__"]
+__all__ = [
+    "BoxCoxTransformer",
+    "JetAutoencoder",
+    "KinematicsTransformer",
+    "LogRatioTransformer",
+    "__version__",
+]

@@ -2,5 +2,6 @@
 
 from skae.transformers.box_cox import BoxCoxTransformer
 from skae.transformers.kinematics import KinematicsTransformer
+from skae.transformers.log_ratio import LogRatioTransformer
 
-__all__ = ["BoxCoxTransformer", "KinematicsTransformer"]
+__all__ = ["BoxCoxTransformer", "KinematicsTransformer", "LogRatioTransformer"]

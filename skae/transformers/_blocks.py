@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 #: numbers in a block: small enough for the cache, large enough that threads seldom meet at Python's
 #: lock (at 2**14 two threads are slower than one)
-BLOCK_SIZE = 2**17
+BLOCK_SIZE = 2**18
 
 
 def row_blocks(n_rows: int, row_size: int, block_size: int = BLOCK_SIZE) -> list[slice]:

@@ -1,0 +1,340 @@
+"""LogRatioTransformer: the parts of a whole, on a scale that a network can learn.
+
+The voxels of a shower share its energy over seven orders of magnitude, most of them empty; abundances
+and fractions add up to one. Reach for this transformer before an autoencoder of either.
+"""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    check_array,
+    check_is_fitted,
+    validate_data,
+)
+
+from skae.transformers._blocks import BLOCK_SIZE, map_in_threads, row_blocks
+from skae.transformers._log_ratios import (
+    SINGLE,
+    composition_backward,
+    composition_forward,
+    largest_fraction,
+    single_backward,
+    single_forward,
+)
+from skae.transformers._messages import name_column
+
+
+class LogRatioTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+    r"""Turn parts of a whole into log-ratios, with the whole beside them, and exactly back.
+
+    With :math:`x_i` the parts, E their total, and R = ``epsilon``:
+
+    ========= ==================================================================== ===============
+    kind      coordinates                                                          columns of output
+    ========= ==================================================================== ===============
+    "logit"   :math:`\operatorname{logit}(R + (1 - 2R)\,x_i/E)
+              - \operatorname{logit}(R)` [1]_                                      1 + parts
+    "log1p"   :math:`\log(1 + x_i)`, in the units of X                             1 + parts
+    "alr"     :math:`\log(x_i / x_b)` for all :math:`i \ne b` [2]_                 d
+    "clr"     :math:`\log x_i` less its mean over i [2]_                           1 + d
+    "ilr"     :math:`\sqrt{j/(j+1)}\,(\overline{\log x}_{1 \dots j} - \log x_{j+1})`
+              for j = 1 … d − 1 [3]_                                               d
+    ========= ==================================================================== ===============
+
+    d is the number of columns of X. Column 0 of the output is always the total, as it is, so that a
+    Pipeline can come back without side data.
+
+    Parameters
+    ----------
+    kind : {"logit", "log1p", "alr", "clr", "ilr"}, default="logit"
+        "logit" and "log1p" look at each part by itself, and an empty part is exactly 0: take them for
+        showers, where most voxels are. "log1p" resolves energies of the order of the unit (MeV) whatever
+        the total. The others are for compositions with few or no zeros: "alr" is the easiest to read,
+        "clr" treats all parts alike, "ilr" keeps distances and has no redundant column.
+
+    reference : None, int or str, default=None
+        The column that holds the total, by number or name; for CaloChallenge's data 0, the incident
+        energy. It becomes column 0 of the output. "alr", "clr" and "ilr" count it as one of the
+        parts, and "alr" divides by it. None takes each row's sum for the total; "alr" then divides by
+        the last part.
+
+    epsilon : float, default=1e-7
+        R of the logit. For "alr", "clr" and "ilr" what a zero is replaced by, times the total; not
+        used by "log1p".
+
+    Attributes
+    ----------
+    reference_ : int or None
+        Number of the column that holds the total.
+
+    n_features_in_ : int
+        Number of columns seen in fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where X had string names.
+
+    See Also
+    --------
+    BoxCoxTransformer : For skewed columns that are not parts of a whole.
+
+    Notes
+    -----
+    A row of zeros gives zeros. A *sum* of parts above E is fine (calibrated energies do that), a part of
+    :math:`(1 + R/(1 - 2R))\,E` or more is not, for the logit ends there. On the way back
+    coordinates of "logit" and "log1p" below zero, which a network may give, mean an empty part. "alr",
+    "clr" and "ilr" come back exactly where a row had no zeros; a zero comes back as ``epsilon`` times
+    the total.
+
+    Computed block by block in float64, without a copy of X, whatever the dtype of X, which the
+    result has.
+
+    References
+    ----------
+    .. [1] C. Krause and D. Shih, "CaloFlow", Phys. Rev. D 107, 113003 (2023), arXiv:2106.05285.
+    .. [2] J. Aitchison, "The statistical analysis of compositional data", J. R. Stat. Soc. B 44,
+       139 (1982).
+    .. [3] J. J. Egozcue et al., "Isometric logratio transformations for compositional data analysis",
+       Math. Geol. 35, 279 (2003).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae import LogRatioTransformer
+    >>> X = np.array([[1000.0, 0.0, 300.0, 520.0], [2000.0, 1900.0, 0.0, 0.0]])  # E, voxels (MeV)
+    >>> log_ratio = LogRatioTransformer(reference=0).fit(X)
+    >>> log_ratio.transform(X).round(2)
+    array([[1000.  ,    0.  ,   15.27,   16.2 ],
+           [2000.  ,   19.06,    0.  ,    0.  ]])
+    >>> np.allclose(log_ratio.inverse_transform(log_ratio.transform(X)), X)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "kind": [StrOptions({*SINGLE, "alr", "clr", "ilr"})],
+        "reference": [Integral, str, None],
+        "epsilon": [Interval(Real, 0, 0.5, closed="neither")],
+    }
+
+    def __init__(self, kind="logit", *, reference=None, epsilon=1e-7):
+        self.kind = kind
+        self.reference = reference
+        self.epsilon = epsilon
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Check X; nothing is learnt from it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Parts, and their total where there is a ``reference``; none negative.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The transformer.
+
+        Raises
+        ------
+        ValueError
+            If a value is negative, a part is too large for the logit, or parts are lit where the
+            total is zero.
+        """
+        X = validate_data(self, X, dtype=[np.float64, np.float32])
+        context = self._init_callback_context().call_on_fit_task_begin(estimator=self, X=X, y=y)
+        self.reference_ = self._find_reference()
+        self._blockwise(lambda rows: self._check(X, X[rows]), X)
+        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
+        return self
+
+    def transform(self, X):
+        """Turn parts into log-ratios.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Parts, and their total where there is a ``reference``.
+
+        Returns
+        -------
+        X_transformed : ndarray of shape (n_samples, n_features_out)
+            The total and the coordinates, in the dtype of X.
+        """
+        check_is_fitted(self, "reference_")
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        out = np.empty((len(X), self._n_features_out), dtype=X.dtype)
+
+        def map_block(rows: slice) -> None:
+            parts, total = self._check(X, X[rows])
+            out[rows, 0] = total[:, 0]
+            if self.kind in SINGLE:
+                single_forward(self.kind, parts, total, self.epsilon, out[rows, 1:])
+            else:
+                out[rows, 1:] = composition_forward(
+                    self.kind, parts.astype(np.float64), total, self.epsilon, self._base
+                )
+
+        self._blockwise(map_block, X)
+        return out
+
+    def inverse_transform(self, X):
+        """Turn log-ratios back into parts.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_out)
+            The total and the coordinates.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features)
+            Parts, and their total where there is a ``reference``, in the dtype of X.
+        """
+        check_is_fitted(self, "reference_")
+        X = check_array(X, dtype=[np.float64, np.float32])
+        if X.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has {X.shape[1]} columns, but transform returns {self._n_features_out}."
+            )
+        out = np.empty((len(X), self.n_features_in_), dtype=X.dtype)
+        largest = np.finfo(X.dtype).max
+
+        def map_block(rows: slice) -> None:
+            total = X[rows, :1].astype(np.float64)
+            z = X[rows, 1:].astype(np.float64)
+            if self.kind in SINGLE:
+                x = single_backward(self.kind, z, total, self.epsilon)
+                if self.reference_ is not None:
+                    x = np.insert(x, self.reference_, total[:, 0], axis=1)
+            else:
+                x = composition_backward(
+                    self.kind, z, total, self._base, is_sum=self.reference_ is None
+                )
+            out[rows] = np.clip(x, -largest, largest, out=x)
+
+        self._blockwise(map_block, X)
+        return out
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the output's columns.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the columns of X; None takes those seen in fit, or x0, x1, ….
+
+        Returns
+        -------
+        names : ndarray of str
+            The total's name, "total" where it is a sum, then "<kind>_<name of the part>"; for "ilr"
+            "ilr_1", "ilr_2", ….
+        """
+        check_is_fitted(self, "reference_")
+        names = list(_check_feature_names_in(self, input_features))
+        total = "total" if self.reference_ is None else names[self.reference_]
+        if self.kind == "ilr":
+            names = list(range(1, len(names)))
+        elif self.kind == "alr":
+            del names[self._base]
+        elif self.kind != "clr" and self.reference_ is not None:
+            del names[self.reference_]
+        return np.array([total, *(f"{self.kind}_{name}" for name in names)], dtype=object)
+
+    @property
+    def _n_features_out(self):
+        one_more = self.kind == "clr" or (self.kind in SINGLE and self.reference_ is None)
+        return self.n_features_in_ + one_more
+
+    @property
+    def _base(self):
+        """The part that alr divides by, or that the others scale back with."""
+        return self.n_features_in_ - 1 if self.reference_ is None else self.reference_
+
+    def _find_reference(self):
+        if self.reference is None:
+            return None
+        if isinstance(self.reference, str):
+            names = list(getattr(self, "feature_names_in_", []))
+            if self.reference not in names:
+                raise ValueError(
+                    f"reference names column {self.reference!r}, but X has "
+                    + (f"columns {names}." if names else "no column names; use its number.")
+                )
+            return names.index(self.reference)
+        if not 0 <= self.reference < self.n_features_in_:
+            raise ValueError(
+                f"reference={self.reference}, but X has {self.n_features_in_} columns: use 0 to "
+                f"{self.n_features_in_ - 1}, or None to take the row's sum for the total."
+            )
+        if self.n_features_in_ == 1:
+            raise ValueError(
+                "X has 1 feature(s), its total; parts must stand beside it. Use reference=None if "
+                "the column is a part."
+            )
+        return int(self.reference)
+
+    def _blockwise(self, function, X):
+        return map_in_threads(
+            function, row_blocks(len(X), max(X.shape[1], self.n_features_in_), BLOCK_SIZE)
+        )
+
+    def _check(self, X, block):
+        """Split a block into parts and total, after checking that they are physical."""
+        k = self.reference_
+        total = (
+            block.sum(axis=1, keepdims=True, dtype=np.float64).astype(block.dtype)
+            if k is None
+            else block[:, k : k + 1]
+        ).astype(np.float64)
+        if k is None or self.kind not in SINGLE:
+            parts = block
+        else:
+            parts = block[:, 1:] if k == 0 else np.delete(block, k, axis=1)
+        limit = largest_fraction(self.epsilon) if self.kind == "logit" else np.inf
+        highest = parts.max(axis=1, keepdims=True)
+        if block.min() < 0.0 or not ((highest < limit * total) | (highest == 0.0)).all():
+            self._refuse(X, limit)
+        return parts, total
+
+    def _refuse(self, X, limit):
+        """Say what is wrong with X, by column and count."""
+        negative = X < 0.0
+        if negative.any():
+            column = int(negative.sum(axis=0).argmax())
+            raise ValueError(
+                f"Negative values in data: X has {negative[:, column].sum()} negative values in "
+                f"{name_column(self, column)} (min {X[:, column].min():.6g}), one of "
+                f"{negative.any(axis=0).sum()} such columns; log-ratios need values of 0 or more. Clip "
+                "what is noise to 0, or use a BoxCoxTransformer."
+            )
+        total = X[:, self.reference_]
+        lit = np.delete(X, self.reference_, axis=1)
+        of_total = name_column(self, self.reference_)
+        dark = (total == 0.0) & (lit > 0.0).any(axis=1)
+        if dark.any():
+            raise ValueError(
+                f"X has {dark.sum()} rows with positive parts but a total of 0 in {of_total}; drop "
+                f"them, or check that reference={self.reference!r} is the column of the total."
+            )
+        large = (limit * total[:, None].astype(np.float64) <= X) & (X > 0.0)
+        large[:, self.reference_] = False
+        column = int(large.sum(axis=0).argmax())
+        raise ValueError(
+            f"X has {large[:, column].sum()} values in {name_column(self, column)}, one of "
+            f"{large.any(axis=0).sum()} such columns, that reach {limit:.8g} times the total in "
+            f"{of_total}, where the logit ends. Check that both are in one unit, or use kind='log1p'."
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.requires_fit = True
+        return tags
