@@ -2,12 +2,18 @@
 
 from skae._version import __version__
 from skae.estimators import JetAutoencoder
-from skae.transformers import BoxCoxTransformer, KinematicsTransformer, LogRatioTransformer
+from skae.transformers import (
+    BoxCoxTransformer,
+    KinematicsTransformer,
+    LogRatioTransformer,
+    NoiseInjector,
+)
 
 __all__ = [
     "BoxCoxTransformer",
     "JetAutoencoder",
     "KinematicsTransformer",
     "LogRatioTransformer",
+    "NoiseInjector",
     "__version__",
 ]

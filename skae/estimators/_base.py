@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor, nn
 
+from skae.estimators._noise import make_corruption
 from skae.training import (
     OPTIMIZERS,
     SCHEDULES,
@@ -25,12 +26,12 @@ from skae.training import (
     apply_to_rows,
     draw_seed,
     fair_share_of_threads,
-    make_corruption,
     resolve_device,
     resolve_optimizer,
     seeded_initialisation,
     to_float32,
 )
+from skae.transformers import NoiseInjector
 
 
 class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
@@ -50,7 +51,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "noise": [callable, None],
+        "noise": [NoiseInjector, callable, None],
         "device": [str, torch.device],
         "callbacks": [list, None],
         "verbose": ["verbose"],
@@ -189,7 +190,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 lr_schedule="constant" if partial else self.lr_schedule,
                 batch_size=self.batch_size,
                 verbose=self.verbose,
-                corruption=make_corruption(self.noise),
+                corruption=make_corruption(self.noise, X),
                 callbacks=self._run_callbacks(epochs, validation, context, X, y),
             )
         except BaseException:

@@ -36,9 +36,10 @@ n_iter_no_change : int, default={n_iter_no_change}
 tol : float, default={tol}
     Improvement of the validation loss that counts, relative to its value.
 
-noise : callable, default={noise}
-    Corrupts each training minibatch afresh while the target stays clean, for denoising. Called
-    with a tensor of rows and a ``torch.Generator`` to draw from; returns a new tensor.
+noise : NoiseInjector or callable, default={noise}
+    Corrupts each training minibatch afresh while the target stays clean, for denoising: a
+    :class:`~skae.NoiseInjector`, whose parameters a search reaches as ``noise__sigma``, or a callable
+    that gets a tensor of rows and a ``torch.Generator`` to draw from and returns a new tensor.
 
 device : str or torch.device, default="{device}"
     "auto" takes CUDA, else Apple's MPS, else the CPU, when fit is called.

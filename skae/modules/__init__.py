@@ -11,11 +11,13 @@ from skae.modules.blocks import (
 )
 from skae.modules.dropout import SeededDropout, attach_generator
 from skae.modules.losses import SquaredError, wrap_angle
+from skae.modules.noise import RowNoise
 
 __all__ = [
     "BLOCKS",
     "Autoencoder",
     "LinearPath",
+    "RowNoise",
     "SeededDropout",
     "SquaredError",
     "activation_names",

@@ -5,7 +5,6 @@ from skae.training.callbacks import EarlyStopping, EpochProgressBar, ScikitLearn
 from skae.training.device import resolve_device
 from skae.training.inference import apply_to_rows, to_float32
 from skae.training.net import TrainingNet
-from skae.training.noise import make_corruption
 from skae.training.optimizers import OPTIMIZERS, resolve_optimizer
 from skae.training.schedules import SCHEDULES
 from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
@@ -24,7 +23,6 @@ __all__ = [
     "apply_to_rows",
     "draw_seed",
     "fair_share_of_threads",
-    "make_corruption",
     "resolve_device",
     "resolve_optimizer",
     "seeded_initialisation",

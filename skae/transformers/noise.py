@@ -1,0 +1,286 @@
+"""NoiseInjector: counting and read-out noise on clean rows, for denoising and for tests of robustness.
+
+Simulated spectra and correlations are smooth, measured ones are counted. Put this transformer into a
+Pipeline to train a classifier or a regressor on rows as noisy as the measured ones, or hand it to an
+autoencoder as ``noise=``, where the input is corrupted afresh for each minibatch and the target stays
+clean.
+"""
+
+from collections.abc import Mapping
+from numbers import Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skae.transformers._messages import name_column
+
+_KINDS = ("poisson", "gaussian")
+#: from here on a Poisson draw is a Gaussian one, to 1e-6 of its width
+_GAUSSIAN_LIMIT = 1e12
+
+
+class NoiseInjector(CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    r"""Add Poisson or Gaussian noise to rows, in ``fit_transform`` only or always.
+
+    With s the scale of a clean row, N its ``counts`` and :math:`w_j` the width of bin j,
+
+    .. math::
+
+        \text{Poisson:}\quad x'_j = \frac{s}{N w_j}\, n_j, \qquad
+        n_j \sim \operatorname{Poisson}(N w_j\, x_j / s), \qquad\qquad
+        \text{Gaussian:}\quad x'_j = x_j + \sigma s\, \varepsilon_j, \qquad
+        \varepsilon_j \sim \operatorname{N}(0, 1).
+
+    Parameters
+    ----------
+    kind : {"poisson", "gaussian"} or dict, default="poisson"
+        The noise. A mapping such as ``{"poisson": 0.95, "gaussian": 0.05}`` gives the probability of
+        each kind, drawn for each row.
+
+    counts : float or (float, float), default=100.0
+        Poisson: what is counted, on average, in a bin of width 1 where the row equals its scale. A
+        pair is a range from which each row draws, uniformly in the logarithm.
+
+    sigma : float, default=0.1
+        Gaussian: standard deviation, in units of the scale.
+
+    relative_to : {"clean_max", "std", None}, default="clean_max"
+        The scale of a row: the largest absolute value, or the standard deviation, of the row before any
+        noise, or 1, which puts ``counts`` and ``sigma`` in the units of X.
+
+    bin_widths : array-like of shape (n_features,), default=None
+        Poisson: width of each bin. None stands for bins of width 1.
+
+    apply : {"fit", "always"}, default="fit"
+        "fit" leaves ``transform`` alone: in a Pipeline the steps behind are trained on noisy rows and
+        used on rows as they are. "always" adds noise in ``transform`` too.
+
+    random_state : int, RandomState instance or None, default=None
+        An integer makes every call give the same noise. No global random state is used or changed.
+        As an estimator's ``noise=`` the draws come from that estimator's ``random_state``.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of columns seen in fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where X had string names.
+
+    See Also
+    --------
+    skae.JetAutoencoder : Takes a NoiseInjector as ``noise=``.
+
+    Notes
+    -----
+    Its tag ``non_deterministic`` is set: ``fit_transform(X)`` is not ``fit(X).transform(X)``, and the
+    noise of a row depends on how many rows were drawn for before it. That is what it is for.
+
+    A row whose scale is 0 stays as it is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae import NoiseInjector
+    >>> clean = np.exp(-np.linspace(0.0, 3.0, 5))[None, :]
+    >>> injector = NoiseInjector(counts=100.0, random_state=0)
+    >>> counted = injector.fit_transform(clean) * 100  # whole numbers
+    >>> np.allclose(counted, counted.round())
+    True
+    >>> np.array_equal(injector.transform(clean), clean)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "kind": [StrOptions(set(_KINDS)), Mapping],
+        "counts": [Interval(Real, 0, None, closed="neither"), "array-like"],
+        "sigma": [Interval(Real, 0, None, closed="left")],
+        "relative_to": [StrOptions({"clean_max", "std"}), None],
+        "bin_widths": ["array-like", None],
+        "apply": [StrOptions({"fit", "always"})],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        kind="poisson",
+        *,
+        counts=100.0,
+        sigma=0.1,
+        relative_to="clean_max",
+        bin_widths=None,
+        apply="fit",
+        random_state=None,
+    ):
+        self.kind = kind
+        self.counts = counts
+        self.sigma = sigma
+        self.relative_to = relative_to
+        self.bin_widths = bin_widths
+        self.apply = apply
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Check X; nothing is learnt from it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Clean rows.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The transformer.
+        """
+        X = validate_data(self, X, dtype=[np.float64, np.float32])
+        context = self._init_callback_context().call_on_fit_task_begin(estimator=self, X=X, y=y)
+        self.check_rows(X)
+        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
+        return self
+
+    def fit_transform(self, X, y=None):
+        """Check X, and return it with noise.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Clean rows.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        X_noisy : ndarray of shape (n_samples, n_features)
+            Noisy rows, in the dtype of X.
+        """
+        self.fit(X, y)
+        return self._add_noise(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
+
+    def transform(self, X):
+        """Return X as it is, or with noise where ``apply="always"``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        X_out : ndarray of shape (n_samples, n_features)
+            The rows, in the dtype of X.
+        """
+        check_is_fitted(self, "n_features_in_")
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return self._add_noise(X) if self.apply == "always" else X.copy()
+
+    def check_rows(self, X):
+        """Check the parameters that name no single value, and rows against them.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, ..., n_features)
+            Clean rows.
+
+        Returns
+        -------
+        law : dict
+            What the noise is: ``p_gaussian``, ``counts`` (lowest, highest), ``sigma``, ``relative_to``
+            and ``bin_widths``.
+
+        Raises
+        ------
+        ValueError
+            If probabilities do not sum to 1, counts or widths are not positive, or Poisson noise
+            meets negative values.
+        """
+        kind = dict.fromkeys([self.kind], 1.0) if isinstance(self.kind, str) else dict(self.kind)
+        known = set(kind) <= set(_KINDS) and all(isinstance(p, Real) for p in kind.values())
+        if not known or min(kind.values(), default=-1) < 0 or abs(sum(kind.values()) - 1) > 1e-9:
+            raise ValueError(
+                f"kind={self.kind!r} must give 'poisson', 'gaussian' or both a probability of 0 or "
+                "more each; they must sum to 1."
+            )
+        counts = np.atleast_1d(np.asarray(self.counts, dtype=np.float64))
+        if counts.shape not in ((1,), (2,)) or not 0 < counts[0] <= counts[-1] < np.inf:
+            raise ValueError(
+                f"counts={self.counts!r} must be a positive number, or a range (lowest, highest)."
+            )
+        widths = None if self.bin_widths is None else np.asarray(self.bin_widths, dtype=np.float64)
+        if widths is not None and (
+            widths.shape != X.shape[-1:] or not (np.isfinite(widths) & (widths > 0)).all()
+        ):
+            raise ValueError(
+                f"bin_widths has shape {widths.shape}; it must hold {X.shape[-1]} positive numbers, "
+                "one for each column of X."
+            )
+        if kind.get("poisson", 0.0) > 0.0 and X.min() < 0.0:
+            negative = (X < 0.0).reshape(-1, X.shape[-1]).sum(axis=0)
+            column = int(negative.argmax())
+            raise ValueError(
+                f"Negative values in data: X has {negative[column]} negative values in "
+                f"{name_column(self, column)} (min {X[..., column].min():.6g}), one of "
+                f"{np.count_nonzero(negative)} such columns; Poisson noise needs values of 0 or more. "
+                "Use kind='gaussian', or put the noise before what makes them negative."
+            )
+        return {
+            "p_gaussian": float(kind.get("gaussian", 0.0)),
+            "counts": (float(counts[0]), float(counts[-1])),
+            "sigma": float(self.sigma),
+            "relative_to": self.relative_to,
+            "bin_widths": widths,
+        }
+
+    def _add_noise(self, X):
+        law = self.check_rows(X)
+        rng = _make_generator(self.random_state)
+        gaussian = rng.random(len(X)) < law["p_gaussian"]
+        noisy = np.empty_like(X, subok=False)
+        x = X[gaussian].astype(np.float64)
+        noisy[gaussian] = x + law["sigma"] * self._scale(x) * rng.standard_normal(x.shape)
+        x = X[~gaussian].astype(np.float64)
+        exposure = np.exp(rng.uniform(*np.log(law["counts"]), size=(len(x), 1)))
+        if law["bin_widths"] is not None:
+            exposure = exposure * law["bin_widths"]
+        scale = self._scale(x)
+        unit = np.where(scale > 0.0, scale, 1.0) / exposure
+        noisy[~gaussian] = np.where(scale > 0.0, unit * _draw_poisson(rng, x / unit), x)
+        return noisy
+
+    def _scale(self, x):
+        if self.relative_to == "clean_max":
+            return np.abs(x).max(axis=1, keepdims=True)
+        if self.relative_to == "std":
+            return x.std(axis=1, keepdims=True)
+        return np.ones((len(x), 1))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.non_deterministic = True
+        mapping = self.kind if isinstance(self.kind, Mapping) else {self.kind: 1.0}
+        tags.input_tags.positive_only = mapping.get("poisson", 0.0) != 0.0
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.requires_fit = True
+        return tags
+
+
+def _make_generator(random_state):
+    """Return a generator of its own: no global state is drawn from."""
+    if isinstance(random_state, np.random.RandomState):
+        random_state = random_state.randint(np.iinfo(np.int32).max)
+    return np.random.default_rng(random_state)
+
+
+def _draw_poisson(rng, mean):
+    few = mean < _GAUSSIAN_LIMIT
+    draws = rng.poisson(np.where(few, mean, 0.0)).astype(np.float64)
+    if not few.all():
+        many = mean[~few]
+        draws[~few] = many + np.sqrt(many) * rng.standard_normal(len(many))
+    return draws
