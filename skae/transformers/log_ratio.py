@@ -32,22 +32,19 @@ from skae.transformers._messages import name_column
 class LogRatioTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     r"""Turn parts of a whole into log-ratios, with the whole beside them, and exactly back.
 
-    With :math:`x_i` the parts, E their total, and R = ``epsilon``:
+    With :math:`x_i` the parts, E their total, and R = ``epsilon``, the kinds, and how many columns come
+    out of d columns of X, are
 
-    ========= ==================================================================== ===============
-    kind      coordinates                                                          columns of output
-    ========= ==================================================================== ===============
-    "logit"   :math:`\operatorname{logit}(R + (1 - 2R)\,x_i/E)
-              - \operatorname{logit}(R)` [1]_                                      1 + parts
-    "log1p"   :math:`\log(1 + x_i)`, in the units of X                             1 + parts
-    "alr"     :math:`\log(x_i / x_b)` for all :math:`i \ne b` [2]_                 d
-    "clr"     :math:`\log x_i` less its mean over i [2]_                           1 + d
-    "ilr"     :math:`\sqrt{j/(j+1)}\,(\overline{\log x}_{1 \dots j} - \log x_{j+1})`
-              for j = 1 … d − 1 [3]_                                               d
-    ========= ==================================================================== ===============
+    - "logit": :math:`\operatorname{logit}(R + (1 - 2R)\,x_i/E) - \operatorname{logit}(R)` [1]_;
+      1 + parts.
+    - "log1p": :math:`\log(1 + x_i)`, in the units of X; 1 + parts.
+    - "alr": :math:`\log(x_i / x_b)` for all :math:`i \ne b` [2]_; d.
+    - "clr": :math:`\log x_i` less its mean over i [2]_; 1 + d.
+    - "ilr": :math:`\sqrt{j/(j+1)}\,(\overline{\log x}_{1 \dots j} - \log x_{j+1})` for
+      j = 1 … d − 1 [3]_; d.
 
-    d is the number of columns of X. Column 0 of the output is always the total, as it is, so that a
-    Pipeline can come back without side data.
+    There are d parts, or d − 1 beside a ``reference``. Column 0 of the output is always the total, as it
+    is, so that a Pipeline can come back without side data.
 
     Parameters
     ----------
