@@ -33,4 +33,4 @@ def make_corruption(
     if not isinstance(noise, NoiseInjector):
         return noise
     noise._validate_params()
-    return RowNoise(**noise.check_rows(X))
+    return RowNoise(**noise._find_law(X))

@@ -10,7 +10,7 @@ from skae.transformers._likelihood import SMALL_POWER, largest_power, most_likel
 _TOLERANCE = {np.dtype(np.float64): 1e-6, np.dtype(np.float32): 1e-3}
 #: largest exponent of e that stays finite, squared, after division by a small power
 _LARGEST_EXPONENT = {np.dtype(np.float64): 250.0, np.dtype(np.float32): 50.0}
-#: a column whose minimum is not positive is moved this share of its mean above it
+#: a column that reaches zero is moved this share of its mean distance from the minimum above it
 _START = 0.01
 
 
@@ -177,14 +177,7 @@ def _fit_bent_columns(columns, missing, count, power, shift, standardize, dtype)
     logs = columns + shift[:, None]
     x_low, x_high = logs.min(axis=1), logs.max(axis=1)
     np.log(logs, out=logs)
-    if missing is not None:
-        logs[missing] = 0.0
-    centre = logs.sum(axis=1) / count
-    logs -= centre[:, None]
-    if missing is not None:
-        logs[missing] = 0.0
-    spread = np.sqrt(np.vecdot(logs, logs) / count)
-    spread[spread == 0.0] = 1.0
+    centre, spread = _centre(logs, missing, count)
     logs /= spread[:, None]
     low, high = logs.min(axis=1), logs.max(axis=1)
 
@@ -201,14 +194,7 @@ def _fit_bent_columns(columns, missing, count, power, shift, standardize, dtype)
     ends = _bend(np.stack([low, high], axis=1), power * spread) * spread[:, None]
     if standardize:
         bent = _bend(logs, power * spread) * spread[:, None]
-        if missing is not None:
-            bent[missing] = 0.0
-        mean = bent.sum(axis=1) / count
-        bent -= mean[:, None]
-        if missing is not None:
-            bent[missing] = 0.0
-        scale = np.sqrt(np.vecdot(bent, bent) / count)
-        scale[scale == 0.0] = 1.0
+        mean, scale = _centre(bent, missing, count)
     reach_low, reach_high = _reach(power, np.abs(ends).max(axis=1), precision, dtype)
     largest = np.log(np.finfo(dtype).max)
     return {
@@ -221,6 +207,19 @@ def _fit_bent_columns(columns, missing, count, power, shift, standardize, dtype)
         "high": np.maximum(np.exp(np.clip(centre + reach_high, -745.0, largest)), x_high),
         "gentle": np.abs(power * spread) < SMALL_POWER,
     }
+
+
+def _centre(values, missing, count):
+    """Take its mean off each row, in place; return it, and the spread, or 1 where there is none."""
+    if missing is not None:
+        values[missing] = 0.0
+    mean = values.sum(axis=1) / count
+    values -= mean[:, None]
+    if missing is not None:
+        values[missing] = 0.0
+    spread = np.sqrt(np.vecdot(values, values) / count)
+    spread[spread == 0.0] = 1.0
+    return mean, spread
 
 
 def _bounds(low, high, centre, spread, precision, standardize, dtype):

@@ -8,12 +8,12 @@ import warnings
 from numbers import Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
-from sklearn.callback import CallbackSupportMixin
+from sklearn.base import OneToOneFeatureMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import FLOAT_DTYPES, check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skae.exceptions import ClippingWarning
+from skae.transformers._base import TableTransformer
 from skae.transformers._blocks import BLOCK_SIZE, map_in_threads, row_blocks
 from skae.transformers._messages import name_column
 from skae.transformers._power_law import PowerLaw, clip, fit_power_law
@@ -24,9 +24,7 @@ _FIT_SIZE = 2**20
 _ROW_SIZE = 256
 
 
-class BoxCoxTransformer(
-    CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
-):
+class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
     r"""Make skewed columns as Gaussian as a power can, and bring them back exactly.
 
     Each column gets the two-parameter transformation of Box and Cox [1]_,
@@ -161,32 +159,8 @@ class BoxCoxTransformer(
             a given power takes it out of the range of floating-point numbers.
         """
         X = self._validate(X, reset=True)
-        context = self._init_callback_context().call_on_fit_task_begin(estimator=self, X=X, y=y)
-        n_columns = X.shape[1]
-        power = self._one_per_column("lmbda", n_columns)
-        shift = self._one_per_column("shift", n_columns)
-        if shift is not None:
-            self._check_positive(X, shift, power)
-
-        def fit_part(part: slice) -> tuple[PowerLaw, np.ndarray]:
-            columns = np.ascontiguousarray(X[:, part].T, dtype=np.float64)
-            return fit_power_law(
-                columns,
-                None if power is None else power[part],
-                None if shift is None else shift[part],
-                self.skew_threshold,
-                self.standardize,
-                X.dtype,
-            )
-
-        parts = map_in_threads(fit_part, row_blocks(n_columns, len(X), _FIT_SIZE))
-        law = PowerLaw.join([law for law, _ in parts])
-        self._check_finite(law)
-        self._law = law
-        self.lambdas_ = law.power.copy()
-        self.shifts_ = law.shift.copy()
-        self.skewness_ = np.concatenate([skewness for _, skewness in parts])
-        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
+        with self._fit_task(X, y):
+            self._solve(X)
         return self
 
     def transform(self, X):
@@ -230,21 +204,34 @@ class BoxCoxTransformer(
             If values lie beyond what ``transform`` can return.
         """
         check_is_fitted(self, "lambdas_")
-        X = check_array(X, dtype=FLOAT_DTYPES, copy=self.copy, ensure_all_finite="allow-nan")
-        if X.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.shape[1]} columns, but transform returns {self.n_features_in_}."
-            )
+        X = self._validate_transformed(X, self.n_features_in_)
         return self._map(X, PowerLaw.backward, "what is to be brought back")
 
-    def _validate(self, X, *, reset):
-        return validate_data(
-            self,
-            X,
-            dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan",
-            reset=reset,
-        )
+    def _solve(self, X):
+        n_columns = X.shape[1]
+        power = self._one_per_column("lmbda", n_columns)
+        shift = self._one_per_column("shift", n_columns)
+        if shift is not None:
+            self._check_positive(X, shift, power)
+
+        def fit_part(part: slice) -> tuple[PowerLaw, np.ndarray]:
+            columns = np.ascontiguousarray(X[:, part].T, dtype=np.float64)
+            return fit_power_law(
+                columns,
+                None if power is None else power[part],
+                None if shift is None else shift[part],
+                self.skew_threshold,
+                self.standardize,
+                X.dtype,
+            )
+
+        parts = map_in_threads(fit_part, row_blocks(n_columns, len(X), _FIT_SIZE))
+        law = PowerLaw.join([law for law, _ in parts])
+        self._check_finite(law)
+        self._law = law
+        self.lambdas_ = law.power.copy()
+        self.shifts_ = law.shift.copy()
+        self.skewness_ = np.concatenate([skewness for _, skewness in parts])
 
     def _one_per_column(self, name, n_columns):
         """Return a given parameter as one number a column, None where it is to be found."""
@@ -322,5 +309,4 @@ class BoxCoxTransformer(
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.positive_only = self.shift is None
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

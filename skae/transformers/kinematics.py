@@ -6,9 +6,10 @@ logarithm, and a mass term in place of the energy, take both away.
 """
 
 import numpy as np
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
-from sklearn.callback import CallbackSupportMixin
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.base import OneToOneFeatureMixin, _fit_context
+from sklearn.utils.validation import check_is_fitted
+
+from skae.transformers._base import TableTransformer
 
 #: the sets of columns that fix a four-momentum, in any order
 _COORDINATES = (
@@ -20,7 +21,7 @@ _COORDINATES = (
 _FEATURES = ("log_pt", "eta", "phi", "mass_over_pt")
 
 
-class KinematicsTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+class KinematicsTransformer(TableTransformer):
     r"""Turn four-momenta into (log pT, η, φ, m/pT), and back to rounding.
 
     .. math::
@@ -103,14 +104,13 @@ class KinematicsTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimato
                 f"columns={tuple(self.columns)} does not fix a four-momentum; use ('E', 'pt', 'eta', "
                 "'phi'), ('m', 'pt', 'eta', 'phi') or ('px', 'py', 'pz', 'E'), in any order."
             )
-        X = validate_data(self, X, dtype=[np.float64, np.float32])
+        X = self._validate(X, reset=True)
         if X.shape[1] < 4:
             raise ValueError(
                 f"X has {X.shape[1]} columns; the first four must be {tuple(self.columns)}."
             )
-        context = self._init_callback_context().call_on_fit_task_begin(estimator=self, X=X, y=y)
-        self._check_momenta(X)
-        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
+        with self._fit_task(X, y):
+            self._check_momenta(X)
         return self
 
     def transform(self, X):
@@ -132,7 +132,7 @@ class KinematicsTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimato
             If a pT or an energy is not positive.
         """
         check_is_fitted(self, "n_features_in_")
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = self._validate(X, reset=False)
         momentum = self._check_momenta(X)
         if "px" in momentum:
             pt = np.hypot(momentum["px"], momentum["py"])
@@ -163,11 +163,7 @@ class KinematicsTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimato
             The columns that ``transform`` was given.
         """
         check_is_fitted(self, "n_features_in_")
-        X = check_array(X, dtype=[np.float64, np.float32])
-        if X.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.shape[1]} columns, but transform returns {self.n_features_in_}."
-            )
+        X = self._validate_transformed(X, self.n_features_in_)
         log_pt, eta, phi, mass_over_pt = X[:, :4].T.astype(np.float64)
         pt = np.exp(log_pt)
         # π itself is kept, and so is its float32, which is a little larger
@@ -213,12 +209,6 @@ class KinematicsTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimato
                 f"X has {bad.sum()} rows with px = py = 0, which have no η and φ; drop these rows."
             )
         return momentum
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        tags.requires_fit = True
-        return tags
 
 
 def _join(first_four, X):

@@ -7,16 +7,11 @@ and fractions add up to one. Reach for this transformer before an autoencoder of
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.callback import CallbackSupportMixin
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import (
-    _check_feature_names_in,
-    check_array,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from skae.transformers._base import TableTransformer
 from skae.transformers._blocks import BLOCK_SIZE, map_in_threads, row_blocks
 from skae.transformers._log_ratios import (
     SINGLE,
@@ -29,7 +24,7 @@ from skae.transformers._log_ratios import (
 from skae.transformers._messages import name_column
 
 
-class LogRatioTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+class LogRatioTransformer(TableTransformer):
     r"""Turn parts of a whole into log-ratios, with the whole beside them, and exactly back.
 
     With :math:`x_i` the parts, E their total, and R = ``epsilon``, the kinds, and how many columns come
@@ -144,11 +139,10 @@ class LogRatioTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator)
             If a value is negative, a part is too large for the logit, or parts are lit where the
             total is zero.
         """
-        X = validate_data(self, X, dtype=[np.float64, np.float32])
-        context = self._init_callback_context().call_on_fit_task_begin(estimator=self, X=X, y=y)
-        self.reference_ = self._find_reference()
-        self._blockwise(lambda rows: self._check(X, X[rows]), X)
-        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
+        X = self._validate(X, reset=True)
+        with self._fit_task(X, y):
+            self.reference_ = self._find_reference()
+            self._blockwise(lambda rows: self._check(X, X[rows]), X)
         return self
 
     def transform(self, X):
@@ -165,7 +159,7 @@ class LogRatioTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator)
             The total and the coordinates, in the dtype of X.
         """
         check_is_fitted(self, "reference_")
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = self._validate(X, reset=False)
         out = np.empty((len(X), self._n_features_out), dtype=X.dtype)
 
         def map_block(rows: slice) -> None:
@@ -195,11 +189,7 @@ class LogRatioTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator)
             Parts, and their total where there is a ``reference``, in the dtype of X.
         """
         check_is_fitted(self, "reference_")
-        X = check_array(X, dtype=[np.float64, np.float32])
-        if X.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"X has {X.shape[1]} columns, but transform returns {self._n_features_out}."
-            )
+        X = self._validate_transformed(X, self._n_features_out)
         out = np.empty((len(X), self.n_features_in_), dtype=X.dtype)
         largest = np.finfo(X.dtype).max
 
@@ -332,6 +322,4 @@ class LogRatioTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator)
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.positive_only = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        tags.requires_fit = True
         return tags

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from numbers import Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
-from sklearn.callback import CallbackSupportMixin
+from sklearn.base import OneToOneFeatureMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from skae.transformers._base import TableTransformer
 from skae.transformers._messages import name_column
 
 _KINDS = ("poisson", "gaussian")
@@ -22,7 +22,7 @@ _KINDS = ("poisson", "gaussian")
 _GAUSSIAN_LIMIT = 1e12
 
 
-class NoiseInjector(CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class NoiseInjector(OneToOneFeatureMixin, TableTransformer):
     r"""Add Poisson or Gaussian noise to rows, in ``fit_transform`` only or always.
 
     With s the scale of a clean row, N its ``counts`` and :math:`w_j` the width of bin j,
@@ -139,10 +139,9 @@ class NoiseInjector(CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin
         self : object
             The transformer.
         """
-        X = validate_data(self, X, dtype=[np.float64, np.float32])
-        context = self._init_callback_context().call_on_fit_task_begin(estimator=self, X=X, y=y)
-        self.check_rows(X)
-        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
+        X = self._validate(X, reset=True)
+        with self._fit_task(X, y):
+            self._find_law(X)
         return self
 
     def fit_transform(self, X, y=None):
@@ -161,7 +160,7 @@ class NoiseInjector(CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin
             Noisy rows, in the dtype of X.
         """
         self.fit(X, y)
-        return self._add_noise(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
+        return self._add_noise(self._validate(X, reset=False))
 
     def transform(self, X):
         """Return X as it is, or with noise where ``apply="always"``.
@@ -177,28 +176,14 @@ class NoiseInjector(CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin
             The rows, in the dtype of X.
         """
         check_is_fitted(self, "n_features_in_")
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = self._validate(X, reset=False)
         return self._add_noise(X) if self.apply == "always" else X.copy()
 
-    def check_rows(self, X):
-        """Check the parameters that name no single value, and rows against them.
+    def _find_law(self, X):
+        """Check what no single parameter's constraint can; return what the noise of these rows is.
 
-        Parameters
-        ----------
-        X : ndarray of shape (n_samples, ..., n_features)
-            Clean rows.
-
-        Returns
-        -------
-        law : dict
-            What the noise is: ``p_gaussian``, ``counts`` (lowest, highest), ``sigma``, ``relative_to``
-            and ``bin_widths``.
-
-        Raises
-        ------
-        ValueError
-            If probabilities do not sum to 1, counts or widths are not positive, or Poisson noise
-            meets negative values.
+        The estimators call it too, with X of shape ``(n_samples, ..., n_features)``, for the arguments
+        of the twin that draws on a minibatch's device.
         """
         kind = dict.fromkeys([self.kind], 1.0) if isinstance(self.kind, str) else dict(self.kind)
         known = set(kind) <= set(_KINDS) and all(isinstance(p, Real) for p in kind.values())
@@ -238,7 +223,7 @@ class NoiseInjector(CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin
         }
 
     def _add_noise(self, X):
-        law = self.check_rows(X)
+        law = self._find_law(X)
         rng = _make_generator(self.random_state)
         gaussian = rng.random(len(X)) < law["p_gaussian"]
         noisy = np.empty_like(X, subok=False)
@@ -265,8 +250,6 @@ class NoiseInjector(CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin
         tags.non_deterministic = True
         mapping = self.kind if isinstance(self.kind, Mapping) else {self.kind: 1.0}
         tags.input_tags.positive_only = mapping.get("poisson", 0.0) != 0.0
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        tags.requires_fit = True
         return tags
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from skae import JetAutoencoder
+from skae import JetAutoencoder, NoiseInjector
 
 pytestmark = [
     pytest.mark.gpu,
@@ -31,12 +31,25 @@ def test_auto_takes_the_gpu_and_agrees_with_the_cpu(standard_jets):
     )
 
 
-def test_dropout_and_noise_draw_on_the_device_and_leave_its_state_alone(standard_jets):
-    def add_noise(batch, generator):
-        return batch + 0.1 * torch.randn(batch.shape, generator=generator, device=batch.device)
+def add_noise(batch, generator):
+    return batch + 0.1 * torch.randn(batch.shape, generator=generator, device=batch.device)
 
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        add_noise,
+        NoiseInjector("gaussian"),
+        NoiseInjector(
+            {"poisson": 0.5, "gaussian": 0.5}, counts=(1.0, 100.0), bin_widths=[1, 2, 1, 1]
+        ),
+    ],
+    ids=["callable", "gaussian", "mixture"],
+)
+def test_dropout_and_noise_draw_on_the_device_and_leave_its_state_alone(standard_jets, noise):
+    X = standard_jets - standard_jets.min(axis=0)
     before = torch.cuda.get_rng_state()
-    first, second = (small(dropout=0.2, noise=add_noise).fit(standard_jets) for _ in range(2))
+    first, second = (small(dropout=0.2, noise=noise).fit(X) for _ in range(2))
     assert torch.equal(torch.cuda.get_rng_state(), before)
     np.testing.assert_allclose(first.loss_curve_, second.loss_curve_, rtol=1e-6)
 
