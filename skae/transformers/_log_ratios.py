@@ -19,7 +19,9 @@ def single_forward(
 ) -> None:
     """Transform parts ``(m, p)`` one by one into ``out``; a part of 0 gives exactly 0."""
     if kind == "log1p":
-        np.log1p(parts, out=out)  # loses nothing in single precision
+        # Single precision loses nothing here, but what lies backwards in memory is copied: there NumPy
+        # takes another log1p, whose last digit differs.
+        np.log1p(parts if min(parts.strides) >= 0 else parts.copy(), out=out)
         return
     # logit(R + aε) − logit(R) in one logarithm that keeps the digits of a small ε, a = 1 − 2R
     a = 1.0 - 2.0 * epsilon

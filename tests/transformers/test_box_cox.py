@@ -209,6 +209,17 @@ def test_many_rows_are_transformed_as_few_are(rng):
     np.testing.assert_allclose(box_cox.inverse_transform(Z), X, rtol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_that_lie_otherwise_in_memory_give_the_same_numbers(rng, dtype):
+    X = rng.lognormal(sigma=[0.1, 1.0, 2.0], size=(2000, 3)).astype(dtype)
+    box_cox = BoxCoxTransformer(lmbda=[0.0, 0.3, 1e-4]).fit(X)
+    Z = box_cox.transform(X)
+    np.testing.assert_array_equal(box_cox.transform(X[::-1])[::-1], Z)
+    np.testing.assert_array_equal(box_cox.transform(np.asfortranarray(X)), Z)
+    back = box_cox.inverse_transform(Z)
+    np.testing.assert_array_equal(box_cox.inverse_transform(Z[::-1])[::-1], back)
+
+
 def test_copy_false_writes_into_a_writeable_array(rng):
     X = rng.lognormal(size=(50, 2))
     box_cox = BoxCoxTransformer(copy=False).fit(X)
