@@ -118,9 +118,10 @@ axes[0].set_ylabel("voxels")
 # %%
 # Denoising
 # ---------
-# Decay curves with a free lifetime and offset, counted with 50 events in the highest bin. An autoencoder
-# whose ``noise=`` corrupts each minibatch afresh, while the target stays clean, learns to take
-# noise away; one trained without meets noise for the first time when it is used.
+# Decay curves of 0.5 to 2 ns lifetime on a free offset, counted with 50 events in the highest bin. An
+# autoencoder whose ``noise=`` corrupts each minibatch afresh, while the target stays clean, learns to
+# take noise away; one trained without meets noise for the first time when it is used. On average the
+# first is better by more than a factor of two; on a single curve, as on the left, it need not be.
 
 t = np.linspace(0.0, 5.0, 60)
 
@@ -151,7 +152,7 @@ for axis, row in zip(axes, range(3), strict=True):
     axis.plot(t, clean_test[row], "k-", lw=1, label="truth")
     for color, (name, curves) in zip(["C1", "C0"], denoised.items(), strict=True):
         axis.plot(t, curves[row], color=color, label=name)
-    axis.set_xlabel("time (lifetimes)")
+    axis.set_xlabel("time (ns)")
 axes[0].set_ylabel("intensity")
 axes[0].legend()
 plt.show()
