@@ -1,6 +1,20 @@
 """The errors and warnings that are skae's own, so that they can be caught by name."""
 
-__all__ = ["ClippingWarning", "DivergenceError"]
+__all__ = [
+    "CheckpointError",
+    "CheckpointWarning",
+    "ClippingWarning",
+    "CompileWarning",
+    "DivergenceError",
+]
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written, is damaged, or belongs to another fit.
+
+    What was saved before is still there. An estimator whose training had begun holds the weights of that
+    moment and is usable as it is.
+    """
 
 
 class DivergenceError(FloatingPointError):
@@ -10,5 +24,13 @@ class DivergenceError(FloatingPointError):
     """
 
 
+class CheckpointWarning(UserWarning):
+    """A fit waits for another one that has the same checkpoint open."""
+
+
 class ClippingWarning(UserWarning):
     """Values beyond a transformer's invertible range were clipped to its ends."""
+
+
+class CompileWarning(UserWarning):
+    """The training step could not be compiled and runs uncompiled."""

@@ -1,5 +1,7 @@
 """What every estimator of skae shares: its parameters, fit, partial_fit, and the way back to NumPy."""
 
+import contextlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -14,8 +16,10 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor, nn
 
 from skae.estimators._noise import make_corruption
+from skae.estimators._resume import open_checkpoint
 from skae.training import (
     OPTIMIZERS,
+    PRECISIONS,
     SCHEDULES,
     EarlyStopping,
     EpochProgressBar,
@@ -24,6 +28,7 @@ from skae.training import (
     TensorRows,
     TrainingNet,
     apply_to_rows,
+    check_precision,
     draw_seed,
     fair_share_of_threads,
     resolve_device,
@@ -53,6 +58,9 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         "tol": [Interval(Real, 0, None, closed="left")],
         "noise": [NoiseInjector, callable, None],
         "device": [str, torch.device],
+        "precision": [StrOptions(set(PRECISIONS))],
+        "compile": ["boolean"],
+        "checkpoint": [str, os.PathLike, None],
         "callbacks": [list, None],
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
@@ -74,6 +82,9 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         tol,
         noise,
         device,
+        precision,
+        compile,
+        checkpoint,
         callbacks,
         verbose,
         warm_start,
@@ -91,6 +102,9 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         self.tol = tol
         self.noise = noise
         self.device = device
+        self.precision = precision
+        self.compile = compile
+        self.checkpoint = checkpoint
         self.callbacks = callbacks
         self.verbose = verbose
         self.warm_start = warm_start
@@ -125,7 +139,8 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     def fit(self, X, y=None, sample_weight=None):
         """Train the network.
 
-        With ``warm_start=True`` a second call goes on from the weights of the first.
+        With ``warm_start=True`` a second call goes on from the weights of the first. With ``checkpoint``
+        a call with the same parameters and data goes on where an earlier one ended, in whatever way.
 
         Parameters
         ----------
@@ -148,6 +163,8 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             If a parameter, the data or the weights cannot be used; before training starts.
         DivergenceError
             If the loss becomes NaN or infinite; the last finite weights are kept.
+        CheckpointError
+            If ``checkpoint`` cannot be written or read; what was saved before is still there.
         """
         fresh = not (self.warm_start and hasattr(self, "net_"))
         return self._train(X, y, sample_weight, fresh=fresh)
@@ -157,7 +174,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Train for one epoch on these rows, at the constant rate ``lr``.
 
         The first call builds the network, and takes the columns' means and spreads from its rows.
-        There is no early stopping, and no schedule: how much is to come is not known.
+        There is no early stopping, no schedule and no checkpoint: how much is to come is not known.
 
         Parameters
         ----------
@@ -180,54 +197,90 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     def _train(self, X, y, sample_weight, *, fresh, partial=False):
         epochs = 1 if partial else self.max_epochs
         before = dict(vars(self))
-        try:
-            X, y = self._validate_training_data(X, y, reset=fresh)
-            net, rows, validation = self._prepare(X, y, sample_weight, fresh, partial)
-            context = self._init_callback_context(max_subtasks=epochs)
-            context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-            net.set_run(
-                lr=self.lr,
-                lr_schedule="constant" if partial else self.lr_schedule,
-                batch_size=self.batch_size,
-                verbose=self.verbose,
-                corruption=make_corruption(self.noise, X),
-                callbacks=self._run_callbacks(epochs, validation, context, X, y),
-            )
-        except BaseException:
-            self._take_back(before)
-            raise
-        # up to here an earlier fit is kept; from here on this one is usable, whatever ends it
-        self.net_ = net
-        with fair_share_of_threads():
-            net.train(rows, validation, epochs)
+        with contextlib.ExitStack() as stack:
+            try:
+                X, y = self._validate_training_data(X, y, reset=fresh)
+                weight = check_weight(sample_weight, X, positive=fresh or not partial)
+                n_validation = self._count_validation_rows(len(X), partial)
+                device = self._check_fit(len(X) - n_validation, fresh)
+                seed = draw_seed(self.random_state) if fresh else self.net_.streams.seed
+                checkpoint, state = None, None
+                if not partial:
+                    checkpoint, state = stack.enter_context(
+                        open_checkpoint(
+                            self,
+                            data={"X": X, "y": y, "sample_weight": weight},
+                            seed=None if fresh and self.random_state is None else seed,
+                            start=None if fresh else self.net_.digest(),
+                        )
+                    )
+                    seed = seed if state is None else state["seed"]
+                net, rows, validation = self._prepare(
+                    X, y, weight, n_validation, seed, device, fresh, partial
+                )
+                context = self._init_callback_context(max_subtasks=epochs)
+                context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+                net.set_run(
+                    lr=self.lr,
+                    lr_schedule="constant" if partial else self.lr_schedule,
+                    batch_size=self.batch_size,
+                    verbose=self.verbose,
+                    corruption=make_corruption(self.noise, X),
+                    callbacks=self._run_callbacks(epochs, validation, context, X, y),
+                    precision=self.precision,
+                    compile_step=self.compile,
+                )
+                if checkpoint is not None and state is None:  # find out now whether one can write
+                    checkpoint.write({"epoch": 0, "seed": seed})
+            except BaseException:
+                self._take_back(before)
+                raise
+            # up to here an earlier fit is kept; from here on this one is usable, whatever ends it
+            self.net_ = net
+            with fair_share_of_threads():
+                net.train(rows, validation, epochs, checkpoint=checkpoint, resume_from=state)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
         return self
 
-    def _prepare(
-        self, X: np.ndarray, y: np.ndarray | None, sample_weight: Any, fresh: bool, partial: bool
-    ) -> tuple[TrainingNet, TensorRows, TensorRows | None]:
-        """Check everything that can be checked, hold rows out, and build the net if it is new."""
-        weight = check_weight(sample_weight, X, positive=fresh or not partial)
-        n_validation = 0
-        if self.early_stopping and not partial:
-            n_validation = max(1, round(self.validation_fraction * len(X)))
-        if n_validation >= len(X):
+    def _count_validation_rows(self, n_samples: int, partial: bool) -> int:
+        """Return how many rows early stopping holds out."""
+        if not self.early_stopping or partial:
+            return 0
+        n_validation = max(1, round(self.validation_fraction * n_samples))
+        if n_validation >= n_samples:
             raise ValueError(
-                f"early_stopping=True holds out {n_validation} of n_samples={len(X)} rows, which "
+                f"early_stopping=True holds out {n_validation} of n_samples={n_samples} rows, which "
                 "leaves none to train on; use more rows, a smaller validation_fraction, or "
                 "early_stopping=False."
             )
-        self._check_parameters(len(X) - n_validation)
+        return n_validation
+
+    def _check_fit(self, n_samples: int, fresh: bool) -> torch.device:
+        """Check what no single parameter's constraint can; return the device."""
+        self._check_parameters(n_samples)
         device = resolve_device(self.device)
-        structure = {name: _frozen(getattr(self, name)) for name in self._structural_parameters}
+        check_precision(self.precision, device)
         if not fresh:
-            self._check_unchanged(structure)
+            self._check_unchanged(self._current_structure())
+        return device
+
+    def _prepare(
+        self,
+        X: np.ndarray,
+        y: np.ndarray | None,
+        weight: np.ndarray | None,
+        n_validation: int,
+        seed: int,
+        device: torch.device,
+        fresh: bool,
+        partial: bool,
+    ) -> tuple[TrainingNet, TensorRows, TensorRows | None]:
+        """Bring the rows to the device, hold some out, and build the net if it is new."""
         with fair_share_of_threads():
             rows = TensorRows(
                 torch.from_numpy(to_float32(X, "X")),
                 None if y is None else torch.from_numpy(to_float32(y, "y")),
             )
-            seed = draw_seed(self.random_state) if fresh else self.net_.streams.seed
             # chunks of partial_fit keep their weights relative to one another
             mean = self.net_.weight_mean_ if partial and not fresh else _mean(weight)
             if weight is not None:
@@ -236,8 +289,11 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             net = self._build_net(rows, seed, device) if fresh else self.net_.to(device)
         if fresh:
             net.weight_mean_ = mean
-            self._structure = structure
+            self._structure = self._current_structure()
         return net, rows.to(device), None if validation is None else validation.to(device)
+
+    def _current_structure(self) -> dict[str, Any]:
+        return {name: _frozen(getattr(self, name)) for name in self._structural_parameters}
 
     def _build_net(self, rows: TensorRows, seed: int, device: torch.device) -> TrainingNet:
         optimizer, arguments = resolve_optimizer(self.optimizer, self.weight_decay, device)
@@ -275,7 +331,8 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     def _run_callbacks(self, epochs, validation, context, X, y):
         callbacks = []
         if validation is not None:
-            callbacks.append(EarlyStopping(self.n_iter_no_change, self.tol))
+            early_stopping = EarlyStopping(self.n_iter_no_change, self.tol)
+            callbacks.append(("skae_early_stopping", early_stopping))
         if self.verbose == 1:
             callbacks.append(EpochProgressBar(type(self).__name__, epochs))
         if getattr(self, "_skl_callbacks", None):

@@ -44,6 +44,24 @@ noise : NoiseInjector or callable, default={noise}
 device : str or torch.device, default="{device}"
     "auto" takes CUDA, else Apple's MPS, else the CPU, when fit is called.
 
+precision : {{"float32", "bf16-mixed"}}, default="{precision}"
+    "bf16-mixed" multiplies matrices in bfloat16 while training, faster where the processor or the
+    GPU has instructions for it, with three significant digits: reconstructions finer than 1e-2 of
+    a column's spread need "float32". What the fitted estimator computes is float32 in any case.
+
+compile : bool, default={compile}
+    Compile the training step with ``torch.compile``: it takes seconds at first, pays on long fits, and
+    on CUDA replays each step as one graph. Without a C++ compiler a warning is given and training
+    goes on uncompiled.
+
+checkpoint : str or path-like, default={checkpoint}
+    Folder in which the fit is saved, at most every 30 seconds, and at its end. The same call, with
+    the same parameters and data, goes on from there: bit for bit on the CPU. Each fit has a
+    subfolder of its own, so clones in a search do not meet. ``callbacks``, ``device`` and ``verbose`` may
+    differ, with ``lr_schedule="constant"`` also ``max_epochs``. Of callbacks only those with
+    ``state_dict`` and ``load_state_dict`` are saved; one that ended a fit has ended it. A fit with
+    ``random_state=None`` goes on with the seed it drew. Delete the folder to train afresh.
+
 callbacks : list, default={callbacks}
     Callbacks of skorch, used as they are; its LRScheduler needs ``lr_schedule="constant"``.
     scikit-learn's own are set with ``set_callbacks``.

@@ -2,17 +2,21 @@
 
 from skae.training.batches import Minibatches, TensorRows
 from skae.training.callbacks import EarlyStopping, EpochProgressBar, ScikitLearnCallbacks
+from skae.training.checkpoints import Checkpoint
 from skae.training.device import resolve_device
 from skae.training.inference import apply_to_rows, to_float32
 from skae.training.net import TrainingNet
 from skae.training.optimizers import OPTIMIZERS, resolve_optimizer
 from skae.training.schedules import SCHEDULES
 from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
+from skae.training.step import PRECISIONS, check_precision
 from skae.training.threads import fair_share_of_threads
 
 __all__ = [
     "OPTIMIZERS",
+    "PRECISIONS",
     "SCHEDULES",
+    "Checkpoint",
     "EarlyStopping",
     "EpochProgressBar",
     "Minibatches",
@@ -21,6 +25,7 @@ __all__ = [
     "TensorRows",
     "TrainingNet",
     "apply_to_rows",
+    "check_precision",
     "draw_seed",
     "fair_share_of_threads",
     "resolve_device",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -91,10 +92,15 @@ class Minibatches:
     def __len__(self) -> int:
         return len(self._edges) - 1
 
+    @property
+    def sizes(self) -> list[int]:
+        """Rows in each of them."""
+        return [stop - start for start, stop in pairwise(self._edges)]
+
     def __iter__(self) -> Iterator[Batch]:
         rows = self.rows
         if self.generator is not None:
             order = torch.randperm(len(rows), generator=self.generator)
             rows = rows.take(order.to(rows.x.device))
-        for start, stop in zip(self._edges[:-1], self._edges[1:], strict=True):
+        for start, stop in pairwise(self._edges):
             yield rows.batch(start, stop)

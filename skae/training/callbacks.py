@@ -58,6 +58,22 @@ class EarlyStopping(Callback):
         if self.n_stale_ >= self.patience:
             net.stop_training = True
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the decisions to come depend on."""
+        return {
+            "best_loss": self.best_loss_,
+            "reference_loss": self.reference_loss_,
+            "n_stale": self.n_stale_,
+            "best": self._best.copies(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned."""
+        self.best_loss_ = state["best_loss"]
+        self.reference_loss_ = state["reference_loss"]
+        self.n_stale_ = state["n_stale"]
+        self._best.remember(state["best"])
+
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Put the best weights back, also after an interrupt or a divergence."""
         if self.best_loss_ < float("inf"):
@@ -91,7 +107,9 @@ class EpochProgressBar(Callback):
             TimeRemainingColumn(),
             console=_CONSOLE,
         )
-        self._task = self._bar.add_task(self.name, total=self.epochs, loss="–")
+        self._task = self._bar.add_task(
+            self.name, total=self.epochs, completed=net.first_epoch_, loss="–"
+        )
         self._bar.start()
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:

@@ -3,6 +3,8 @@
 import dis
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,8 +15,11 @@ from torch import Tensor, nn
 from skae.exceptions import DivergenceError
 from skae.modules import attach_generator
 from skae.training.batches import Batch, Minibatches, TensorRows
+from skae.training.checkpoints import Checkpoint
+from skae.training.packing import digest_of
 from skae.training.schedules import SCHEDULES
 from skae.training.seeding import RandomStreams
+from skae.training.step import CompiledLoss, make_loss
 
 # Rows in a validation batch: no gradients are kept, so it may be larger than a training batch.
 _VALIDATION_ROWS = 8192
@@ -51,6 +56,7 @@ class TrainingNet(NeuralNet):
         super().__init__(module, criterion, train_split=None, **kwargs)
         self.streams = streams
         self.lr_schedule = "constant"
+        self.precision, self.compile_step = "float32", False
         self.corruption = None
         self.best_losses_: dict[str, float] = {}
 
@@ -91,6 +97,8 @@ class TrainingNet(NeuralNet):
         verbose: int,
         corruption: Corruption | None,
         callbacks: list[Any],
+        precision: str = "float32",
+        compile_step: bool = False,
     ) -> None:
         """Set what may differ from one run of the same net to the next.
 
@@ -108,7 +116,12 @@ class TrainingNet(NeuralNet):
             Called with a minibatch and a generator; what it returns goes into the module.
         callbacks : list
             skorch callbacks.
+        precision : str
+            A name of :data:`skae.training.step.PRECISIONS`.
+        compile_step : bool
+            Compile the loss of a full minibatch.
         """
+        self.precision, self.compile_step = precision, compile_step
         self.lr, self.lr_schedule, self.batch_size = lr, lr_schedule, batch_size
         self.verbose, self.corruption, self.callbacks = verbose, corruption, callbacks
         try:
@@ -119,14 +132,35 @@ class TrainingNet(NeuralNet):
 
     # -- the loop ------------------------------------------------------------------------------
 
-    def train(self, rows: TensorRows, validation: TensorRows | None, epochs: int) -> "TrainingNet":
+    def train(
+        self,
+        rows: TensorRows,
+        validation: TensorRows | None,
+        epochs: int,
+        *,
+        checkpoint: Checkpoint | None = None,
+        resume_from: dict[str, Any] | None = None,
+    ) -> "TrainingNet":
         """Run ``epochs`` epochs, or fewer if a callback ends the fit; :meth:`set_run` comes first.
+
+        Parameters
+        ----------
+        rows, validation : TensorRows
+            What is trained on, and what is held out.
+        epochs : int
+            Number of epochs, those of the run that is resumed included.
+        checkpoint : Checkpoint or None
+            Where the run is saved, from time to time and at its end.
+        resume_from : dict or None
+            What the checkpoint holds of this run; training goes on from there.
 
         Raises
         ------
         DivergenceError
             If the loss or a weight is no longer finite; the module holds the weights of the last
             epoch that was.
+        CheckpointError
+            If the run cannot be saved; the module holds the weights of that moment.
         KeyboardInterrupt
             If the user interrupts; the module holds the weights of that moment, or the best ones
             where early stopping keeps them.
@@ -142,20 +176,34 @@ class TrainingNet(NeuralNet):
         data = {"dataset_train": rows, "dataset_valid": validation}
         finite = Weights(self.module_)
         self._schedule_steps(epochs * len(batches))
+        self._prepare_losses(min(self.batch_size, len(rows)))
+        position = self._load(resume_from, finite)
+
+        def state() -> dict[str, Any]:
+            return self._state(position, finite)
+
+        save = None if checkpoint is None else partial(checkpoint.write_if_due, state)
         try:
+            self.first_epoch_ = position.epoch
             self.notify("on_train_begin", X=rows.x, y=rows.target)
-            for epoch in range(epochs):
-                self.progress_ = epoch / epochs
+            self._load_callbacks(resume_from)
+            while position.epoch < epochs and not self.stop_training:
+                self.progress_ = position.epoch / epochs
                 self.streams.begin_epoch(len(self.history))
                 self.notify("on_epoch_begin", **data)
-                self.run_single_epoch(batches, True, "train", self.train_step)
+                self.run_single_epoch(
+                    batches, True, "train", self.train_step, position=position, after_step=save
+                )
                 self.run_single_epoch(validation_batches, False, "valid", self.validation_step)
                 self._set_training(False)  # callbacks meet a module as it will be used
                 self._check_finite(finite)
-                self.progress_ = (epoch + 1) / epochs
+                position.begin_epoch(position.epoch + 1)
+                self.progress_ = position.epoch / epochs
                 self.notify("on_epoch_end", **data)
-                if self.stop_training:
-                    break
+                if save is not None and position.epoch < epochs:
+                    save()
+            if checkpoint is not None and position.epoch > self.first_epoch_:
+                checkpoint.write(state())
         except KeyboardInterrupt:
             if not finite.are_finite():
                 finite.restore()
@@ -177,32 +225,50 @@ class TrainingNet(NeuralNet):
         training: bool,
         prefix: str,
         step_fn: Callable[..., dict[str, Tensor]],
+        *,
+        position: "Position | None" = None,
+        after_step: Callable[[], None] | None = None,
         **fit_params: Any,
     ) -> None:
-        """Loop over the minibatches once and record their mean loss, weighted by their rows."""
+        """Loop over the minibatches once and record their mean loss, weighted by their rows.
+
+        ``position`` says which steps of this epoch are behind, and is moved on; ``after_step`` is called
+        behind each step.
+        """
         if iterator is None:
             return
         listening = self.listens_to_batches_
         self._set_training(training)
-        # Filled in place: a loss kept for each batch would pin the heap between the activations
-        # that come and go, and memory would grow with the number of batches.
-        losses = torch.zeros(len(iterator), device=self.device)
-        sizes = []
+        position = Position() if position is None else position
+        first = position.step
+        if position.losses is None:
+            # Filled in place: a loss kept for each batch would pin the heap between the activations
+            # that come and go, and memory would grow with the number of batches.
+            position.losses = torch.zeros(len(iterator), device=self.device)
         if not listening:  # one row of the history stands for all batches
             self.history.new_batch()
+        else:
+            self.history[-1]["batches"].extend(position.batches)
         for index, batch in enumerate(iterator):
+            if index < first:
+                continue
+            if index == first and position.generator is not None:
+                self.streams.resume(position.generator)
             if listening:
                 self.notify("on_batch_begin", batch=batch[:2], training=training)
             step = step_fn(batch, **fit_params)
-            losses[index] = step["loss"].detach()
-            sizes.append(len(batch[0]))
+            position.losses[index] = step["loss"].detach()
+            position.step = index + 1
             if listening:
                 self.history.record_batch(f"{prefix}_loss", step["loss"].item())
-                self.history.record_batch(f"{prefix}_batch_size", sizes[-1])
+                self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
                 self.notify("on_batch_end", batch=batch[:2], training=training, **step)
                 if self.stop_training:
                     break
-        total = losses[: len(sizes)].cpu().double() @ torch.tensor(sizes).double()
+            if after_step is not None:
+                after_step()
+        sizes = iterator.sizes[: position.step]
+        total = position.losses[: len(sizes)].cpu().double() @ torch.tensor(sizes).double()
         loss = total.item() / sum(sizes)
         if not listening:
             self.history.record_batch(f"{prefix}_loss", loss)
@@ -220,7 +286,10 @@ class TrainingNet(NeuralNet):
 
         def closure() -> Tensor:
             self.optimizer_.zero_grad(set_to_none=True)
-            output, loss = self._forward(batch, corrupt=True)
+            x, target, weight = batch
+            if self.corruption is not None:
+                x = self.corruption(x, self.streams.corruption)
+            output, loss = self._training_loss(x, target, weight)
             loss.backward()
             if not step:  # an optimiser that asks again (LBFGS) reports its first loss
                 step.update(loss=loss, y_pred=output)
@@ -241,19 +310,16 @@ class TrainingNet(NeuralNet):
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         """Compute the loss of a minibatch, without noise, dropout or gradients."""
         with torch.no_grad():
-            output, loss = self._forward(batch, corrupt=False)
+            output, loss = self._validation_loss(*batch)
         return {"loss": loss, "y_pred": output}
 
-    def _forward(self, batch: Batch, *, corrupt: bool) -> tuple[Tensor, Tensor]:
-        x, target, weight = batch
-        if corrupt and self.corruption is not None:
-            x = self.corruption(x, self.streams.corruption)
-        output = self.module_(x)
-        losses = self.criterion_(output, target)  # (n,)
-        # The weights' mean over *all* rows is one, so dividing by the batch's size, and never by its
-        # own sum of weights, keeps every batch's gradient unbiased, negative weights included.
-        loss = losses.mean() if weight is None else (losses * weight).sum() / len(weight)
-        return output, loss
+    def _prepare_losses(self, batch_size: int) -> None:
+        device = torch.device(self.device)
+        self._training_loss = make_loss(self.module_, self.criterion_, device, self.precision)
+        if self.compile_step:
+            self._training_loss = CompiledLoss(self._training_loss, device, batch_size)
+        # rows held out are judged as the module will be used
+        self._validation_loss = make_loss(self.module_, self.criterion_, device, "float32")
 
     def _schedule_steps(self, n_steps: int) -> None:
         shape, _ = SCHEDULES[self.lr_schedule]
@@ -268,7 +334,7 @@ class TrainingNet(NeuralNet):
 
     def _forget_run(self) -> None:
         """Keep no callback, noise or schedule: they belong to the run, and may not pickle."""
-        self._schedule = None
+        self._schedule = self._training_loss = self._validation_loss = None
         self.callbacks, self.callbacks_, self.corruption = None, [], None
 
     def _check_finite(self, finite: "Weights") -> None:
@@ -285,6 +351,66 @@ class TrainingNet(NeuralNet):
             "were restored. Lower lr, standardise the columns of X, or look for extreme rows or "
             "sample weights."
         )
+
+    # -- saving and going on -------------------------------------------------------------------
+
+    def digest(self) -> str:
+        """Return a digest of what a further run would start from."""
+        state = [self.module_.state_dict(), self.optimizer_.state_dict(), self.streams.seed]
+        return digest_of([dict(state[0]), *state[1:], len(self.history)])
+
+    def _state(self, position: "Position", finite: "Weights") -> dict[str, Any]:
+        """Return all that the rest of the run depends on, but its data and parameters."""
+        within = position.step > 0
+        return {
+            "seed": self.streams.seed,
+            "epoch": position.epoch,
+            "step": position.step,
+            "losses": position.losses if within else None,
+            "batches": self.history[-1]["batches"] if within and self.listens_to_batches_ else [],
+            "generator": self.streams.corruption.get_state() if within else None,
+            "finite": finite.copies() if within else None,  # else those of the module
+            "stopped": self.stop_training,
+            "module": dict(self.module_.state_dict()),
+            "optimizer": self.optimizer_.state_dict(),
+            "schedule": None if self._schedule is None else self._schedule.last_epoch,
+            "history": list(self.history[:-1] if within else self.history),
+            "best_losses": self.best_losses_,
+            "callbacks": {
+                name: callback.state_dict()
+                for name, callback in self.callbacks_
+                if hasattr(callback, "state_dict")
+            },
+        }
+
+    def _load(self, state: dict[str, Any] | None, finite: "Weights") -> "Position":
+        """Take over a state that :meth:`_state` returned; say where it was taken."""
+        if state is None or "module" not in state:
+            return Position()
+        self.module_.load_state_dict(state["module"])
+        finite.remember()
+        if state["finite"] is not None:
+            finite.remember(state["finite"])
+        own = [
+            {name: group[name] for name in ("fused", "foreach", "capturable") if name in group}
+            for group in self.optimizer_.param_groups
+        ]
+        self.optimizer_.load_state_dict(state["optimizer"])
+        for group, flags in zip(self.optimizer_.param_groups, own, strict=True):
+            group.update(flags)  # they depend on the device
+        if self._schedule is not None:
+            self._schedule.last_epoch = state["schedule"]
+        self.history[:] = state["history"]
+        self.best_losses_ = state["best_losses"]
+        self.stop_training = state["stopped"]
+        losses = None if state["losses"] is None else state["losses"].to(self.device)
+        return Position(state["epoch"], state["step"], losses, state["batches"], state["generator"])
+
+    def _load_callbacks(self, state: dict[str, Any] | None) -> None:
+        saved = {} if state is None else state.get("callbacks", {})
+        for name, callback in self.callbacks_:
+            if name in saved and hasattr(callback, "load_state_dict"):
+                callback.load_state_dict(saved[name])
 
     # -- callbacks -----------------------------------------------------------------------------
 
@@ -313,6 +439,35 @@ class TrainingNet(NeuralNet):
         )
 
 
+@dataclass
+class Position:
+    """Where a run is: epochs that ended, and the steps of the next one.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs of this run that ended.
+    step : int
+        Steps of the next epoch that are done.
+    losses : Tensor of shape (n_batches,) or None
+        Their losses.
+    batches : list of dict
+        Their rows of the history, where a callback listens.
+    generator : Tensor or None
+        State of the generator of noise and dropout behind them.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    losses: Tensor | None = None
+    batches: list[dict[str, Any]] = field(default_factory=list)
+    generator: Tensor | None = None
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Stand before the first step of this epoch."""
+        self.epoch, self.step, self.losses, self.batches, self.generator = epoch, 0, None, [], None
+
+
 class Weights:
     """A copy of a module's parameters and buffers, refreshed in place."""
 
@@ -325,11 +480,15 @@ class Weights:
         with torch.no_grad():
             return math.isfinite(sum(t.sum() for t in self._tensors if t.is_floating_point()))
 
-    def remember(self) -> None:
-        """Copy the weights as they are."""
+    def remember(self, tensors: list[Tensor] | None = None) -> None:
+        """Copy the weights as they are, or what :meth:`copies` of another one returned."""
         with torch.no_grad():
-            for copy, tensor in zip(self._copies, self._tensors, strict=True):
+            for copy, tensor in zip(self._copies, tensors or self._tensors, strict=True):
                 copy.copy_(tensor)
+
+    def copies(self) -> list[Tensor]:
+        """Return the copied weights."""
+        return list(self._copies)
 
     def restore(self) -> None:
         """Put the copied weights back into the module."""

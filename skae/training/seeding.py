@@ -75,6 +75,14 @@ class RandomStreams:
         self.shuffle.manual_seed(int(seeds[0]))
         self.corruption.manual_seed(int(seeds[1]))
 
+    def resume(self, corruption: torch.Tensor) -> None:
+        """Put the generator of noise and dropout into a saved state.
+
+        One of another kind of device is of no use here: the epoch's own seed is kept then.
+        """
+        if len(corruption) == len(self.corruption.get_state()):
+            self.corruption.set_state(corruption)
+
     def __getstate__(self) -> dict:
         return {"seed": self.seed, "device": str(self.corruption.device)}
 

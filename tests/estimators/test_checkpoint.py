@@ -1,0 +1,513 @@
+"""``checkpoint=``: a fit goes on where it was killed, to the same weights, and mixes with no other."""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
+
+from skae import JetAutoencoder, NoiseInjector
+from skae.estimators._resume import describe, fingerprint
+from skae.exceptions import CheckpointError, DivergenceError
+from skae.training import checkpoints
+
+
+def small(**parameters):
+    defaults = {"hidden_layer_sizes": (16,), "max_epochs": 6, "batch_size": 64, "random_state": 0}
+    return JetAutoencoder(**{**defaults, **parameters})
+
+
+def weights_of(estimator):
+    return torch.cat([p.detach().flatten() for p in estimator.module_.state_dict().values()])
+
+
+def history_of(estimator):
+    return [{k: v for k, v in row.items() if k != "dur"} for row in estimator.history_]
+
+
+def folders(path):
+    return sorted(f for f in path.iterdir() if f.is_dir())
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Write behind every step."""
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(checkpoints, "_SHARE_OF_TIME", np.inf)
+
+
+class EndAt(Callback):
+    """End the process, or the fit, behind a given number of steps, in whatever way is asked."""
+
+    def __init__(self, step, act):
+        self.step, self.act, self.count = step, act, 0
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        self.count += training
+        if training and self.count == self.step:
+            self.act()
+
+
+class CrashError(Exception):
+    pass
+
+
+def crash():
+    raise CrashError
+
+
+def interrupted(model, X, step, **fit):
+    """Fit up to a step, where the fit crashes."""
+    with pytest.raises(CrashError):
+        clone(model).set_params(callbacks=[EndAt(step, crash)]).fit(X, **fit)
+
+
+def add_noise(batch, generator):
+    return batch + 0.1 * torch.randn(batch.shape, generator=generator)
+
+
+# -- going on ----------------------------------------------------------------------------------
+
+CONFIGURATIONS = {
+    "defaults": {},
+    "cosine": {"lr_schedule": "cosine"},
+    "constant": {"lr_schedule": "constant"},
+    "dropout": {"dropout": 0.3},
+    "noise": {"noise": NoiseInjector("gaussian", sigma=0.1)},
+    "callable noise": {"noise": add_noise},
+    "batch norm": {"batch_norm": True},
+    "early stopping": {"early_stopping": True, "n_iter_no_change": 1, "tol": 0.2, "lr": 0.03},
+    "sgd": {"optimizer": "sgd", "lr": 0.1},
+    "lbfgs": {"optimizer": torch.optim.LBFGS, "weight_decay": 0.0, "lr": 0.01},
+    "bf16": {"precision": "bf16-mixed"},
+    "linear path": {"linear_path": True, "angles": [2]},
+}
+
+
+@pytest.mark.parametrize("options", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_a_crashed_fit_goes_on_to_the_same_weights(options, standard_jets, tmp_path, always):
+    expected = small(**options).fit(standard_jets)
+    assert expected.n_iter_ >= 3
+    model = small(**options, checkpoint=tmp_path)
+    for step in (1, 3, 8):  # each counted from where the one before crashed
+        interrupted(model, standard_jets, step)
+    steps = EndAt(10**9, crash)
+    model.set_params(callbacks=[steps]).fit(standard_jets)
+    assert steps.count == sum(row["train_batch_count"] for row in expected.history_) - 9
+    assert torch.equal(weights_of(model), weights_of(expected))
+    assert len(folders(tmp_path)) == 1
+    plain = small(**options, checkpoint=tmp_path).fit(standard_jets)
+    assert history_of(plain)[-1]["train_loss"] == history_of(expected)[-1]["train_loss"]
+
+
+def test_weights_of_rows_are_part_of_the_fit(standard_jets, tmp_path, rng, always):
+    weight = rng.uniform(size=len(standard_jets))
+    expected = small().fit(standard_jets, sample_weight=weight)
+    model = small(checkpoint=tmp_path)
+    interrupted(model, standard_jets, 10, sample_weight=weight)
+    model.fit(standard_jets, sample_weight=weight)
+    assert torch.equal(weights_of(model), weights_of(expected))
+    assert not torch.equal(weights_of(model), weights_of(small().fit(standard_jets)))
+
+
+def test_callbacks_see_the_batches_of_a_resumed_epoch(standard_jets, tmp_path, always):
+    class Listener(Callback):
+        def on_batch_end(self, net, **kwargs):
+            pass
+
+    expected = small(callbacks=[Listener()]).fit(standard_jets)
+    model = small(checkpoint=tmp_path)
+    interrupted(model, standard_jets, 10)
+    model.set_params(callbacks=[Listener()]).fit(standard_jets)
+    assert history_of(model) == history_of(expected)
+
+
+def test_a_fit_that_has_ended_is_not_trained_again(standard_jets, tmp_path):
+    first = small(checkpoint=tmp_path, early_stopping=True).fit(standard_jets)
+    steps = EndAt(1, crash)
+    second = small(checkpoint=str(tmp_path), early_stopping=True, callbacks=[steps], verbose=0)
+    second.fit(standard_jets)
+    assert steps.count == 0
+    assert torch.equal(weights_of(first), weights_of(second))
+    assert history_of(first) == history_of(second)
+
+
+def test_a_fit_that_a_callback_ended_has_ended(standard_jets, tmp_path):
+    def stop():
+        raise KeyboardInterrupt  # skorch's way to ask for the end
+
+    model = small(checkpoint=tmp_path, callbacks=[EndAt(9, stop)]).fit(standard_jets)
+    assert model.n_iter_ == 2
+    again = small(checkpoint=tmp_path).fit(standard_jets)
+    assert again.n_iter_ == 2
+    assert torch.equal(weights_of(model), weights_of(again))
+
+
+def test_a_fit_without_a_seed_goes_on_with_the_seed_it_drew(standard_jets, tmp_path, always):
+    model = small(random_state=None, checkpoint=tmp_path)
+    interrupted(model, standard_jets, 10)
+    first = model.fit(standard_jets).net_.streams.seed
+    expected = small(random_state=first).fit(standard_jets)
+    assert torch.equal(weights_of(model), weights_of(expected))
+    assert clone(model).fit(standard_jets).net_.streams.seed == first
+
+
+def test_more_epochs_at_a_constant_rate_go_on_from_fewer(standard_jets, tmp_path):
+    options = {"lr_schedule": "constant", "dropout": 0.2}
+    model = small(**options, checkpoint=tmp_path, max_epochs=4).fit(standard_jets)
+    steps = EndAt(10**9, crash)
+    model.set_params(max_epochs=6, callbacks=[steps]).fit(standard_jets)
+    assert steps.count == 2 * 7
+    assert torch.equal(weights_of(model), weights_of(small(**options).fit(standard_jets)))
+    # fewer than are there: as if the longer fit were not there, and without harm to it
+    model.set_params(max_epochs=3, callbacks=None).fit(standard_jets)
+    expected = small(**options, max_epochs=3).fit(standard_jets)
+    assert torch.equal(weights_of(model), weights_of(expected))
+    steps = EndAt(1, crash)
+    assert model.set_params(max_epochs=6, callbacks=[steps]).fit(standard_jets).n_iter_ == 6
+    assert steps.count == 0
+
+
+def test_a_warm_start_has_a_checkpoint_of_its_own(standard_jets, tmp_path, always):
+    def twice(model):
+        return model.fit(standard_jets).fit(standard_jets)
+
+    expected = twice(small(warm_start=True, dropout=0.1))
+    model = small(warm_start=True, dropout=0.1, checkpoint=tmp_path)
+    model.fit(standard_jets)
+    with pytest.raises(CrashError):
+        model.set_params(callbacks=[EndAt(10, crash)]).fit(standard_jets)
+    # a new process: the first call finds its end, the second goes on
+    steps = EndAt(10**9, crash)
+    again = clone(model.set_params(callbacks=None)).set_params(callbacks=[steps])
+    assert twice(again).n_iter_ == 12
+    assert steps.count == 42 - 9  # the step that crashed was not saved yet
+    assert torch.equal(weights_of(again), weights_of(expected))
+
+
+def test_partial_fit_writes_nothing(standard_jets, tmp_path):
+    small(checkpoint=tmp_path).partial_fit(standard_jets)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_progress_bar_starts_where_the_fit_goes_on(standard_jets, tmp_path, capsys):
+    options = {"lr_schedule": "constant", "checkpoint": tmp_path}
+    small(**options, max_epochs=4).fit(standard_jets)
+    small(**options, max_epochs=5, verbose=1).fit(standard_jets)
+    assert "5/5 epochs" in capsys.readouterr().err
+
+
+# -- whose checkpoint --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"lr": 1e-3}, {"max_epochs": 3}, {"random_state": 1}, {"hidden_layer_sizes": (8,)},
+        {"noise": NoiseInjector("gaussian")}, {"optimizer": torch.optim.Adam}, {"dropout": 0.1},
+        {"precision": "bf16-mixed"}, {"early_stopping": True},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_other_parameters_have_a_folder_of_their_own(changed, standard_jets, tmp_path):
+    small(checkpoint=tmp_path, max_epochs=2).fit(standard_jets)
+    model = small(**{"checkpoint": tmp_path, "max_epochs": 2, **changed}).fit(standard_jets)
+    assert len(folders(tmp_path)) == 2
+    expected = small(**{"max_epochs": 2, **changed}).fit(standard_jets)
+    assert torch.equal(weights_of(model), weights_of(expected))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"verbose": 2}, {"callbacks": [Callback()]}, {"device": "cpu"}, {"hidden_layer_sizes": [16]}],
+    ids=str,
+)
+def test_what_does_not_change_the_result_has_the_same_folder(changed, standard_jets, tmp_path):
+    small(checkpoint=tmp_path, max_epochs=2).fit(standard_jets)
+    small(**{"checkpoint": tmp_path, "max_epochs": 2, **changed}).fit(standard_jets)
+    assert len(folders(tmp_path)) == 1
+
+
+def test_other_data_have_a_folder_of_their_own(standard_jets, tmp_path):
+    model = small(checkpoint=tmp_path, max_epochs=1)
+    model.fit(standard_jets)
+    model.fit(np.asfortranarray(standard_jets))
+    assert len(folders(tmp_path)) == 1, "the same numbers in another order of memory"
+    model.fit(standard_jets[::-1])
+    model.fit(standard_jets.astype(np.float32))
+    model.fit(standard_jets, sample_weight=np.arange(len(standard_jets)))
+    assert len(folders(tmp_path)) == 4
+
+
+def test_a_folder_of_another_fit_is_refused_with_what_differs(standard_jets, tmp_path):
+    small(checkpoint=tmp_path / "a").fit(standard_jets)
+    small(checkpoint=tmp_path / "b", lr=0.01).fit(standard_jets)
+    (ours,), (theirs,) = folders(tmp_path / "a"), folders(tmp_path / "b")
+    shutil.rmtree(ours)
+    shutil.move(theirs, ours)
+    model = small(checkpoint=tmp_path / "a")
+    with pytest.raises(CheckpointError, match=r"parameters.lr is 0.01 there and 0.003 here"):
+        model.fit(standard_jets)
+    assert not hasattr(model, "net_")
+
+
+def test_clones_of_a_search_do_not_touch_each_others_files(standard_jets, tmp_path):
+    grid = {"n_components": [1, 2], "max_epochs": [2, 3]}
+
+    def search(**parameters):
+        return GridSearchCV(small(**parameters), grid, cv=2, n_jobs=2).fit(standard_jets)
+
+    plain = search()
+    kept = search(checkpoint=tmp_path)
+    np.testing.assert_array_equal(
+        kept.cv_results_["mean_test_score"], plain.cv_results_["mean_test_score"]
+    )
+    fits = folders(tmp_path)
+    assert len(fits) == 4 * 2 + 1  # each candidate on each fold, and the best on all rows
+    before = {f: f.stat().st_mtime_ns for fit in fits for f in fit.glob("*.safetensors")}
+    assert all(len(list(fit.glob("*.safetensors"))) == 2 for fit in fits)
+    again = search(checkpoint=tmp_path)
+    np.testing.assert_array_equal(
+        again.cv_results_["mean_test_score"], plain.cv_results_["mean_test_score"]
+    )
+    after = {f: f.stat().st_mtime_ns for fit in fits for f in fit.glob("*.safetensors")}
+    assert before == after
+    assert folders(tmp_path) == fits
+
+
+def test_a_search_over_epochs_at_a_constant_rate_shares_folders_safely(standard_jets, tmp_path):
+    grid = {"max_epochs": [4, 2, 3]}
+
+    def search(**parameters):
+        model = small(lr_schedule="constant", **parameters)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # in the workers: one waits for another
+            return GridSearchCV(model, grid, cv=2, n_jobs=2, error_score="raise").fit(standard_jets)
+
+    np.testing.assert_array_equal(
+        search(checkpoint=tmp_path).cv_results_["mean_test_score"],
+        search().cv_results_["mean_test_score"],
+    )
+
+
+def make_scaled(factor):
+    def scaled(batch, generator):
+        return factor * batch
+
+    return scaled
+
+
+class Scaled:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, batch, generator):
+        return self.factor * batch
+
+    def method(self, batch, generator):
+        return self.factor * batch
+
+
+@pytest.mark.parametrize(
+    ("value", "same", "other"),
+    [
+        (make_scaled(2.0), make_scaled(2.0), make_scaled(3.0)),
+        (Scaled(2.0), Scaled(2.0), Scaled(3.0)),
+        (Scaled(2.0).method, Scaled(2.0).method, Scaled(3.0).method),
+        (
+            functools.partial(torch.mul, other=2),
+            functools.partial(torch.mul, other=2),
+            functools.partial(torch.mul, other=3),
+        ),
+        (NoiseInjector(sigma=0.1), NoiseInjector(sigma=np.float64(0.1)), NoiseInjector(sigma=0.2)),
+        (np.arange(3), [0, 1, 2], (0, 1, 3)),
+        (np.arange(100), np.arange(100), np.arange(1, 101)),
+        (torch.device("cpu"), "cpu", torch.device("cuda")),
+        ({1: "a"}, {1: "a"}, {1: "b"}),
+        (lambda b, g: b + 1, lambda b, g: b + 1, lambda b, g: b + 2),
+        (torch.optim.Adam, torch.optim.Adam, torch.optim.SGD),
+    ],
+)
+def test_values_are_told_apart_by_what_they_are(value, same, other):
+    assert describe(value) == describe(same) != describe(other)
+
+
+def test_descriptions_are_the_same_in_every_process():
+    script = """
+        import json, torch
+        from skae import NoiseInjector
+        from skae.estimators._resume import describe
+
+        def noise(batch, generator):
+            return batch if "kind" in {"kind", "of", "set"} else [b for b in batch]
+
+        print(json.dumps(describe([noise, NoiseInjector({"poisson": 0.5, "gaussian": 0.5})])))
+    """
+    outputs = {
+        subprocess.check_output(
+            [sys.executable, "-c", textwrap.dedent(script)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        )
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
+
+
+def test_fingerprints_read_arrays_in_blocks(rng):
+    X = rng.normal(size=(1000, 5000))  # 40 MB, three blocks
+    assert fingerprint(X) == fingerprint(np.asfortranarray(X))
+    changed = X.copy()
+    changed[-1, -1] += 1e-9
+    assert fingerprint(X) != fingerprint(changed)
+    assert fingerprint(X[:0]) != fingerprint(X[:, :0].T)
+    assert fingerprint(None) is None
+
+
+# -- what goes wrong ---------------------------------------------------------------------------
+
+
+def test_a_folder_that_cannot_be_written_is_found_out_before_training(standard_jets, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    model = small().fit(standard_jets)
+    before = weights_of(model)
+    with pytest.raises(CheckpointError, match="Choose a folder, not a file"):
+        model.set_params(checkpoint=tmp_path / "file").fit(standard_jets)
+    assert torch.equal(weights_of(model), before)
+
+
+def test_a_disk_that_fills_up_leaves_a_usable_estimator(
+    standard_jets, tmp_path, always, monkeypatch
+):
+    written = []
+    whole = checkpoints._write_atomically
+
+    def fill(path, content):
+        if len(written) == 12:
+            raise OSError(28, "No space left on device")
+        whole(path, content)
+        written.append(path)
+
+    monkeypatch.setattr(checkpoints, "_write_atomically", fill)
+    model = small(checkpoint=tmp_path)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        model.fit(standard_jets)
+    assert np.isfinite(model.transform(standard_jets)).all()
+    assert model.n_iter_ == 1
+    monkeypatch.setattr(checkpoints, "_write_atomically", whole)
+    steps = EndAt(10**9, crash)
+    resumed = clone(model).set_params(callbacks=[steps]).fit(standard_jets)
+    assert steps.count == 6 * 7 - 10
+    assert torch.equal(weights_of(resumed), weights_of(small().fit(standard_jets)))
+
+
+def test_a_fit_that_diverges_keeps_its_last_good_checkpoint(standard_jets, tmp_path, always):
+    options = {"optimizer": "sgd", "lr": 1e6, "lr_schedule": "one_cycle"}
+    for _ in range(2):  # the second goes on, and diverges in the same place
+        model = small(**options, checkpoint=tmp_path)
+        with pytest.raises(
+            DivergenceError, match=r"in epoch \d+ \(lr=1000000.0.*Lower lr"
+        ) as error:
+            model.fit(standard_jets)
+        assert torch.isfinite(weights_of(model)).all()
+        assert np.isfinite(model.transform(standard_jets)).all()
+    plain = small(**options)
+    with pytest.raises(DivergenceError) as expected:
+        plain.fit(standard_jets)
+    assert str(error.value) == str(expected.value)
+    assert torch.equal(weights_of(model), weights_of(plain))
+
+
+def test_what_an_optimizer_keeps_that_cannot_be_saved_is_named(standard_jets, tmp_path, always):
+    class Odd(torch.optim.SGD):
+        def step(self, closure=None):
+            self.state[self.param_groups[0]["params"][0]]["tag"] = {1, 2}
+            return super().step(closure)
+
+    model = small(optimizer=Odd, checkpoint=tmp_path)
+    with pytest.raises(CheckpointError, match=r"tag is a set.*Use checkpoint=None"):
+        model.fit(standard_jets)
+
+
+# -- killed ------------------------------------------------------------------------------------
+
+KILLED = """
+    import hashlib, json, os, random, shutil, signal, sys, time, traceback
+    import numpy as np, torch
+    torch.set_num_threads(1)
+    from skae import JetAutoencoder, NoiseInjector
+    from skae.training import checkpoints
+
+    checkpoints.SECONDS_BETWEEN = 0.0
+    checkpoints._SHARE_OF_TIME = float("inf")
+    X = np.random.default_rng(0).normal(size=(400, 4))
+    random.seed(0)
+
+    def fit(folder):
+        model = JetAutoencoder(
+            hidden_layer_sizes=(16,), batch_norm=True, dropout=0.2, noise=NoiseInjector("gaussian"),
+            early_stopping=True, max_epochs=12, batch_size=64, device="cpu", random_state=0,
+            checkpoint=folder,
+        ).fit(X)
+        state = model.module_.state_dict()
+        return hashlib.sha256(b"".join(t.numpy().tobytes() for t in state.values())).hexdigest()
+
+    def in_child(folder):
+        child = os.fork()
+        if not child:
+            try:
+                print(json.dumps(fit(folder)), flush=True)
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+        return child
+
+    fit(sys.argv[1] + "/first")  # what takes long once is behind
+    begin = time.monotonic()
+    print(json.dumps(fit(sys.argv[1] + "/whole")), flush=True)
+    duration = time.monotonic() - begin
+    kills = steps = partial = 0
+    while kills < 20:
+        folder = f"{sys.argv[1]}/{kills}"
+        child = in_child(folder)
+        time.sleep(random.uniform(0.0, duration))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        if not os.WIFSIGNALED(status):  # it was too fast: this moment does not count
+            shutil.rmtree(folder)
+            continue
+        kills += 1
+        for _, _, names in os.walk(folder):
+            steps += sum(name.endswith(".safetensors") for name in names) == 2
+            partial += any(name.endswith(".tmp") for name in names)
+        _, status = os.waitpid(in_child(folder), 0)
+        assert status == 0, status
+    print(json.dumps([steps, partial]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+def test_killed_at_twenty_random_moments_a_fit_ends_with_the_same_weights(tmp_path):
+    script = textwrap.dedent(KILLED)
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr
+    whole, *rest = map(json.loads, process.stdout.splitlines())
+    (steps, _), results = rest[-1], [r for r in rest[:-1] if r != whole]
+    assert results == []
+    assert len(rest) - 1 >= 20
+    assert steps >= 15, "most kills came behind the first steps"

@@ -1,0 +1,211 @@
+"""``compile=`` and ``precision=``: the same training, faster; and what happens where that cannot be."""
+
+import os
+import pickle
+import random
+import shutil
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+
+from skae import JetAutoencoder
+from skae.exceptions import CompileWarning
+from skae.training import step as step_module
+from skae.training.step import CompiledLoss, make_loss
+
+CPU = torch.device("cpu")
+
+needs_compiler = pytest.mark.skipif(
+    not any(shutil.which(name) for name in (os.environ.get("CXX") or "c++", "g++", "clang++")),
+    reason="torch.compile needs a C++ compiler, and there is none",
+)
+
+
+def small(**parameters):
+    defaults = {"hidden_layer_sizes": (16,), "max_epochs": 4, "batch_size": 64, "random_state": 0}
+    return JetAutoencoder(**{**defaults, **parameters}, device="cpu")
+
+
+def weights_of(estimator):
+    return torch.cat([p.detach().flatten() for p in estimator.module_.parameters()])
+
+
+def global_states():
+    return (
+        torch.get_rng_state().numpy().tobytes(),
+        pickle.dumps(np.random.get_state()),
+        pickle.dumps(random.getstate()),
+    )
+
+
+def count_compiled_batches(monkeypatch):
+    """Count the minibatches that compiled code computed, and those that did not go through it."""
+    counts = {"compiled": 0, "plain": 0}
+    compile_ = torch.compile
+
+    def counting(function, **options):
+        compiled = compile_(function, **options)
+
+        def call(*args):
+            result = compiled(*args)
+            counts["compiled"] += 1
+            return result
+
+        return call
+
+    monkeypatch.setattr(step_module.torch, "compile", counting)
+    return counts
+
+
+# -- compile -----------------------------------------------------------------------------------
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"dropout": 0.2, "batch_norm": True},
+        {"linear_path": True, "angles": [2]},
+        {"precision": "bf16-mixed"},
+    ],
+    ids=str,
+)
+def test_a_compiled_fit_is_the_same_fit(options, standard_jets, monkeypatch):
+    plain = small(**options).fit(standard_jets)
+    counts = count_compiled_batches(monkeypatch)
+    before = global_states()
+    compiled = small(**options, compile=True).fit(standard_jets)
+    assert global_states() == before
+    assert counts["compiled"] == 4 * (400 // 64)  # the last batch of an epoch is smaller
+    # dropout draws the same masks; sums are taken in another order, bf16 rounds them coarsely
+    rtol = 2e-2 if "precision" in options else 1e-3
+    np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=rtol)
+    again = small(**options, compile=True).fit(standard_jets)
+    assert torch.equal(weights_of(again), weights_of(compiled))
+    twin = pickle.loads(pickle.dumps(compiled))
+    np.testing.assert_array_equal(twin.transform(standard_jets), compiled.transform(standard_jets))
+
+
+@needs_compiler
+def test_weights_and_fewer_rows_than_a_batch_compile(standard_jets, rng, monkeypatch):
+    weight = rng.uniform(size=50)
+    plain = small().fit(standard_jets[:50], sample_weight=weight)
+    counts = count_compiled_batches(monkeypatch)
+    compiled = small(compile=True).fit(standard_jets[:50], sample_weight=weight)
+    assert counts["compiled"] == 4
+    np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=1e-3)
+
+
+@needs_compiler
+def test_a_compiled_fit_goes_on_after_a_crash(standard_jets, tmp_path):
+    class EndError(Exception):
+        pass
+
+    class End(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == 2:
+                raise EndError
+
+    expected = small(compile=True).fit(standard_jets)
+    model = small(compile=True, checkpoint=tmp_path)
+    with pytest.raises(EndError):
+        small(compile=True, checkpoint=tmp_path, callbacks=[End()]).fit(standard_jets)
+    model.fit(standard_jets)
+    assert torch.equal(weights_of(model), weights_of(expected))
+
+
+WITHOUT_COMPILER = """
+    import os, warnings
+    import numpy as np
+    from skae import JetAutoencoder
+    from skae.exceptions import CompileWarning
+
+    X = np.random.default_rng(0).normal(size=(300, 4))
+    options = dict(hidden_layer_sizes=(7,), max_epochs=3, batch_size=64, device="cpu", random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = JetAutoencoder(**options, compile=True).fit(X)
+    ours = [w for w in caught if issubclass(w.category, CompileWarning)]
+    assert len(ours) == 1, caught
+    assert "training goes on uncompiled" in str(ours[0].message), ours[0].message
+    plain = JetAutoencoder(**options).fit(X)
+    np.testing.assert_array_equal(model.transform(X), plain.transform(X))
+    print("uncompiled")
+"""
+
+
+def test_without_a_compiler_a_fit_runs_uncompiled_with_one_warning(tmp_path):
+    environment = {**os.environ, "CXX": str(tmp_path / "no-compiler"), "PATH": str(tmp_path)}
+    environment["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path / "cache")
+    output = subprocess.check_output(
+        [sys.executable, "-c", textwrap.dedent(WITHOUT_COMPILER)], env=environment, text=True
+    )
+    assert output == "uncompiled\n"
+
+
+def test_a_python_that_torch_cannot_compile_is_a_warning(standard_jets, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise RuntimeError("torch.compile is not supported on Python 4.0")
+
+    monkeypatch.setattr(step_module.torch, "compile", refuse)
+    with pytest.warns(CompileWarning, match=r"not supported on Python 4\.0") as caught:
+        model = small(compile=True).fit(standard_jets)
+    assert len(caught) == 1
+    assert torch.equal(weights_of(model), weights_of(small().fit(standard_jets)))
+
+
+def test_an_error_of_the_network_is_no_error_of_the_compiler():
+    """A mistake in the module must come up as itself and not as a fall-back."""
+
+    class Broken(torch.nn.Module):
+        def forward(self, x):
+            raise ZeroDivisionError("mine")
+
+    loss = CompiledLoss(make_loss(Broken(), torch.nn.MSELoss(), CPU, "float32"), CPU, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompileWarning)
+        with pytest.raises(ZeroDivisionError, match="mine"):
+            loss(torch.zeros(4, 2), torch.zeros(4, 2), None)
+
+
+# -- precision ---------------------------------------------------------------------------------
+
+
+def test_mixed_precision_trains_in_bfloat16_and_answers_in_float32(standard_jets):
+    seen = []
+
+    class Spy(Callback):
+        def on_train_begin(self, net, **kwargs):
+            layer = net.module_.encoder[0]
+            self.hook = layer.register_forward_hook(
+                lambda *a: seen.append((net.module_.training, a[2].dtype))
+            )
+
+        def on_train_end(self, net, **kwargs):
+            self.hook.remove()
+
+    options = {"max_epochs": 40, "lr": 0.01}
+    mixed = small(**options, precision="bf16-mixed", early_stopping=True, callbacks=[Spy()])
+    mixed.fit(standard_jets)
+    assert {dtype for training, dtype in seen if training} == {torch.bfloat16}
+    assert {dtype for training, dtype in seen if not training} == {torch.float32}
+    assert all(p.dtype == torch.float32 for p in mixed.module_.parameters())
+    full = small(**options, early_stopping=True).fit(standard_jets)
+    assert mixed.score(standard_jets) == pytest.approx(full.score(standard_jets), rel=0.1)
+    assert not torch.equal(weights_of(mixed), weights_of(full))
+
+
+def test_a_precision_that_a_device_has_not_got_is_an_error(standard_jets, monkeypatch):
+    monkeypatch.setattr(torch.amp, "is_autocast_available", lambda _: False)
+    with pytest.raises(
+        ValueError, match=r"precision='bf16-mixed' is not available on device 'cpu'"
+    ):
+        small(precision="bf16-mixed").fit(standard_jets)
+    small().fit(standard_jets)

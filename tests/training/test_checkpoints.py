@@ -1,0 +1,298 @@
+"""Checkpoints by themselves: exact states, whole files, and errors that say what to do."""
+
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from skae.exceptions import CheckpointError, CheckpointWarning
+from skae.training import Checkpoint, checkpoints
+from skae.training.packing import digest_of, from_bytes, to_bytes
+
+IDENTITY = {"estimator": "Thing", "parameters": {"lr": 0.1, "sizes": [3, 2]}}
+
+# -- exact states ------------------------------------------------------------------------------
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+dtypes = st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_])
+arrays = dtypes.flatmap(lambda d: hnp.arrays(d, hnp.array_shapes(min_dims=0, min_side=0)))
+states = st.recursive(
+    scalars | arrays | arrays.map(torch.from_numpy),
+    lambda inner: (
+        st.lists(inner)
+        | st.lists(inner).map(tuple)
+        | st.dictionaries(st.text() | st.integers() | st.none(), inner)
+    ),
+    max_leaves=10,
+)
+
+
+def raw(array):
+    return (array.numpy() if isinstance(array, torch.Tensor) else array).tobytes()
+
+
+def assert_same(a, b):
+    assert type(a) is type(b)
+    if isinstance(a, dict):
+        assert list(a) == list(b)
+        assert_same(list(a.values()), list(b.values()))
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b)
+        for one, other in zip(a, b, strict=True):
+            assert_same(one, other)
+    elif isinstance(a, torch.Tensor | np.ndarray):
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        assert raw(a) == raw(b)
+    else:
+        assert a == b or (a != a and b != b)
+
+
+@given(states)
+def test_states_come_back_bit_for_bit(state):
+    assert_same(from_bytes(to_bytes(state)), state)
+
+
+@given(states, st.data())
+def test_no_changed_byte_goes_unnoticed(state, data):
+    """What is read is what was written or an error; spaces that pad the header may change."""
+    content = bytearray(to_bytes(state))
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] ^= data.draw(st.integers(1, 255))
+    try:
+        read = from_bytes(bytes(content))
+    except ValueError:
+        return
+    assert_same(read, state)
+
+
+@given(states, st.floats(0, 1, exclude_max=True))
+def test_a_truncated_state_is_an_error(state, share):
+    content = to_bytes(state)
+    with pytest.raises(ValueError, match=r"safetensors|not written|digest"):
+        from_bytes(content[: int(share * len(content))])
+
+
+def test_shared_and_strided_tensors_are_saved_as_they_look():
+    x = torch.arange(6.0).reshape(2, 3)
+    assert_same(from_bytes(to_bytes([x.T, x[:, 1], x])), [x.T, x[:, 1], x])
+
+
+def test_digests_tell_states_apart():
+    state = {"a": torch.zeros(2), "b": [1, 2.0]}
+    assert digest_of(state) == digest_of({"a": torch.zeros(2), "b": [1, 2.0]})
+    assert digest_of(state) != digest_of({"a": torch.zeros(2), "b": [1, 2.5]})
+    assert digest_of(state) != digest_of({"a": torch.ones(2), "b": [1, 2.0]})
+
+
+def test_what_cannot_be_saved_is_named(tmp_path):
+    with (
+        Checkpoint(tmp_path, IDENTITY).open() as checkpoint,
+        pytest.raises(CheckpointError, match=r"state\.optimizer\.1 is a set; only tensors"),
+    ):
+        checkpoint.write({"optimizer": [0, {1}]})
+
+
+# -- files -------------------------------------------------------------------------------------
+
+
+def write(folder, *epochs):
+    with Checkpoint(folder, IDENTITY).open() as checkpoint:
+        checkpoint.read()
+        for epoch in epochs:
+            checkpoint.write({"epoch": epoch, "weights": torch.full((1000,), float(epoch))})
+
+
+def read(folder, identity=IDENTITY):
+    with Checkpoint(folder, identity).open() as checkpoint:
+        state = checkpoint.read()
+    return None if state is None else state["epoch"]
+
+
+def files(folder):
+    return sorted(folder.glob("*.safetensors"))
+
+
+def test_the_newest_state_is_read_and_one_more_is_kept(tmp_path):
+    assert read(tmp_path / "new" / "folder") is None
+    write(tmp_path, 1, 2, 3)
+    assert read(tmp_path) == 3
+    assert len(files(tmp_path)) == 2
+    write(tmp_path, 4)
+    assert read(tmp_path) == 4
+
+
+def test_a_left_over_of_a_killed_process_is_removed(tmp_path):
+    write(tmp_path, 1)
+    (tmp_path / "00000002.tmp").write_bytes(b"half a che")
+    assert read(tmp_path) == 1
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "changed", "of something else"])
+def test_a_damaged_file_is_refused_and_the_one_before_still_loads(damage, tmp_path):
+    write(tmp_path, 1, 2)
+    newest = files(tmp_path)[-1]
+    content = newest.read_bytes()
+    newest.write_bytes(
+        {
+            "truncated": content[:-100],
+            "emptied": b"",
+            "changed": content[:-1] + bytes([content[-1] ^ 1]),
+            "of something else": b"\x10" + bytes(7) + b'{"a":"not ours"}',
+        }[damage]
+    )
+    message = rf"{newest.name} is damaged: .* Delete that file, .* starts from 00000001.safetensors"
+    with pytest.raises(CheckpointError, match=message):
+        read(tmp_path)
+    newest.unlink()
+    assert read(tmp_path) == 1
+    files(tmp_path)[0].write_bytes(b"")
+    with pytest.raises(CheckpointError, match="Delete that file, and the same fit starts afresh"):
+        read(tmp_path)
+
+
+def test_a_foreign_checkpoint_is_refused_with_what_differs(tmp_path):
+    write(tmp_path, 1)
+    other = {"estimator": "Thing", "parameters": {"lr": 0.2, "sizes": [3, 2], "tol": 0.1}}
+    message = (
+        r"belongs to another fit: parameters.lr is 0.1 there and 0.2 here; "
+        r"parameters.tol is None there and 0.1 here. Use another folder"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        read(tmp_path, other)
+
+
+def test_a_checkpoint_of_another_format_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "_FORMAT", 2)
+    write(tmp_path, 1)
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="another format than 1"):
+        read(tmp_path)
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(CheckpointError, match="Choose a folder, not a file"):
+            read(folder)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_write_that_fails_half_way_leaves_the_state_before(tmp_path, monkeypatch):
+    write(tmp_path, 1)
+
+    def fail(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(CheckpointError, match=r"No space left on device\. Free some space and fit"):
+        write(tmp_path, 2)
+    monkeypatch.undo()
+    assert read(tmp_path) == 1
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_two_fits_do_not_write_to_one_folder_at_once(tmp_path):
+    order = []
+
+    def second():
+        with pytest.warns(CheckpointWarning, match="Another fit has the checkpoint"):
+            write(tmp_path, 2)
+        order.append("second")
+
+    with Checkpoint(tmp_path, IDENTITY).open() as checkpoint:
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.3)
+        order.append("first")
+        checkpoint.write({"epoch": 1})
+    thread.join()
+    assert order == ["first", "second"]
+    assert read(tmp_path) == 2
+
+
+def test_writing_takes_no_more_than_its_share_of_the_time(tmp_path, monkeypatch):
+    now, began, seconds_a_write = [100.0], [], 4.0
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+
+    def slowly(_):
+        began.append(now[0])
+        now[0] += seconds_a_write
+        return b"content"
+
+    monkeypatch.setattr(checkpoints, "to_bytes", slowly)
+    with Checkpoint(tmp_path, IDENTITY).open() as checkpoint:
+        while now[0] < 400.0:
+            checkpoint.write_if_due(dict)
+            now[0] += 1.0
+    assert 4 <= len(began) <= 5
+    assert (np.diff(began) >= seconds_a_write / 0.05).all()
+
+
+# -- disks -------------------------------------------------------------------------------------
+
+
+def mounted(folder, options):
+    """A small file system of its own, or the reason why there is none."""
+    if sys.platform != "linux" or shutil.which("mount") is None:
+        return "mounting needs Linux"
+    command = ["mount", "-t", "tmpfs", "-o", options, "skae-test", str(folder)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    return result.stderr.strip() if result.returncode else None
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    reason = mounted(folder, "size=64k")
+    if reason is not None:
+        pytest.skip(f"no file system can be mounted here: {reason}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_on_a_full_disk_the_last_state_stays(small_disk):
+    with Checkpoint(small_disk, IDENTITY).open() as checkpoint:
+        checkpoint.write({"epoch": 1, "weights": torch.zeros(1000)})
+        with pytest.raises(CheckpointError, match=r"No space left on device\. Free some space"):
+            checkpoint.write({"epoch": 2, "weights": torch.zeros(100_000)})
+    assert read(small_disk) == 1
+    assert not list(small_disk.glob("*.tmp"))
+
+
+def test_on_a_disk_mounted_read_only_nothing_starts(small_disk):
+    write(small_disk, 1)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for folder in (small_disk, small_disk / "new"):
+        with pytest.raises(CheckpointError, match="Choose a folder that is not mounted read-only"):
+            read(folder)
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    assert read(small_disk) == 1
+
+
+def test_no_pickle_is_read(tmp_path, monkeypatch):
+    write(tmp_path, 1)
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a pickle was read")
+
+    for module, name in (
+        (pickle, "load"),
+        (pickle, "loads"),
+        (pickle, "Unpickler"),
+        (torch, "load"),
+    ):
+        monkeypatch.setattr(module, name, refuse)
+    assert read(tmp_path) == 1
+    assert b"pickle" not in files(tmp_path)[0].read_bytes()
