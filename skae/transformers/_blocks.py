@@ -8,6 +8,8 @@ from typing import TypeVar
 import joblib
 import numpy as np
 
+from skae._workers import threads_per_task
+
 T = TypeVar("T")
 
 #: numbers in a block: small enough for the cache, large enough that threads seldom meet at Python's
@@ -44,4 +46,5 @@ def map_in_threads(function: Callable[[slice], T], blocks: Sequence[slice]) -> l
 def _usable_threads() -> int:
     """What joblib leaves to a worker of its own, or else all cores of this process."""
     setting = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return int(setting) if setting.isdigit() and int(setting) > 0 else joblib.cpu_count()
+    limit = int(setting) if setting.isdigit() and int(setting) > 0 else joblib.cpu_count()
+    return threads_per_task(limit)

@@ -306,20 +306,6 @@ def test_random_state_instance_is_advanced(standard_jets):
     assert not torch.equal(weights_of(first), weights_of(second))
 
 
-def test_two_fits_in_two_threads_are_as_in_one(standard_jets):
-    serial = [small(dropout=0.3, random_state=s, max_epochs=8).fit(standard_jets) for s in (0, 1)]
-    parallel = [small(dropout=0.3, random_state=s, max_epochs=8) for s in (0, 1)]
-    before = global_states()
-    threads = [threading.Thread(target=model.fit, args=(standard_jets,)) for model in parallel]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert global_states() == before
-    for a, b in zip(serial, parallel, strict=True):
-        assert torch.equal(weights_of(a), weights_of(b))
-
-
 def test_modules_are_built_by_one_thread_at_a_time(standard_jets):
     """Each thread builds while the other tries to: without the lock, both would share one stream."""
     inside = []
@@ -677,48 +663,6 @@ def test_a_clone_is_not_fitted(standard_jets):
     with pytest.raises(NotFittedError):
         twin.transform(standard_jets)
     assert not hasattr(twin, "module_")
-
-
-# -- many at once ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("backend", ["loky", "threading"])
-def test_grid_search_in_parallel_gives_the_serial_result(backend, standard_jets):
-    def search(n_jobs):
-        grid = {"n_components": [1, 3], "hidden_layer_sizes": [(8,), (16, 8)]}
-        return GridSearchCV(small(), grid, cv=2, n_jobs=n_jobs).fit(standard_jets)
-
-    serial = search(1)
-    with joblib.parallel_config(backend=backend):
-        parallel = search(2)
-    for key in ("mean_test_score", "rank_test_score"):
-        np.testing.assert_allclose(parallel.cv_results_[key], serial.cv_results_[key], rtol=1e-5)
-
-
-def test_worker_threads_of_joblib_use_one_torch_thread_each(standard_jets):
-    seen = []
-
-    class Threads(Callback):
-        def on_epoch_end(self, net, **kwargs):
-            seen.append(torch.get_num_threads())
-
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        joblib.Parallel(2, backend="threading")(
-            joblib.delayed(small(callbacks=[Threads()]).fit)(standard_jets) for _ in range(4)
-        )
-        assert set(seen) == {1}
-        assert torch.get_num_threads() == 2
-        small(callbacks=[Threads()]).fit(standard_jets)
-        assert seen[-1] == 2
-        fresh = []
-        thread = threading.Thread(target=lambda: fresh.append(torch.get_num_threads()))
-        thread.start()
-        thread.join()
-        assert fresh == [2]
-    finally:
-        torch.set_num_threads(before)
 
 
 # -- bad input ---------------------------------------------------------------------------------
