@@ -35,4 +35,8 @@ def _n_dask_threads() -> int:
         distributed.get_worker()
     except ValueError:  # this thread is none of a worker's
         return 1
-    return sum(worker.state.nthreads for worker in distributed.Worker._instances)
+    return sum(
+        worker.state.nthreads
+        for worker in list(distributed.Worker._instances)
+        if worker.status in (distributed.Status.running, distributed.Status.paused)
+    )

@@ -12,7 +12,12 @@ import torch
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_is_fitted,
+    validate_data,
+)
 from torch import Tensor, nn
 
 from skae.estimators._noise import make_corruption
@@ -24,7 +29,9 @@ from skae.training import (
     EarlyStopping,
     EpochProgressBar,
     RandomStreams,
+    Rows,
     ScikitLearnCallbacks,
+    StreamedRows,
     TensorRows,
     TrainingNet,
     apply_to_rows,
@@ -34,9 +41,13 @@ from skae.training import (
     resolve_device,
     resolve_optimizer,
     seeded_initialisation,
+    should_stream,
     to_float32,
 )
 from skae.transformers import NoiseInjector
+
+# Rows checked at once where an array stays on the disk.
+_CHECKED_ROWS = 4096
 
 
 class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
@@ -116,7 +127,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     _structural_parameters: tuple[str, ...] = ("optimizer", "weight_decay")
 
     @abstractmethod
-    def _build_module(self, rows: TensorRows) -> nn.Module:
+    def _build_module(self, rows: Rows) -> nn.Module:
         """Build the module for these training rows, on the CPU; called with the seed set."""
 
     @abstractmethod
@@ -127,7 +138,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         self, X: Any, y: Any, *, reset: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Check the data of a fit; return inputs and targets, None where they are the inputs."""
-        return validate_data(self, _to_host(X), dtype=[np.float64, np.float32], reset=reset), None
+        return validate_table(self, X, reset=reset), None
 
     @abstractmethod
     def _check_parameters(self, n_samples: int) -> None:
@@ -141,6 +152,10 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
         With ``warm_start=True`` a second call goes on from the weights of the first. With ``checkpoint``
         a call with the same parameters and data goes on where an earlier one ended, in whatever way.
+
+        Data that take up more than a tenth of the main memory, or a quarter of what is free on the GPU,
+        are not copied there: they are read as they are needed, in random order, and shuffled in
+        pieces of 32 MB. Memory-mapped arrays of any size can be fitted that way.
 
         Parameters
         ----------
@@ -274,17 +289,12 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         device: torch.device,
         fresh: bool,
         partial: bool,
-    ) -> tuple[TrainingNet, TensorRows, TensorRows | None]:
+    ) -> tuple[TrainingNet, Rows, Rows | None]:
         """Bring the rows to the device, hold some out, and build the net if it is new."""
         with fair_share_of_threads():
-            rows = TensorRows(
-                torch.from_numpy(to_float32(X, "X")),
-                None if y is None else torch.from_numpy(to_float32(y, "y")),
-            )
             # chunks of partial_fit keep their weights relative to one another
             mean = self.net_.weight_mean_ if partial and not fresh else _mean(weight)
-            if weight is not None:
-                rows = rows.with_weight(torch.from_numpy((weight / mean).astype(np.float32)))
+            rows = _make_rows(X, y, weight, mean, device)
             rows, validation = _hold_out(rows, n_validation, seed)
             net = self._build_net(rows, seed, device) if fresh else self.net_.to(device)
         if fresh:
@@ -295,7 +305,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     def _current_structure(self) -> dict[str, Any]:
         return {name: _frozen(getattr(self, name)) for name in self._structural_parameters}
 
-    def _build_net(self, rows: TensorRows, seed: int, device: torch.device) -> TrainingNet:
+    def _build_net(self, rows: Rows, seed: int, device: torch.device) -> TrainingNet:
         optimizer, arguments = resolve_optimizer(self.optimizer, self.weight_decay, device)
         with seeded_initialisation(seed):
             module = self._build_module(rows)
@@ -370,7 +380,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _validate_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "net_")
-        return validate_data(self, _to_host(X), dtype=[np.float64, np.float32], reset=False)
+        return validate_table(self, X, reset=False)
 
     def _apply(self, function: Callable[[Tensor], Tensor], X: np.ndarray) -> np.ndarray:
         """Apply a function of tensors to the rows of X, in bounded memory, in X's dtype."""
@@ -381,6 +391,46 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 def _to_host(X: Any) -> Any:
     """Bring a torch tensor to where NumPy can read it; leave anything else alone."""
     return X.detach().cpu().numpy() if isinstance(X, Tensor) else X
+
+
+def validate_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
+    """Check X as scikit-learn does; a memory-mapped array of any numeric dtype is left where it is."""
+    X = _to_host(X)
+    options = {"dtype": [np.float64, np.float32], "reset": reset}
+    if not _is_memory_mapped(X) or X.ndim != 2 or X.dtype in options["dtype"] or len(X) == 0:
+        return validate_data(estimator, X, **options)
+    # a conversion of all rows would copy them
+    validate_data(estimator, X[:1], **options)
+    if X.dtype.kind == "f":
+        for start in range(0, len(X), _CHECKED_ROWS):
+            check_array(X[start : start + _CHECKED_ROWS], dtype=np.float64, input_name="X")
+    return X
+
+
+def _is_memory_mapped(X: Any) -> bool:
+    """Tell whether X is an array of numbers in a file, or a view of one."""
+    if not isinstance(X, np.ndarray) or X.dtype.kind not in "biuf":
+        return False
+    while isinstance(X, np.ndarray) and not isinstance(X, np.memmap):
+        X = X.base
+    return isinstance(X, np.memmap)
+
+
+def _make_rows(
+    X: np.ndarray,
+    y: np.ndarray | None,
+    weight: np.ndarray | None,
+    mean_weight: float,
+    device: torch.device,
+) -> Rows:
+    """Copy the data of a fit to tensors, or leave it where it is if there is too much of it."""
+    if should_stream(X.size + (0 if y is None else y.size), device):
+        return StreamedRows.from_arrays(X, y, weight, mean_weight)
+    return TensorRows(
+        torch.from_numpy(to_float32(X, "X")),
+        None if y is None else torch.from_numpy(to_float32(y, "y")),
+        None if weight is None else torch.from_numpy((weight / mean_weight).astype(np.float32)),
+    )
 
 
 def check_weight(sample_weight: Any, X: np.ndarray, *, positive: bool = True) -> np.ndarray | None:
@@ -407,21 +457,17 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple | np.ndarray) else value
 
 
-def _hold_out(
-    rows: TensorRows, n_validation: int, seed: int
-) -> tuple[TensorRows, TensorRows | None]:
+def _hold_out(rows: Rows, n_validation: int, seed: int) -> tuple[Rows, Rows | None]:
     """Split off rows for validation, the same ones for the same seed."""
     if n_validation == 0:
         return rows, None
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-    training, validation = rows.take(order[n_validation:]), rows.take(order[:n_validation])
+    training, validation = rows.hold_out(n_validation, seed)
     for part, name in ((training, "trained on"), (validation, "held out")):
-        if part.weight is not None and not part.weight.sum() > 0.0:
+        total = part.total_weight()
+        if not total > 0.0:
             raise ValueError(
                 f"The sample_weight of the {len(part)} rows {name} with early_stopping=True sum to "
-                f"{part.weight.sum():.6g} times the mean weight; it must be positive. Use another "
+                f"{total:.6g} times the mean weight; it must be positive. Use another "
                 "validation_fraction or random_state, or early_stopping=False."
             )
-    if validation.weight is not None:
-        validation = validation.with_weight(validation.weight / validation.weight.mean())
-    return training, validation
+    return training, validation.with_mean_weight_of_one()

@@ -23,7 +23,7 @@ from skae.modules import (
     dense_stack,
     is_activation,
 )
-from skae.training import TensorRows
+from skae.training import Rows
 
 
 @document_shared_parameters
@@ -226,7 +226,7 @@ class JetAutoencoder(BaseAutoencoder):
                 f"got angles={self.angles} of {self.n_features_in_} columns."
             )
 
-    def _build_module(self, rows: TensorRows) -> nn.Module:
+    def _build_module(self, rows: Rows) -> nn.Module:
         self.n_components_ = self.n_components
         n_features, n_components = rows.x.shape[1], self.n_components
         n_rebuilt = n_features - (len(self.angles_) if self.winding > 0 else 0)

@@ -95,18 +95,21 @@ class Autoencoder(nn.Module):
     def fit_statistics(self, x: Tensor, weight: Tensor | None = None) -> None:
         """Take mean, standard deviation and principal axes from training rows and their weights."""
         mean, variance = _moments(x, weight)
-        if weight is not None and (variance < 0.0).any():  # negative weights can do that
-            weight = weight.abs()
-            mean, variance = _moments(x, weight)
+        absolute = weight is not None and bool(
+            (variance < 0.0).any()
+        )  # negative weights can do that
+        if absolute:
+            mean, variance = _moments(x, weight, absolute)
         # a constant column keeps its own units; rounding alone must not pass for a spread
         constant = variance <= (10.0 * torch.finfo(x.dtype).eps * mean) ** 2
         self.centre.copy_(mean)
         self.scale.copy_(torch.where(constant, 1.0, variance.sqrt()))
         if isinstance(self.encoder, LinearPath) and isinstance(self.decoder, LinearPath):
-            self._start_at_principal_axes(x, weight, self.encoder, self.decoder)
+            covariance = _covariance(x, self.centre, self.rebuilt, weight, absolute)
+            self._start_at_principal_axes(covariance, self.encoder, self.decoder)
 
     def _start_at_principal_axes(
-        self, x: Tensor, weight: Tensor | None, encoder: LinearPath, decoder: LinearPath
+        self, covariance: Tensor, encoder: LinearPath, decoder: LinearPath
     ) -> None:
         """Start the linear paths at the principal axes of the columns in their own units.
 
@@ -114,15 +117,14 @@ class Autoencoder(nn.Module):
         last, cheapest, one. Axes without variance stay at zero.
         """
         n_components = encoder.linear.out_features
-        covariance = _covariance(x[:, self.rebuilt], self.centre[self.rebuilt], weight)
         variance, axes = torch.linalg.eigh(covariance)  # rising
         variance, axes = variance.flip(0)[:n_components], axes.flip(1).T[:n_components]  # (k, d')
-        rounding = (10.0 * torch.finfo(x.dtype).eps) ** 2
+        rounding = (10.0 * torch.finfo(self.scale.dtype).eps) ** 2
         kept = variance > rounding * variance.max().clamp_min(0.0)
         spread = torch.where(kept, variance, 1.0).sqrt()[:, None]
         axes = axes * kept[:, None]
         scale = self.scale[self.rebuilt].double()
-        encode = axes.new_zeros(n_components, x.shape[1])
+        encode = axes.new_zeros(n_components, len(self.scale))
         decode = axes.new_zeros(len(self.rebuilt), n_components)
         encode[: len(axes), self.rebuilt] = axes * scale / spread
         decode[:, : len(axes)] = (axes * spread / scale).T
@@ -164,29 +166,52 @@ class Autoencoder(nn.Module):
 
 
 # Sums over rows run through chunks in float64: exact enough for any mean, and in bounded memory.
-_CHUNK_ROWS = 65_536
+_CHUNK_NUMBERS = 2**20
 
 
-def _chunks(x: Tensor, weight: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows and their weights, a chunk at a time; weights of one where there are none."""
-    for start in range(0, len(x), _CHUNK_ROWS):
-        rows = x[start : start + _CHUNK_ROWS].double()
+def _chunks(
+    x: Tensor, weight: Tensor | None, absolute: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows and their weights, a chunk at a time; weights of one where there are none.
+
+    Nothing is asked of ``x`` and ``weight`` but slices: they may be read from a file as they are needed.
+    """
+    step = max(1, _CHUNK_NUMBERS // x.shape[1])
+    for start in range(0, len(x), step):
+        rows = x[start : start + step].double()
         if weight is None:
             yield rows, rows.new_ones(len(rows))
         else:
-            yield rows, weight[start : start + _CHUNK_ROWS].double()
+            part = weight[start : start + step].double()
+            yield rows, part.abs() if absolute else part
 
 
-def _moments(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+# Sums are added up in place: a result kept for each chunk would lie on the heap between the chunks that
+# come and go, and memory would grow with their number.
+
+
+def _moments(x: Tensor, weight: Tensor | None, absolute: bool = False) -> tuple[Tensor, Tensor]:
     """Weighted mean and variance of the columns."""
-    total = sum(w.sum() for _, w in _chunks(x, weight))
-    mean = torch.stack([w @ rows for rows, w in _chunks(x, weight)]).sum(0) / total
-    squares = [w @ (rows - mean).square() for rows, w in _chunks(x, weight)]
-    return mean, torch.stack(squares).sum(0) / total
+    total, mean, variance = torch.zeros(1 + 2 * x.shape[1], dtype=torch.float64).split(
+        [1, x.shape[1], x.shape[1]]
+    )
+    for rows, w in _chunks(x, weight, absolute):
+        total += w.sum()
+        mean += w @ rows
+    mean /= total
+    for rows, w in _chunks(x, weight, absolute):
+        variance += w @ (rows - mean).square_()
+    return mean, variance / total
 
 
-def _covariance(x: Tensor, mean: Tensor, weight: Tensor | None) -> Tensor:
-    """Weighted covariance of the columns."""
-    total = sum(w.sum() for _, w in _chunks(x, weight))
-    centred = ((rows - mean, w) for rows, w in _chunks(x, weight))
-    return torch.stack([(rows * w[:, None]).T @ rows for rows, w in centred]).sum(0) / total
+def _covariance(
+    x: Tensor, mean: Tensor, columns: Sequence[int], weight: Tensor | None, absolute: bool
+) -> Tensor:
+    """Weighted covariance of some of the columns."""
+    total = torch.zeros(1, dtype=torch.float64)
+    products = torch.zeros(len(columns), len(columns), dtype=torch.float64)
+    for rows, w in _chunks(x, weight, absolute):
+        centred = (rows - mean)[:, columns]
+        total += w.sum()
+        products += (centred * w[:, None]).T @ centred
+    return products / total

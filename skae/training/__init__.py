@@ -10,18 +10,22 @@ from skae.training.optimizers import OPTIMIZERS, resolve_optimizer
 from skae.training.schedules import SCHEDULES
 from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
 from skae.training.step import PRECISIONS, check_precision
+from skae.training.streaming import ArrayRows, Rows, StreamedRows, should_stream
 from skae.training.threads import fair_share_of_threads
 
 __all__ = [
     "OPTIMIZERS",
     "PRECISIONS",
     "SCHEDULES",
+    "ArrayRows",
     "Checkpoint",
     "EarlyStopping",
     "EpochProgressBar",
     "Minibatches",
     "RandomStreams",
+    "Rows",
     "ScikitLearnCallbacks",
+    "StreamedRows",
     "TensorRows",
     "TrainingNet",
     "apply_to_rows",
@@ -31,5 +35,6 @@ __all__ = [
     "resolve_device",
     "resolve_optimizer",
     "seeded_initialisation",
+    "should_stream",
     "to_float32",
 ]

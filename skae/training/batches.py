@@ -36,9 +36,15 @@ class TensorRows(Dataset):
         """Return one row and its target: what a scoring callback of skorch takes from a dataset."""
         return self.x[index], self.x[index] if self.target is None else self.target[index]
 
-    def with_weight(self, weight: Tensor) -> "TensorRows":
-        """Return the same rows with these weights."""
-        return replace(self, weight=weight)
+    def total_weight(self) -> float:
+        """Return the sum of the weights; of rows without, their number."""
+        return float(len(self) if self.weight is None else self.weight.double().sum())
+
+    def with_mean_weight_of_one(self) -> "TensorRows":
+        """Return the same rows with their weights divided by their mean."""
+        if self.weight is None:
+            return self
+        return replace(self, weight=self.weight / self.weight.mean())
 
     def to(self, device: torch.device) -> "TensorRows":
         """Return the rows on another device."""
@@ -55,6 +61,28 @@ class TensorRows(Dataset):
             )
         )
 
+    def from_row(self, start: int) -> "TensorRows":
+        """Return the rows from this one on, without copying them."""
+        return TensorRows(
+            *(None if t is None else t[start:] for t in (self.x, self.target, self.weight))
+        )
+
+    def followed_by(self, others: "TensorRows") -> "TensorRows":
+        """Return these rows and, behind them, others of the same kind."""
+        pairs = ((self.x, others.x), (self.target, others.target), (self.weight, others.weight))
+        return TensorRows(*(None if pair[0] is None else torch.cat(pair) for pair in pairs))
+
+    def hold_out(self, n: int, seed: int) -> tuple["TensorRows", "TensorRows"]:
+        """Split n random rows off, the same ones for the same seed."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return self.take(order[n:]), self.take(order[:n])
+
+    def minibatches(
+        self, batch_size: int, generator: torch.Generator | None = None
+    ) -> "Minibatches":
+        """Loop over the rows in minibatches."""
+        return Minibatches(self, batch_size, generator)
+
     def batch(self, start: int, stop: int) -> Batch:
         """Return inputs, targets and weights of a run of rows, without copying them."""
         x = self.x[start:stop]
@@ -63,11 +91,20 @@ class TensorRows(Dataset):
         return x, target, weight
 
 
-class Minibatches:
-    """Loop over rows in minibatches: one permutation an epoch, then slices.
+def batch_edges(n: int, batch_size: int) -> list[int]:
+    """Cut n rows into minibatches: return where each begins, and n.
 
     A last batch of a single row is merged with the one before: batch normalisation has no variance
     to divide one row by.
+    """
+    edges = [*range(0, n, batch_size), n]
+    if len(edges) > 2 and edges[-1] - edges[-2] == 1:
+        del edges[-2]
+    return edges
+
+
+class Minibatches:
+    """Loop over rows in minibatches: one permutation an epoch, then slices.
 
     Parameters
     ----------
@@ -83,11 +120,7 @@ class Minibatches:
         self.rows = rows
         self.batch_size = batch_size
         self.generator = generator
-        n = len(rows)
-        edges = [*range(0, n, batch_size), n]
-        if len(edges) > 2 and edges[-1] - edges[-2] == 1:
-            del edges[-2]
-        self._edges = edges
+        self._edges = batch_edges(len(rows), batch_size)
 
     def __len__(self) -> int:
         return len(self._edges) - 1

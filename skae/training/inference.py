@@ -1,5 +1,6 @@
 """Apply a module to any number of rows, in bounded memory, one row's result independent of the rest."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -10,8 +11,10 @@ from torch import Tensor
 # longer depends on how many stand beside it (to 1e-7, which scikit-learn's subset check asks for).
 _FEWEST_ROWS = 64
 
-# Rows in a chunk. Their activations stay in cache: faster than all rows at once, and bounded.
+# Rows in a chunk. Their activations stay in cache: faster than all rows at once, and bounded. Wide rows
+# come in smaller chunks, of this many numbers.
 _CHUNK_ROWS = 4096
+_CHUNK_NUMBERS = 2**22
 
 
 def to_float32(array: np.ndarray, name: str) -> np.ndarray:
@@ -41,18 +44,23 @@ def apply_to_rows(
 ) -> np.ndarray:
     """Return ``function`` of the rows of ``X``, computed in float32, in the dtype of ``X``.
 
+    Of integers and half-precision numbers the result is float64, as scikit-learn has it.
+
     Parameters
     ----------
     function : callable
         Maps a float32 tensor ``(m, ...)`` on ``device`` to one with m rows.
     X : ndarray of shape (n, ...)
-        Rows, float32 or float64; may be read-only or memory-mapped.
+        Rows of any numeric dtype; may be read-only or memory-mapped.
     device : torch.device
         Where ``function`` computes.
     chunk_rows : int
         Rows handed over at once.
     """
     result = None
+    dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.float64
+    row_numbers = max(1, math.prod(X.shape[1:]))
+    chunk_rows = min(chunk_rows, max(_FEWEST_ROWS, _CHUNK_NUMBERS // row_numbers))
     with torch.inference_mode():
         for start in range(0, len(X), chunk_rows):
             chunk = X[start : start + chunk_rows]
@@ -61,6 +69,6 @@ def apply_to_rows(
             rows.numpy()[:n] = to_float32(chunk, "X")
             output = function(rows.to(device))[:n].cpu().numpy()
             if result is None:
-                result = np.empty((len(X), *output.shape[1:]), dtype=X.dtype)
+                result = np.empty((len(X), *output.shape[1:]), dtype=dtype)
             result[start : start + n] = output
     return result

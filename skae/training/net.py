@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from skae.exceptions import DivergenceError
 from skae.modules import attach_generator
-from skae.training.batches import Batch, Minibatches, TensorRows
+from skae.training.batches import Batch, Minibatches
 from skae.training.checkpoints import Checkpoint
 from skae.training.packing import digest_of
 from skae.training.schedules import SCHEDULES
 from skae.training.seeding import RandomStreams
 from skae.training.step import CompiledLoss, make_loss
+from skae.training.streaming import Rows, StreamedMinibatches
 
 # Rows in a validation batch: no gradients are kept, so it may be larger than a training batch.
 _VALIDATION_ROWS = 8192
@@ -134,8 +135,8 @@ class TrainingNet(NeuralNet):
 
     def train(
         self,
-        rows: TensorRows,
-        validation: TensorRows | None,
+        rows: Rows,
+        validation: Rows | None,
         epochs: int,
         *,
         checkpoint: Checkpoint | None = None,
@@ -145,7 +146,7 @@ class TrainingNet(NeuralNet):
 
         Parameters
         ----------
-        rows, validation : TensorRows
+        rows, validation : TensorRows or StreamedRows
             What is trained on, and what is held out.
         epochs : int
             Number of epochs, those of the run that is resumed included.
@@ -168,10 +169,8 @@ class TrainingNet(NeuralNet):
         self.stop_training = False
         self.listens_to_batches_ = self._any_callback_overrides("on_batch_begin", "on_batch_end")
         self.listens_to_gradients_ = self._any_callback_overrides("on_grad_computed")
-        batches = Minibatches(rows, self.batch_size, self.streams.shuffle)
-        validation_batches = (
-            None if validation is None else Minibatches(validation, _VALIDATION_ROWS)
-        )
+        batches = rows.minibatches(self.batch_size, self.streams.shuffle)
+        held_out = None if validation is None else validation.minibatches(_VALIDATION_ROWS)
         attach_generator(self.module_, self.streams.corruption)
         data = {"dataset_train": rows, "dataset_valid": validation}
         finite = Weights(self.module_)
@@ -194,7 +193,7 @@ class TrainingNet(NeuralNet):
                 self.run_single_epoch(
                     batches, True, "train", self.train_step, position=position, after_step=save
                 )
-                self.run_single_epoch(validation_batches, False, "valid", self.validation_step)
+                self.run_single_epoch(held_out, False, "valid", self.validation_step)
                 self._set_training(False)  # callbacks meet a module as it will be used
                 self._check_finite(finite)
                 position.begin_epoch(position.epoch + 1)
@@ -221,7 +220,7 @@ class TrainingNet(NeuralNet):
 
     def run_single_epoch(
         self,
-        iterator: Minibatches | None,
+        iterator: Minibatches | StreamedMinibatches | None,
         training: bool,
         prefix: str,
         step_fn: Callable[..., dict[str, Tensor]],

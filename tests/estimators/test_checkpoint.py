@@ -19,7 +19,7 @@ from skorch.callbacks import Callback
 from skae import JetAutoencoder, NoiseInjector
 from skae.estimators._resume import describe, fingerprint
 from skae.exceptions import CheckpointError, DivergenceError
-from skae.training import checkpoints
+from skae.training import checkpoints, streaming
 
 
 def small(**parameters):
@@ -108,6 +108,21 @@ def test_a_crashed_fit_goes_on_to_the_same_weights(options, standard_jets, tmp_p
     assert len(folders(tmp_path)) == 1
     plain = small(**options, checkpoint=tmp_path).fit(standard_jets)
     assert history_of(plain)[-1]["train_loss"] == history_of(expected)[-1]["train_loss"]
+
+
+def test_a_crashed_fit_of_rows_that_are_streamed_goes_on(
+    standard_jets, tmp_path, always, monkeypatch
+):
+    monkeypatch.setattr(streaming, "SHARE_OF_MEMORY", 0.0)
+    monkeypatch.setattr(streaming, "_RUN_BYTES", 10 * 4 * 8)
+    monkeypatch.setattr(streaming, "_BUFFER_BYTES", 100 * 4 * 4)
+    options = {"early_stopping": True, "dropout": 0.1}
+    expected = small(**options).fit(standard_jets)
+    model = small(**options, checkpoint=tmp_path)
+    for step in (4, 9):
+        interrupted(model, standard_jets, step)
+    model.fit(standard_jets)
+    assert torch.equal(weights_of(model), weights_of(expected))
 
 
 def test_weights_of_rows_are_part_of_the_fit(standard_jets, tmp_path, rng, always):

@@ -1,0 +1,267 @@
+"""Rows that are too many to copy: read from an array, mostly a memory-mapped file, as they are needed."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from skae.training.batches import Batch, TensorRows, batch_edges
+from skae.training.inference import to_float32
+
+#: shares of the main memory, and of what is free on a GPU, up to which the rows of a fit are copied there
+SHARE_OF_MEMORY = 0.1
+SHARE_OF_DEVICE = 0.25
+
+# What is read in one run, and what is shuffled at once. A file is read in runs of neighbouring rows,
+# for single rows cost a page each; each buffer holds runs from all over the file.
+_RUN_BYTES = 2**18
+_BUFFER_BYTES = 2**25
+
+_SUMMED_ROWS = 2**20
+
+_CPU = torch.device("cpu")
+
+_UNKNOWN_MEMORY = 8 * 2**30
+
+
+def should_stream(n_numbers: int, device: torch.device) -> bool:
+    """Tell whether as many numbers in float32 are too many to be copied whole."""
+    n_bytes = 4 * n_numbers
+    if n_bytes > SHARE_OF_MEMORY * main_memory():
+        return True
+    if device.type != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return n_bytes > SHARE_OF_DEVICE * free
+
+
+def main_memory() -> int:
+    """Return the bytes of main memory this process may use: of the machine, or of its container."""
+    sizes = []
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of control groups 2 and 1
+        try:
+            sizes.append(int((Path("/sys/fs/cgroup") / limit).read_text()))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return min(sizes, default=_UNKNOWN_MEMORY)
+
+
+class ArrayRows:
+    """The rows of an array in an order of runs; slices are read as float32 tensors.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n_rows, ...)
+        Of any numeric dtype; may be memory-mapped.
+    runs : ndarray of shape (n_runs, 2)
+        First row, and the row behind the last, of each run.
+    name : str
+        What it is called in an error.
+    divisor : float
+        What the numbers are divided by.
+    """
+
+    dtype = torch.float32
+
+    def __init__(self, array: np.ndarray, runs: np.ndarray, name: str, divisor: float = 1.0):
+        self.array = array
+        self.runs = runs
+        self.name = name
+        self.divisor = divisor
+        self._ends = np.cumsum(runs[:, 1] - runs[:, 0])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As a tensor's."""
+        return (len(self), *self.array.shape[1:])
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        """Read the rows from ``rows.start`` up to ``rows.stop``."""
+        start, stop, _ = rows.indices(len(self))
+        result = torch.empty(max(0, stop - start), *self.array.shape[1:])
+        done = 0
+        while done < len(result):
+            run = int(np.searchsorted(self._ends, start + done, side="right"))
+            first = int(self.runs[run, 1] - (self._ends[run] - start - done))
+            last = min(first + len(result) - done, int(self.runs[run, 1]))
+            result.numpy()[done : done + last - first] = self._read(first, last)
+            done += last - first
+        return result
+
+    def _read(self, first: int, last: int) -> np.ndarray:
+        numbers = self.array[first:last]
+        return to_float32(numbers if self.divisor == 1.0 else numbers / self.divisor, self.name)
+
+    def check_range(self) -> None:
+        """Refuse values that float32 cannot hold, before they come up in the middle of a fit."""
+        if self.array.dtype.itemsize > 4:
+            for first, last in self.runs:
+                self._read(first, last)
+
+    def take_runs(self, runs: np.ndarray) -> "ArrayRows":
+        """Return the rows of other runs of the same array."""
+        return ArrayRows(self.array, runs, self.name, self.divisor)
+
+
+@dataclass(frozen=True)
+class StreamedRows(Dataset):
+    """What :class:`TensorRows` is, for rows that stay where they are and are read when needed.
+
+    Attributes
+    ----------
+    x, target, weight : ArrayRows or None
+        As those of :class:`TensorRows`.
+    device : torch.device
+        Where minibatches are wanted.
+    """
+
+    x: ArrayRows
+    target: ArrayRows | None = None
+    weight: ArrayRows | None = None
+    device: torch.device = _CPU
+
+    @classmethod
+    def from_arrays(
+        cls,
+        x: np.ndarray,
+        target: np.ndarray | None,
+        weight: np.ndarray | None,
+        mean_weight: float,
+    ) -> "StreamedRows":
+        """Read from these arrays, weights over their mean; nothing is copied."""
+        step = max(1, _RUN_BYTES // max(1, x[:1].nbytes))
+        edges = np.append(np.arange(0, len(x), step), len(x))
+        runs = np.stack([edges[:-1], edges[1:]], axis=1)
+        rows = cls(
+            ArrayRows(x, runs, "X"),
+            None if target is None else ArrayRows(target, runs, "y"),
+            None if weight is None else ArrayRows(weight, runs, "sample_weight", mean_weight),
+        )
+        for part in (rows.x, rows.target):
+            if part is not None:
+                part.check_range()
+        return rows
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return one row and its target."""
+        x, target, _ = self.read(index, index + 1).batch(0, 1)
+        return x[0], target[0]
+
+    def to(self, device: torch.device) -> "StreamedRows":
+        """Return the rows for minibatches on another device."""
+        return StreamedRows(self.x, self.target, self.weight, device)
+
+    def take_runs(self, runs: np.ndarray) -> "StreamedRows":
+        """Return the rows of these runs, in this order."""
+        parts = (
+            None if p is None else p.take_runs(runs) for p in (self.x, self.target, self.weight)
+        )
+        return StreamedRows(*parts, self.device)
+
+    def hold_out(self, n: int, seed: int) -> tuple["StreamedRows", "StreamedRows"]:
+        """Split n rows off, in runs from all over the array; the same ones for the same seed."""
+        order = torch.randperm(len(self.x.runs), generator=torch.Generator().manual_seed(seed))
+        runs = self.x.runs[order.numpy()]
+        ends = np.cumsum(runs[:, 1] - runs[:, 0])
+        last = int(np.searchsorted(ends, n))  # the run that is cut in two
+        cut = runs[last, 1] - (ends[last] - n)
+        held_out = np.vstack([runs[:last], [[runs[last, 0], cut]]])
+        kept = np.vstack([[[cut, runs[last, 1]]], runs[last + 1 :]])
+        parts = (part[np.argsort(part[:, 0])] for part in (kept[kept[:, 0] < kept[:, 1]], held_out))
+        training, validation = (self.take_runs(part) for part in parts)
+        return training, validation
+
+    def total_weight(self) -> float:
+        """Return the sum of the weights; of rows without, their number."""
+        if self.weight is None:
+            return float(len(self))
+        starts = range(0, len(self), _SUMMED_ROWS)
+        return sum(float(self.weight[k : k + _SUMMED_ROWS].double().sum()) for k in starts)
+
+    def with_mean_weight_of_one(self) -> "StreamedRows":
+        """Return the same rows with their weights divided by their mean."""
+        if self.weight is None:
+            return self
+        divisor = self.weight.divisor * self.total_weight() / len(self)
+        weight = ArrayRows(self.weight.array, self.weight.runs, self.weight.name, divisor)
+        return replace(self, weight=weight)
+
+    def read(self, start: int, stop: int) -> TensorRows:
+        """Copy a run of rows to the device."""
+        parts = (self.x, self.target, self.weight)
+        return TensorRows(*(None if p is None else p[start:stop] for p in parts)).to(self.device)
+
+    def minibatches(
+        self, batch_size: int, generator: torch.Generator | None = None
+    ) -> "StreamedMinibatches":
+        """Loop over the rows in minibatches."""
+        return StreamedMinibatches(self, batch_size, generator)
+
+
+Rows = TensorRows | StreamedRows
+
+
+class StreamedMinibatches:
+    """Loop over rows that are read as they come: runs in random order, and shuffled buffer by buffer.
+
+    Parameters
+    ----------
+    rows : StreamedRows
+        The data.
+    batch_size : int
+        Rows in a minibatch.
+    generator : torch.Generator or None
+        Where permutations come from, on the CPU; None keeps the rows in order.
+    """
+
+    def __init__(
+        self, rows: StreamedRows, batch_size: int, generator: torch.Generator | None = None
+    ):
+        self.rows = rows
+        self.generator = generator
+        self._edges = batch_edges(len(rows), batch_size)
+
+    def __len__(self) -> int:
+        return len(self._edges) - 1
+
+    @property
+    def sizes(self) -> list[int]:
+        """Rows in each of them."""
+        return [stop - start for start, stop in pairwise(self._edges)]
+
+    def __iter__(self) -> Iterator[Batch]:
+        buffers = self._buffers()
+        pool = next(buffers)
+        for size in self.sizes:
+            while len(pool) < size:
+                pool = pool.followed_by(next(buffers))
+            yield pool.batch(0, size)
+            pool = pool.from_row(size)
+
+    def _buffers(self) -> Iterator[TensorRows]:
+        rows = self.rows
+        if self.generator is not None:
+            order = torch.randperm(len(rows.x.runs), generator=self.generator)
+            rows = rows.take_runs(rows.x.runs[order.numpy()])
+        n_numbers = sum(p[:1].numel() for p in (rows.x, rows.target, rows.weight) if p is not None)
+        step = max(1, _BUFFER_BYTES // (4 * n_numbers))
+        for start in range(0, len(rows), step):
+            buffer = rows.read(start, start + step)
+            if self.generator is not None:
+                shuffled = torch.randperm(len(buffer), generator=self.generator)
+                buffer = buffer.take(shuffled.to(rows.device))
+            yield buffer
