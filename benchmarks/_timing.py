@@ -5,8 +5,12 @@ import time
 from collections.abc import Callable
 
 
-def interleave(contenders: dict[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
+def interleave(
+    contenders: dict[str, Callable[[], object]], turns: int, *, self_timed: bool = False
+) -> dict[str, list[float]]:
     """Time each contender once a turn, in rotating order, after one turn that is not counted.
+
+    With ``self_timed`` a contender returns the seconds that count.
 
     Returns
     -------
@@ -19,16 +23,16 @@ def interleave(contenders: dict[str, Callable[[], object]], turns: int) -> dict[
         shift = turn % len(names)
         for name in names[shift:] + names[:shift]:
             start = time.perf_counter()
-            contenders[name]()
+            result = contenders[name]()
             if turn:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(result if self_timed else time.perf_counter() - start)
     return seconds
 
 
 def print_ratios(title: str, seconds: dict[str, list[float]], references: list[str]) -> None:
     """Print medians, and the medians over turns of each contender's ratios to the references."""
     print(f"\n{title}")
-    heads = "".join(f"{'× ' + reference:>22s}" for reference in references)
+    heads = "".join(f"{'× ' + reference:>26s}" for reference in references)
     print(f"  {'':28s} {'median':>10s}{heads}")
     for name, times in seconds.items():
         ratios = [
@@ -37,5 +41,5 @@ def print_ratios(title: str, seconds: dict[str, list[float]], references: list[s
         ]
         print(
             f"  {name:28s} {1e3 * statistics.median(times):7.1f} ms"
-            + "".join(f"{ratio:22.2f}" for ratio in ratios)
+            + "".join(f"{ratio:26.2f}" for ratio in ratios)
         )
