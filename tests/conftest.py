@@ -1,6 +1,9 @@
 """Fixtures that all tests share. SCIPY_ARRAY_API must be set before SciPy is imported."""
 
 import os
+import shutil
+import subprocess
+import sys
 
 os.environ["SCIPY_ARRAY_API"] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -37,6 +40,27 @@ def jets():
 def standard_jets(jets):
     """The same, each column with zero mean and unit variance."""
     return (jets - jets.mean(axis=0)) / jets.std(axis=0)
+
+
+def _mount(folder, options):
+    """Mount a small file system of its own; return the reason where that cannot be."""
+    if sys.platform != "linux" or shutil.which("mount") is None:
+        return "mounting needs Linux"
+    command = ["mount", "-t", "tmpfs", "-o", options, "skae-test", str(folder)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    return result.stderr.strip() if result.returncode else None
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 256 kB: file modes do not stop root, a mount and its size do."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    reason = _mount(folder, "size=256k")
+    if reason is not None:
+        pytest.skip(f"no file system can be mounted here: {reason}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture

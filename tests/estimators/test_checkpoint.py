@@ -1,5 +1,6 @@
 """``checkpoint=``: a fit goes on where it was killed, to the same weights, and mixes with no other."""
 
+import contextlib
 import functools
 import json
 import os
@@ -398,6 +399,59 @@ def test_a_folder_that_cannot_be_written_is_found_out_before_training(standard_j
     with pytest.raises(CheckpointError, match="Choose a folder, not a file"):
         model.set_params(checkpoint=tmp_path / "file").fit(standard_jets)
     assert torch.equal(weights_of(model), before)
+
+
+def test_on_a_disk_mounted_read_only_no_training_starts(standard_jets, small_disk):
+    model = small(checkpoint=small_disk).fit(standard_jets)
+    before = weights_of(model)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    steps = EndAt(1, crash)
+    model.set_params(lr=0.01, callbacks=[steps])
+    with pytest.raises(CheckpointError, match="Choose a folder that is not mounted read-only"):
+        model.fit(standard_jets)
+    assert steps.count == 0
+    assert torch.equal(weights_of(model), before)
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    model.set_params(lr=3e-3).fit(standard_jets)
+    assert steps.count == 0, "the fit from before is still there"
+
+
+def test_a_disk_that_is_full_in_truth(standard_jets, small_disk, always):
+    class FillAt(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == 3:
+                with contextlib.suppress(OSError), open(small_disk / "other", "wb") as other:
+                    while True:
+                        other.write(bytes(4096))
+                        other.flush()
+
+    model = small(checkpoint=small_disk, callbacks=[FillAt()])
+    with pytest.raises(CheckpointError, match=r"No space left on device\. Free some space and fit"):
+        model.fit(standard_jets)
+    assert model.n_iter_ == 3
+    assert np.isfinite(model.transform(standard_jets)).all()
+    (small_disk / "other").unlink()
+    steps = EndAt(10**9, crash)
+    model.set_params(callbacks=[steps]).fit(standard_jets)
+    assert steps.count <= 3 * 7 + 1
+    assert torch.equal(weights_of(model), weights_of(small().fit(standard_jets)))
+
+
+def test_a_truncated_file_is_refused_and_without_it_the_fit_goes_on(
+    standard_jets, tmp_path, always
+):
+    model = small(checkpoint=tmp_path)
+    interrupted(model, standard_jets, 10)
+    newest = sorted(tmp_path.glob("*/*.safetensors"))[-1]
+    newest.write_bytes(newest.read_bytes()[:-50])
+    with pytest.raises(CheckpointError, match=r"is damaged: .*Delete that file") as error:
+        model.fit(standard_jets)
+    assert str(newest) in str(error.value)
+    newest.unlink()
+    steps = EndAt(10**9, crash)
+    model.set_params(callbacks=[steps]).fit(standard_jets)
+    assert steps.count == 6 * 7 - 8
+    assert torch.equal(weights_of(model), weights_of(small().fit(standard_jets)))
 
 
 def test_a_disk_that_fills_up_leaves_a_usable_estimator(

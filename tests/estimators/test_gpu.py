@@ -8,8 +8,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from skorch.callbacks import Callback
 
 from skae import JetAutoencoder, NoiseInjector
+from skae.training import checkpoints, streaming
 
 pytestmark = [
     pytest.mark.gpu,
@@ -76,6 +78,46 @@ model.partial_fit(X)
     np.testing.assert_allclose(
         np.load(tmp_path / "Z.npy"), model.transform(standard_jets), atol=1e-4
     )
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"batch_norm": True}, {"precision": "bf16-mixed"}, {"dropout": 0.2}], ids=str
+)
+def test_a_compiled_fit_replays_graphs_and_is_the_same_fit(standard_jets, options):
+    plain = small(**options).fit(standard_jets)
+    compiled = small(**options, compile=True).fit(standard_jets)
+    rtol = 5e-2 if options.keys() & {"precision", "dropout"} else 1e-3
+    np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=rtol)
+
+
+class EndError(Exception):
+    pass
+
+
+class End(Callback):
+    def on_batch_end(self, net, training=False, **kwargs):
+        if training and len(net.history) == 3:
+            raise EndError
+
+
+@pytest.mark.parametrize("devices", [("cuda", "cpu"), ("cpu", "cuda"), ("cuda", "cuda")])
+def test_a_killed_fit_goes_on_on_another_device(standard_jets, tmp_path, monkeypatch, devices):
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
+    first, second = devices
+    expected = small(device="cpu").fit(standard_jets)
+    with pytest.raises(EndError):
+        small(device=first, checkpoint=tmp_path, callbacks=[End()]).fit(standard_jets)
+    model = small(device=second, checkpoint=tmp_path).fit(standard_jets)
+    assert model.device_.type == second
+    assert len(list(tmp_path.iterdir())) == 1
+    np.testing.assert_allclose(model.loss_curve_, expected.loss_curve_, rtol=1e-3)
+
+
+def test_rows_that_are_too_many_for_the_gpu_stay_outside(standard_jets, monkeypatch):
+    expected = small().fit(standard_jets)
+    monkeypatch.setattr(streaming, "SHARE_OF_DEVICE", 0.0)
+    model = small().fit(standard_jets)
+    assert model.score(standard_jets) == pytest.approx(expected.score(standard_jets), rel=0.15)
 
 
 def test_an_estimator_fitted_on_the_cpu_goes_on_on_the_gpu(standard_jets):

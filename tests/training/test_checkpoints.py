@@ -2,9 +2,7 @@
 
 import os
 import pickle
-import shutil
 import subprocess
-import sys
 import threading
 import time
 
@@ -240,26 +238,6 @@ def test_writing_takes_no_more_than_its_share_of_the_time(tmp_path, monkeypatch)
 
 
 # -- disks -------------------------------------------------------------------------------------
-
-
-def mounted(folder, options):
-    """A small file system of its own, or the reason why there is none."""
-    if sys.platform != "linux" or shutil.which("mount") is None:
-        return "mounting needs Linux"
-    command = ["mount", "-t", "tmpfs", "-o", options, "skae-test", str(folder)]
-    result = subprocess.run(command, capture_output=True, text=True)
-    return result.stderr.strip() if result.returncode else None
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    reason = mounted(folder, "size=64k")
-    if reason is not None:
-        pytest.skip(f"no file system can be mounted here: {reason}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_on_a_full_disk_the_last_state_stays(small_disk):
