@@ -90,19 +90,23 @@ class CompiledLoss:
         """Return output and mean loss."""
         if self._compiled is None or len(x) != self._batch_size:
             return self._loss(x, target, weight)
-        if self._on_graphs:  # what the last replay returned may be overwritten now
+        if self._on_graphs:  # what the last replay wrote may be overwritten now
             torch.compiler.cudagraph_mark_step_begin()
         try:
             if self._is_warm:
-                return self._compiled(x, target, weight)
+                return self._own(*self._compiled(x, target, weight))
             with warnings.catch_warnings():  # torch's own, about itself, while it compiles
                 warnings.filterwarnings("ignore", module=r"torch(\.|$)")
                 result = self._compiled(x, target, weight)
             self._is_warm = True
-            return result
+            return self._own(*result)
         except _compiler_errors() as error:
             self._give_up(error)
             return self._loss(x, target, weight)
+
+    def _own(self, output: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:
+        """Copy what lies in a graph's memory, which the next replay overwrites."""
+        return (output.detach().clone(), loss.clone()) if self._on_graphs else (output, loss)
 
     def _give_up(self, error: Exception) -> None:
         self._compiled = None
