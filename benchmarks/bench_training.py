@@ -97,6 +97,13 @@ def skae_epochs(X: np.ndarray, batch_size: int, epochs: int = 1, **options) -> J
     return JetAutoencoder(max_epochs=epochs, batch_size=batch_size, **parameters).fit(X)
 
 
+def skae_epochs_with_checkpoint(X: np.ndarray, batch_size: int, epochs: int = 1) -> JetAutoencoder:
+    with (
+        tempfile.TemporaryDirectory() as folder
+    ):  # another each time: nothing is there to go on from
+        return skae_epochs(X, batch_size, epochs, checkpoint=folder)
+
+
 def later_epochs(train, *args, **options) -> float:
     """Return the mean seconds of an epoch of which the first, in which code is compiled, is left out."""
     run = train(*args, **options)
@@ -132,28 +139,27 @@ def bench_compiled(turns: int) -> None:
     for threads, batch_size in ((1, 256), (2, 256), (2, 1024)):
         torch.set_num_threads(threads)
         rows = X[: len(X) // batch_size * batch_size]
-        with tempfile.TemporaryDirectory() as folder:
-            runs = {
-                "hand-written, compiled": (hand_written_epochs, {"compiled": True}),
-                "skae, compile": (skae_epochs, {"compile": True}),
-                "skae": (skae_epochs, {}),
-                "skae, checkpoint": (skae_epochs, {"checkpoint": folder, "random_state": None}),
-                "skae, bf16": (skae_epochs, {"precision": "bf16-mixed"}),
-                "skae, bf16, compile": (
-                    skae_epochs,
-                    {"precision": "bf16-mixed", "compile": True},
-                ),
-            }
-            contenders = {
-                name: partial(later_epochs, train, rows, batch_size, 4, **options)
-                for name, (train, options) in runs.items()
-            }
-            print_ratios(
-                f"An epoch behind the first, {len(rows)} rows, batch {batch_size}, {threads} torch "
-                "thread(s)",
-                interleave(contenders, turns, self_timed=True),
-                ["hand-written, compiled", "skae"],
-            )
+        runs = {
+            "hand-written, compiled": (hand_written_epochs, {"compiled": True}),
+            "skae, compile": (skae_epochs, {"compile": True}),
+            "skae": (skae_epochs, {}),
+            "skae, checkpoint": (skae_epochs_with_checkpoint, {}),
+            "skae, bf16": (skae_epochs, {"precision": "bf16-mixed"}),
+            "skae, bf16, compile": (
+                skae_epochs,
+                {"precision": "bf16-mixed", "compile": True},
+            ),
+        }
+        contenders = {
+            name: partial(later_epochs, train, rows, batch_size, 4, **options)
+            for name, (train, options) in runs.items()
+        }
+        print_ratios(
+            f"An epoch behind the first, {len(rows)} rows, batch {batch_size}, {threads} torch "
+            "thread(s)",
+            interleave(contenders, turns, self_timed=True),
+            ["hand-written, compiled", "skae"],
+        )
 
 
 def bench_batch_sizes(turns: int, threads: int = 2) -> None:
