@@ -23,7 +23,7 @@ def threads_per_task(available: int) -> int:
     backend, _ = get_active_backend()
     if getattr(backend, "nesting_level", 0):  # a worker thread of joblib
         return 1
-    return max(1, available // _n_dask_threads())
+    return max(1, available // max(1, _n_dask_threads()))
 
 
 def _n_dask_threads() -> int:

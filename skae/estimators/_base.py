@@ -153,8 +153,8 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         With ``warm_start=True`` a second call goes on from the weights of the first. With ``checkpoint``
         a call with the same parameters and data goes on where an earlier one ended, in whatever way.
 
-        Data that take up more than a tenth of the main memory, or a quarter of what is free on the GPU,
-        are not copied there: they are read as they are needed, in random order, and shuffled in
+        Data that take up more than a tenth of the main memory, or a quarter of the GPU's, are not
+        copied there: they are read as they are needed, in random order, and shuffled in
         pieces of 32 MB. Memory-mapped arrays of any size can be fitted that way.
 
         Parameters
@@ -225,13 +225,17 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                         open_checkpoint(
                             self,
                             data={"X": X, "y": y, "sample_weight": weight},
+                            columns=getattr(self, "feature_names_in_", None),
                             seed=None if fresh and self.random_state is None else seed,
                             start=None if fresh else self.net_.digest(),
                         )
                     )
-                    seed = seed if state is None else state["seed"]
+                n_numbers = X.size + (0 if y is None else y.size)
+                streamed = should_stream(n_numbers, device)
+                if state is not None:  # the order of the rows follows from both
+                    seed, streamed = state["seed"], state["streamed"]
                 net, rows, validation = self._prepare(
-                    X, y, weight, n_validation, seed, device, fresh, partial
+                    X, y, weight, n_validation, seed, device, fresh, partial, streamed
                 )
                 context = self._init_callback_context(max_subtasks=epochs)
                 context.call_on_fit_task_begin(estimator=self, X=X, y=y)
@@ -246,7 +250,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     compile_step=self.compile,
                 )
                 if checkpoint is not None and state is None:  # find out now whether one can write
-                    checkpoint.write({"epoch": 0, "seed": seed})
+                    checkpoint.write({"epoch": 0, "seed": seed, "streamed": streamed})
             except BaseException:
                 self._take_back(before)
                 raise
@@ -289,12 +293,13 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         device: torch.device,
         fresh: bool,
         partial: bool,
+        streamed: bool,
     ) -> tuple[TrainingNet, Rows, Rows | None]:
         """Bring the rows to the device, hold some out, and build the net if it is new."""
         with fair_share_of_threads():
             # chunks of partial_fit keep their weights relative to one another
             mean = self.net_.weight_mean_ if partial and not fresh else _mean(weight)
-            rows = _make_rows(X, y, weight, mean, device)
+            rows = _make_rows(X, y, weight, mean, streamed)
             rows, validation = _hold_out(rows, n_validation, seed)
             net = self._build_net(rows, seed, device) if fresh else self.net_.to(device)
         if fresh:
@@ -421,10 +426,10 @@ def _make_rows(
     y: np.ndarray | None,
     weight: np.ndarray | None,
     mean_weight: float,
-    device: torch.device,
+    streamed: bool,
 ) -> Rows:
-    """Copy the data of a fit to tensors, or leave it where it is if there is too much of it."""
-    if should_stream(X.size + (0 if y is None else y.size), device):
+    """Copy the data of a fit to tensors, or leave them where they are."""
+    if streamed:
         return StreamedRows.from_arrays(X, y, weight, mean_weight)
     return TensorRows(
         torch.from_numpy(to_float32(X, "X")),

@@ -50,16 +50,18 @@ precision : {{"float32", "bf16-mixed"}}, default="{precision}"
     a column's spread need "float32". What the fitted estimator computes is float32 in any case.
 
 compile : bool, default={compile}
-    Compile the training step with ``torch.compile``: it takes seconds at first, pays on long fits, and
-    on CUDA replays each step as one graph. Without a C++ compiler a warning is given and training
-    goes on uncompiled.
+    Compile the loss of a full minibatch and its gradients with ``torch.compile``: it takes seconds at
+    first and pays on long fits. On CUDA they are replayed as graphs, so that small networks do not wait
+    for launches. Dropout gains less: each mask splits what is compiled. Without a C++ compiler a
+    warning is given and training goes on uncompiled.
 
 checkpoint : str or path-like, default={checkpoint}
     Folder in which the fit is saved, at most every 30 seconds, and at its end. The same call, with
     the same parameters and data, goes on from there: bit for bit on the CPU. Each fit has a
-    subfolder of its own, so clones in a search do not meet. ``callbacks``, ``device`` and ``verbose`` may
-    differ, with ``lr_schedule="constant"`` also ``max_epochs``. Of callbacks only those with
-    ``state_dict`` and ``load_state_dict`` are saved; one that ended a fit has ended it. A fit with
+    subfolder of its own, so clones in a search do not meet. ``callbacks``, ``device`` and ``verbose`` do
+    not make another fit, with ``lr_schedule="constant"`` neither does ``max_epochs``: callbacks that
+    change what is learnt need a folder of their own. Of callbacks only those with ``state_dict`` and
+    ``load_state_dict`` are saved; one that ended a fit has ended it. A fit with
     ``random_state=None`` goes on with the seed it drew. Delete the folder to train afresh.
 
 callbacks : list, default={callbacks}

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import json
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
+from skae._version import __version__
+from skae.exceptions import CheckpointError
 from skae.training import Checkpoint
 
 # What does not change what is learnt; the seed is told beside the parameters.
@@ -27,6 +29,7 @@ def open_checkpoint(
     estimator: BaseEstimator,
     *,
     data: dict[str, np.ndarray | None],
+    columns: Sequence[str] | None,
     seed: int | None,
     start: str | None,
 ) -> Iterator[tuple[Checkpoint | None, dict[str, Any] | None]]:
@@ -38,6 +41,8 @@ def open_checkpoint(
         What is fitted; its ``checkpoint`` is the folder that holds the folders of all fits, or None.
     data : dict of ndarray
         The data of the fit.
+    columns : sequence of str or None
+        Names of the columns, where they have names.
     seed : int or None
         The seed of the fit, None for one that is drawn anew each time.
     start : str or None
@@ -59,9 +64,15 @@ def open_checkpoint(
     )  # an epoch then is the same in any number of them
     outside = {*_OUTSIDE, *(["max_epochs"] if open_ended else [])}
     identity = {
+        "skae": __version__,
         "estimator": describe(type(estimator)),
-        "parameters": {k: describe(v) for k, v in parameters.items() if k not in outside},
+        "parameters": {
+            name: _describe_parameter(name, value)
+            for name, value in parameters.items()
+            if name not in outside
+        },
         "data": {name: fingerprint(array) for name, array in data.items()},
+        "columns": None if columns is None else list(columns),
         "random_state": seed,
         "start": start,
     }
@@ -70,13 +81,23 @@ def open_checkpoint(
     with contextlib.ExitStack() as stack:
         checkpoint = stack.enter_context(Checkpoint(folder, identity).open())
         state = checkpoint.read()
-        if state is not None and state["epoch"] > estimator.max_epochs:
+        if state is not None and (state["epoch"], state.get("step", 0)) > (estimator.max_epochs, 0):
             # a longer run of this fit is there: it stays, and this one gets a folder beside it
             stack.close()
             folder = folder.with_name(f"{folder.name}-{estimator.max_epochs}-epochs")
             checkpoint = stack.enter_context(Checkpoint(folder, identity).open())
             state = checkpoint.read()
         yield checkpoint, state
+
+
+def _describe_parameter(name: str, value: Any) -> Any:
+    try:
+        return describe(value)
+    except TypeError as error:
+        raise CheckpointError(
+            f"With checkpoint, {name}={value!r} must be told from other values in a later process, but "
+            f"{error}. Use a function or a class with plain attributes, or checkpoint=None."
+        ) from error
 
 
 def fingerprint(array: np.ndarray | None) -> dict[str, Any] | None:
@@ -91,40 +112,148 @@ def fingerprint(array: np.ndarray | None) -> dict[str, Any] | None:
 
 
 def describe(value: Any) -> Any:
-    """Return what identifies a parameter's value from one process to the next, in JSON's terms."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return describe(value.tolist()) if value.size <= 64 else fingerprint(value)
-    if isinstance(value, list | tuple):
-        return [describe(v) for v in value]
-    if isinstance(value, dict):
-        return {str(k): describe(v) for k, v in value.items()}
-    if isinstance(value, type):
-        return f"{value.__module__}.{value.__qualname__}"
-    if isinstance(value, torch.device):
-        return str(value)
-    name = f"{type(value).__module__}.{type(value).__qualname__}"
-    if isinstance(value, BaseEstimator):
-        return {"class": name, **describe(value.get_params(deep=False))}
-    if isinstance(value, functools.partial):
-        return {"class": name, "of": describe([value.func, value.args, value.keywords])}
-    if isinstance(value, types.FunctionType):
-        return _describe_function(value)
-    if isinstance(value, types.MethodType):
-        return {"method": value.__name__, "of": describe(value.__self__)}
-    return {"class": name, "digest": joblib.hash(value)}
+    """Return what identifies a parameter's value from one process to the next, in JSON's terms.
+
+    Functions and classes that are none of a library's are known by their code, and by the constants and
+    functions that the code refers to.
+
+    Raises
+    ------
+    TypeError
+        If the value cannot be identified.
+    """
+    return _Describer().describe(value)
 
 
-def _describe_function(function: Callable) -> dict[str, Any]:
-    cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    return {
-        "function": f"{function.__module__}.{function.__qualname__}",
-        "code": hashlib.blake2b(repr(_code(function.__code__)).encode(), digest_size=8).hexdigest(),
-        "values": describe([function.__defaults__, function.__kwdefaults__, cells]),
-    }
+# Classes and functions of these are what their names say.
+_LIBRARIES = {
+    "builtins",
+    "skae",
+    "torch",
+    "numpy",
+    "scipy",
+    "sklearn",
+    "skorch",
+    "functools",
+    "math",
+}
+
+
+class _Describer:
+    """Describes a value; a value inside itself is described once."""
+
+    def __init__(self) -> None:
+        self._open: list[Any] = []
+
+    def describe(self, value: Any) -> Any:
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if any(value is other for other in self._open):
+            return "itself"
+        self._open.append(value)
+        try:
+            return self._describe(value)
+        finally:
+            self._open.pop()
+
+    def _describe(self, value: Any) -> Any:
+        if isinstance(value, np.generic):
+            return value.item()
+        if isinstance(value, np.ndarray):
+            return self.describe(value.tolist()) if value.size <= 64 else fingerprint(value)
+        if isinstance(value, list | tuple):
+            return [self.describe(v) for v in value]
+        if isinstance(value, dict):
+            return {str(k): self.describe(v) for k, v in value.items()}
+        if isinstance(value, torch.device):
+            return str(value)
+        if isinstance(value, torch.Tensor):
+            return fingerprint(value.detach().cpu().numpy())
+        if isinstance(value, type):
+            return self._describe_class(value)
+        if isinstance(value, types.FunctionType):
+            return self._describe_function(value)
+        if isinstance(value, types.BuiltinFunctionType):
+            return f"{value.__module__}.{value.__qualname__}"
+        if isinstance(value, types.MethodType):
+            return {"method": value.__name__, "of": self.describe(value.__self__)}
+        kind = {"class": self.describe(type(value))}
+        if isinstance(value, BaseEstimator):
+            return {**kind, **self.describe(value.get_params(deep=False))}
+        if isinstance(value, functools.partial):
+            return {**kind, "of": self.describe([value.func, value.args, value.keywords])}
+        if isinstance(value, torch.nn.Module):
+            return {**kind, "repr": repr(value), "state": self.describe(dict(value.state_dict()))}
+        if type(value).__reduce_ex__ is object.__reduce_ex__ and hasattr(value, "__dict__"):
+            return {**kind, "attributes": self.describe(vars(value))}
+        return {**kind, "digest": _digest_of_pickle(value)}
+
+    def _describe_class(self, cls: type) -> Any:
+        name = f"{cls.__module__}.{cls.__qualname__}"
+        if cls.__module__.partition(".")[0] in _LIBRARIES:
+            return name
+        functions = [v for v in vars(cls).values() if isinstance(v, types.FunctionType)]
+        return {
+            "class": name,
+            "bases": [*map(self.describe, cls.__bases__)],
+            "of": [*map(self.describe, functions)],
+        }
+
+    def _describe_function(self, function: types.FunctionType) -> Any:
+        name = f"{function.__module__}.{function.__qualname__}"
+        if str(function.__module__).partition(".")[0] in _LIBRARIES:
+            return name
+        code = function.__code__
+        cells = []
+        for cell in function.__closure__ or ():
+            try:
+                cells.append(self.describe(cell.cell_contents))
+            except ValueError:  # nothing in it yet
+                cells.append(None)
+        return {
+            "function": name,
+            "code": hashlib.blake2b(repr(_code(code)).encode(), digest_size=8).hexdigest(),
+            "values": [
+                self.describe(function.__defaults__),
+                self.describe(function.__kwdefaults__),
+            ],
+            "cells": cells,
+            "globals": {
+                name: self.describe(function.__globals__[name])
+                for name in sorted(_names(code))
+                if _tells(function.__globals__.get(name))
+            },
+        }
+
+
+def _tells(value: Any) -> bool:
+    """Tell whether a global value says what a function does, beyond its name."""
+    return isinstance(
+        value,
+        bool
+        | int
+        | float
+        | str
+        | list
+        | tuple
+        | dict
+        | types.FunctionType
+        | np.ndarray
+        | torch.Tensor,
+    )
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """The names that a function's code refers to, the functions inside it included."""
+    inner = (_names(c) for c in code.co_consts if isinstance(c, types.CodeType))
+    return {*code.co_names}.union(*inner)
+
+
+def _digest_of_pickle(value: Any) -> str:
+    try:
+        return joblib.hash(value)
+    except Exception as error:  # whatever its __reduce__ raises
+        raise TypeError(f"a {type(value).__qualname__} cannot be identified ({error})") from error
 
 
 def _code(code: types.CodeType) -> tuple:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import time
 import warnings
@@ -59,11 +60,14 @@ class Checkpoint:
                 lock.acquire(timeout=0)
             except filelock.Timeout:
                 warnings.warn(
-                    f"Another fit has the checkpoint {self.folder} open; waiting for it to end.",
+                    f"Another fit has the checkpoint {self.folder} open; waiting for it to end. "
+                    f"(If there is none, delete {lock.lock_file}.)",
                     CheckpointWarning,
                     stacklevel=4,
                 )
                 lock.acquire()
+            except NotImplementedError:  # a file system without locks: nothing keeps others out
+                pass
         try:
             with self._explained("tidied"):
                 for left_over in self.folder.glob("*.tmp"):  # of a process that was killed
@@ -177,7 +181,8 @@ def _write_atomically(path: Path, content: bytes) -> None:
     if hasattr(os, "O_DIRECTORY"):  # the rename itself; Windows has no such thing
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(folder)
+            with contextlib.suppress(OSError):  # some network mounts cannot
+                os.fsync(folder)
         finally:
             os.close(folder)
 
@@ -192,4 +197,6 @@ def _differences(saved: Any, own: Any, name: str = "") -> list[str]:
                 saved.get(key), own.get(key), f"{name}.{key}" if name else key
             )
         ]
-    return [] if saved == own else [f"{name} is {saved!r} there and {own!r} here"]
+    if json.dumps(saved, sort_keys=True) == json.dumps(own, sort_keys=True):  # NaN equals NaN there
+        return []
+    return [f"{name} is {saved!r} there and {own!r} here"]

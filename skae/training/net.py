@@ -12,15 +12,15 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PrintLog
 from torch import Tensor, nn
 
-from skae.exceptions import DivergenceError
+from skae.exceptions import CheckpointError, DivergenceError
 from skae.modules import attach_generator
 from skae.training.batches import Batch, Minibatches
 from skae.training.checkpoints import Checkpoint
 from skae.training.packing import digest_of
 from skae.training.schedules import SCHEDULES
 from skae.training.seeding import RandomStreams
-from skae.training.step import CompiledLoss, make_loss
-from skae.training.streaming import Rows, StreamedMinibatches
+from skae.training.step import CompiledGradient, make_gradient, make_loss
+from skae.training.streaming import Rows, StreamedMinibatches, StreamedRows
 
 # Rows in a validation batch: no gradients are kept, so it may be larger than a training batch.
 _VALIDATION_ROWS = 8192
@@ -166,30 +166,57 @@ class TrainingNet(NeuralNet):
             If the user interrupts; the module holds the weights of that moment, or the best ones
             where early stopping keeps them.
         """
-        self.stop_training = False
-        self.listens_to_batches_ = self._any_callback_overrides("on_batch_begin", "on_batch_end")
-        self.listens_to_gradients_ = self._any_callback_overrides("on_grad_computed")
-        batches = rows.minibatches(self.batch_size, self.streams.shuffle)
-        held_out = None if validation is None else validation.minibatches(_VALIDATION_ROWS)
-        attach_generator(self.module_, self.streams.corruption)
+        try:
+            self.stop_training = False
+            self.listens_to_batches_ = self._any_callback_overrides(
+                "on_batch_begin", "on_batch_end"
+            )
+            self.listens_to_gradients_ = self._any_callback_overrides("on_grad_computed")
+            batches = rows.minibatches(self.batch_size, self.streams.shuffle)
+            held_out = None if validation is None else validation.minibatches(_VALIDATION_ROWS)
+            finite = Weights(self.module_)
+            self._schedule_steps(epochs * len(batches))
+            self._prepare_losses(batches.sizes[0])
+            position = self._load(resume_from, finite)
+            self.first_epoch_ = position.epoch
+            attach_generator(self.module_, self.streams.corruption)
+            self._run_epochs(
+                epochs, batches, held_out, position, finite, checkpoint, resume_from, validation
+            )
+        finally:
+            self._set_training(False)
+            attach_generator(self.module_, None)
+            self._forget_run()
+        return self
+
+    def _run_epochs(
+        self,
+        epochs: int,
+        batches: Minibatches | StreamedMinibatches,
+        held_out: Minibatches | StreamedMinibatches | None,
+        position: "Position",
+        finite: "Weights",
+        checkpoint: Checkpoint | None,
+        resume_from: dict[str, Any] | None,
+        validation: Rows | None,
+    ) -> None:
+        rows = batches.rows
         data = {"dataset_train": rows, "dataset_valid": validation}
-        finite = Weights(self.module_)
-        self._schedule_steps(epochs * len(batches))
-        self._prepare_losses(min(self.batch_size, len(rows)))
-        position = self._load(resume_from, finite)
+        streamed = isinstance(rows, StreamedRows)
 
         def state() -> dict[str, Any]:
-            return self._state(position, finite)
+            return {**self._state(position, finite), "streamed": streamed}
 
         save = None if checkpoint is None else partial(checkpoint.write_if_due, state)
         try:
-            self.first_epoch_ = position.epoch
             self.notify("on_train_begin", X=rows.x, y=rows.target)
             self._load_callbacks(resume_from)
             while position.epoch < epochs and not self.stop_training:
                 self.progress_ = position.epoch / epochs
                 self.streams.begin_epoch(len(self.history))
                 self.notify("on_epoch_begin", **data)
+                if position.step > 0:  # callbacks have met the beginning of this epoch before
+                    self._load_callbacks(resume_from)
                 self.run_single_epoch(
                     batches, True, "train", self.train_step, position=position, after_step=save
                 )
@@ -199,9 +226,11 @@ class TrainingNet(NeuralNet):
                 position.begin_epoch(position.epoch + 1)
                 self.progress_ = position.epoch / epochs
                 self.notify("on_epoch_end", **data)
-                if save is not None and position.epoch < epochs:
+                if checkpoint is not None and position.epoch == self.first_epoch_ + 1:
+                    checkpoint.write(state())  # find out early if something cannot be saved
+                elif save is not None and position.epoch < epochs:
                     save()
-            if checkpoint is not None and position.epoch > self.first_epoch_:
+            if checkpoint is not None and position.epoch > self.first_epoch_ + 1:
                 checkpoint.write(state())
         except KeyboardInterrupt:
             if not finite.are_finite():
@@ -211,12 +240,7 @@ class TrainingNet(NeuralNet):
             if len(self.history) and "train_loss" not in self.history[-1]:
                 del self.history[-1]  # an epoch that did not end
             self._set_training(False)
-            attach_generator(self.module_, None)
-            try:
-                self.notify("on_train_end", X=rows.x, y=rows.target)
-            finally:
-                self._forget_run()
-        return self
+            self.notify("on_train_end", X=rows.x, y=rows.target)
 
     def run_single_epoch(
         self,
@@ -264,7 +288,7 @@ class TrainingNet(NeuralNet):
                 self.notify("on_batch_end", batch=batch[:2], training=training, **step)
                 if self.stop_training:
                     break
-            if after_step is not None:
+            if after_step is not None and not self.stop_training:
                 after_step()
         sizes = iterator.sizes[: position.step]
         total = position.losses[: len(sizes)].cpu().double() @ torch.tensor(sizes).double()
@@ -288,8 +312,7 @@ class TrainingNet(NeuralNet):
             x, target, weight = batch
             if self.corruption is not None:
                 x = self.corruption(x, self.streams.corruption)
-            output, loss = self._training_loss(x, target, weight)
-            loss.backward()
+            output, loss = self._gradient(x, target, weight)
             if not step:  # an optimiser that asks again (LBFGS) reports its first loss
                 step.update(loss=loss, y_pred=output)
             if self.listens_to_gradients_:
@@ -314,9 +337,11 @@ class TrainingNet(NeuralNet):
 
     def _prepare_losses(self, batch_size: int) -> None:
         device = torch.device(self.device)
-        self._training_loss = make_loss(self.module_, self.criterion_, device, self.precision)
+        loss = make_loss(self.module_, self.criterion_, device, self.precision)
         if self.compile_step:
-            self._training_loss = CompiledLoss(self._training_loss, device, batch_size)
+            self._gradient = CompiledGradient(loss, self.module_, device, batch_size)
+        else:
+            self._gradient = make_gradient(loss)
         # rows held out are judged as the module will be used
         self._validation_loss = make_loss(self.module_, self.criterion_, device, "float32")
 
@@ -333,7 +358,7 @@ class TrainingNet(NeuralNet):
 
     def _forget_run(self) -> None:
         """Keep no callback, noise or schedule: they belong to the run, and may not pickle."""
-        self._schedule = self._training_loss = self._validation_loss = None
+        self._schedule = self._gradient = self._validation_loss = None
         self.callbacks, self.callbacks_, self.corruption = None, [], None
 
     def _check_finite(self, finite: "Weights") -> None:
@@ -386,6 +411,14 @@ class TrainingNet(NeuralNet):
         """Take over a state that :meth:`_state` returned; say where it was taken."""
         if state is None or "module" not in state:
             return Position()
+        try:
+            return self._take_over(state, finite)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"The checkpoint does not fit this network: {error} Delete its folder to train afresh."
+            ) from error
+
+    def _take_over(self, state: dict[str, Any], finite: "Weights") -> "Position":
         self.module_.load_state_dict(state["module"])
         finite.remember()
         if state["finite"] is not None:

@@ -30,7 +30,10 @@ def to_bytes(state: Any) -> bytes:
     tensors: dict[str, Tensor] = {}
     text = json.dumps(_pack(state, tensors, "state"))
     metadata = {"state": text, "digest": _digest(text, tensors)}
-    return safetensors.torch.save(tensors, metadata)
+    try:
+        return safetensors.torch.save(tensors, metadata)
+    except (KeyError, SafetensorError) as error:  # a dtype that it does not know
+        raise TypeError(f"a tensor of the state cannot be saved ({error})") from error
 
 
 def from_bytes(content: bytes) -> Any:
@@ -70,16 +73,24 @@ def _digest(text: str, tensors: dict[str, Tensor]) -> str:
 
 
 def _pack(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
-    """Replace tensors by their names, and give each container a form that JSON keeps."""
+    """Replace tensors by numbers, and give each container a form that JSON keeps.
+
+    ``name`` says in an error where the value stands.
+    """
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Tensor | np.ndarray):
         is_tensor = isinstance(value, Tensor)
-        tensor = value.detach().cpu() if is_tensor else torch.from_numpy(np.array(value))
-        tensors[name] = tensor.clone(memory_format=torch.contiguous_format)  # a storage of its own
-        return {_TENSOR if is_tensor else _ARRAY: name}
+        try:
+            tensor = value.detach().cpu() if is_tensor else torch.from_numpy(np.array(value))
+            tensor = tensor.clone(memory_format=torch.contiguous_format)  # a storage of its own
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise TypeError(f"{name} is no plain {type(value).__name__} ({error})") from error
+        number = str(len(tensors))  # paths may coincide: "a.b" beside "a" that holds "b"
+        tensors[number] = tensor
+        return {_TENSOR if is_tensor else _ARRAY: number}
     if isinstance(value, list):
         return [_pack(v, tensors, f"{name}.{k}") for k, v in enumerate(value)]
     if isinstance(value, tuple):
@@ -87,7 +98,8 @@ def _pack(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
     if isinstance(value, dict):
         return {
             _DICT: [
-                [_pack(k, {}, name), _pack(v, tensors, f"{name}.{k}")] for k, v in value.items()
+                [_pack(k, {}, f"a key of {name}"), _pack(v, tensors, f"{name}.{k}")]
+                for k, v in value.items()
             ]
         }
     raise TypeError(

@@ -1,5 +1,6 @@
 """The loss of a minibatch: in float32 or mixed precision, compiled or not."""
 
+import threading
 import types
 import warnings
 from collections.abc import Callable
@@ -58,63 +59,87 @@ def check_precision(precision: str, device: torch.device) -> None:
         )
 
 
-class CompiledLoss:
-    """A loss that ``torch.compile`` turned into one kernel or few; on CUDA, a graph replayed as a whole.
+def make_gradient(loss: Loss) -> Loss:
+    """Return a function that computes a loss as ``loss`` does, and adds its gradients to the weights'."""
 
-    It is compiled for full minibatches; one of another size, the last of an epoch, runs as it was
+    def differentiate(x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+        output, mean_loss = loss(x, target, weight)
+        mean_loss.backward()
+        return output, mean_loss
+
+    return differentiate
+
+
+# The filters of warnings are the process's, so only one thread at a time may change them.
+_COMPILING = threading.Lock()
+
+
+class CompiledGradient:
+    """A loss and its gradients that ``torch.compile`` turned into few kernels; on CUDA, into graphs.
+
+    They are compiled for full minibatches; one of another size, the last of an epoch, runs as it was
     written. Where compiling fails, for want of a C++ compiler say, everything does, with one warning.
 
     Parameters
     ----------
     loss : callable
         What :func:`make_loss` returned.
+    module : nn.Module
+        What it computes with.
     device : torch.device
         Where it computes.
     batch_size : int
         Rows in a full minibatch.
     """
 
-    def __init__(self, loss: Loss, device: torch.device, batch_size: int):
-        self._loss = loss
+    def __init__(self, loss: Loss, module: nn.Module, device: torch.device, batch_size: int):
+        self._plain = make_gradient(loss)
+        self._module = module
         self._batch_size = batch_size
-        self._on_graphs = device.type == "cuda"
-        self._is_warm = False
         self._compiled: Loss | None = None
+        self._is_warm = False
+        # torch keeps its graphs by thread, and has been wrong about that outside of the main one
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        self._on_graphs = device.type == "cuda" and in_main_thread
         mode = "reduce-overhead" if self._on_graphs else None
         try:
-            self._compiled = torch.compile(_with_own_code(loss), dynamic=False, mode=mode)
+            compiled = torch.compile(_with_own_code(loss), dynamic=False, mode=mode)
+            self._compiled = make_gradient(compiled)
         except RuntimeError as error:  # a Python that torch cannot compile yet
             self._give_up(error)
 
     def __call__(self, x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return output and mean loss."""
+        """Return output and mean loss, and add the gradients to the weights'."""
         if self._compiled is None or len(x) != self._batch_size:
-            return self._loss(x, target, weight)
+            return self._plain(x, target, weight)
         if self._on_graphs:  # what the last replay wrote may be overwritten now
             torch.compiler.cudagraph_mark_step_begin()
-        try:
-            if self._is_warm:
-                return self._own(*self._compiled(x, target, weight))
-            with warnings.catch_warnings():  # torch's own, about itself, while it compiles
-                warnings.filterwarnings("ignore", module=r"torch(\.|$)")
-                result = self._compiled(x, target, weight)
-            self._is_warm = True
-            return self._own(*result)
-        except _compiler_errors() as error:
-            self._give_up(error)
-            return self._loss(x, target, weight)
+        if self._is_warm:
+            output, loss = self._compiled(x, target, weight)
+        else:
+            try:
+                output, loss = self._compile(x, target, weight)
+            except _compiler_errors() as error:
+                self._give_up(error)
+                self._module.zero_grad(set_to_none=True)
+                return self._plain(x, target, weight)
+        if self._on_graphs:  # both lie in a graph's memory
+            return output.detach().clone(), loss.detach().clone()
+        return output, loss
 
-    def _own(self, output: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:
-        """Copy what lies in a graph's memory, which the next replay overwrites."""
-        return (output.detach().clone(), loss.clone()) if self._on_graphs else (output, loss)
+    def _compile(self, x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+        with _COMPILING, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"torch(\.|$)")  # what torch says about itself
+            result = self._compiled(x, target, weight)
+        self._is_warm = True
+        return result
 
     def _give_up(self, error: Exception) -> None:
         self._compiled = None
-        reason = next(
-            (line for line in str(error).splitlines() if line.strip()), type(error).__name__
-        )
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         warnings.warn(
-            f"compile=True has no effect here, training goes on uncompiled: {reason.strip()} "
+            "compile=True has no effect here, training goes on uncompiled: "
+            f"{lines[0] if lines else type(error).__name__} "
             "(torch.compile needs a C++ compiler: install g++ or clang, or set the variable CXX.)",
             CompileWarning,
             stacklevel=2,

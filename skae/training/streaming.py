@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from skae.training.batches import Batch, TensorRows, batch_edges
 from skae.training.inference import to_float32
 
-#: shares of the main memory, and of what is free on a GPU, up to which the rows of a fit are copied there
+#: shares of the main memory, and of a GPU's, up to which the rows of a fit are copied there
 SHARE_OF_MEMORY = 0.1
 SHARE_OF_DEVICE = 0.25
 
@@ -37,8 +37,8 @@ def should_stream(n_numbers: int, device: torch.device) -> bool:
         return True
     if device.type != "cuda":
         return False
-    free, _ = torch.cuda.mem_get_info(device)
-    return n_bytes > SHARE_OF_DEVICE * free
+    _, total = torch.cuda.mem_get_info(device)  # what is free may be another amount the next time
+    return n_bytes > SHARE_OF_DEVICE * total
 
 
 def main_memory() -> int:
@@ -46,12 +46,31 @@ def main_memory() -> int:
     sizes = []
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of control groups 2 and 1
+    for limit in _limit_files():
         try:
-            sizes.append(int((Path("/sys/fs/cgroup") / limit).read_text()))
+            sizes.append(int(limit.read_text()))
         except (OSError, ValueError):  # not there, or "max"
             continue
     return min(sizes, default=_UNKNOWN_MEMORY)
+
+
+def _limit_files(own: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> list[Path]:
+    """Return where Linux may keep memory limits: of this process's control group and those around it."""
+    files = []
+    try:
+        lines = Path(own).read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in ["0::/", "1:memory:/", *lines]:  # versions 2 and 1
+        _, controllers, path = line.split(":", 2)
+        base, name = {
+            "": (Path(root), "memory.max"),
+            "memory": (Path(root) / "memory", "memory.limit_in_bytes"),
+        }.get(controllers, (None, ""))
+        if base is not None:
+            group = base / path.strip("/")
+            files += [g / name for g in (group, *group.parents) if g.is_relative_to(base)]
+    return files
 
 
 class ArrayRows:

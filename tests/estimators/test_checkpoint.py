@@ -1,16 +1,21 @@
 """``checkpoint=``: a fit goes on where it was killed, to the same weights, and mixes with no other."""
 
 import contextlib
+import copy
 import functools
 import json
 import os
+import pickle
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -18,9 +23,10 @@ from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 
 from skae import JetAutoencoder, NoiseInjector
+from skae.estimators import _resume
 from skae.estimators._resume import describe, fingerprint
 from skae.exceptions import CheckpointError, DivergenceError
-from skae.training import checkpoints, streaming
+from skae.training import TrainingNet, checkpoints, streaming
 
 
 def small(**parameters):
@@ -194,6 +200,93 @@ def test_more_epochs_at_a_constant_rate_go_on_from_fewer(standard_jets, tmp_path
     assert steps.count == 0
 
 
+def test_a_shorter_fit_does_not_take_the_middle_of_a_longer_one(standard_jets, tmp_path, always):
+    options = {"lr_schedule": "constant", "dropout": 0.2}
+    interrupted(small(**options, checkpoint=tmp_path), standard_jets, 3 * 7 + 4)
+    model = small(**options, checkpoint=tmp_path, max_epochs=3).fit(standard_jets)
+    expected = small(**options, max_epochs=3).fit(standard_jets)
+    assert torch.equal(weights_of(model), weights_of(expected))
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_fit_stays_streamed_or_in_memory_on_another_machine(
+    early_stopping, standard_jets, tmp_path, always, monkeypatch
+):
+    model = small(early_stopping=early_stopping)
+    for share, other in ((0.0, 1.0), (1.0, 0.0)):
+        monkeypatch.setattr(streaming, "SHARE_OF_MEMORY", share)
+        expected = clone(model).fit(standard_jets)
+        folder = tmp_path / str(share)
+        saved = clone(model).set_params(checkpoint=folder)
+        interrupted(saved, standard_jets, 10)
+        monkeypatch.setattr(streaming, "SHARE_OF_MEMORY", other)
+        saved.fit(standard_jets)
+        assert torch.equal(weights_of(saved), weights_of(expected))
+
+
+@pytest.mark.parametrize("method", ["on_epoch_begin", "on_grad_computed"])
+def test_a_stop_that_was_asked_for_in_an_epoch_waits_for_its_end(
+    method, standard_jets, tmp_path, always
+):
+    class Stop(Callback):
+        def stop(self, net, **kwargs):
+            if len(net.history) == 3:
+                net.stop_training = True
+
+    setattr(Stop, method, Stop.stop)
+    expected = small(callbacks=[Stop()]).fit(standard_jets)
+    assert expected.n_iter_ == 3
+    model = small(checkpoint=tmp_path)
+
+    class CrashAtEnd(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == 3:
+                raise CrashError
+
+    with pytest.raises(CrashError):
+        clone(model).set_params(callbacks=[Stop(), CrashAtEnd()]).fit(standard_jets)
+    model.set_params(callbacks=[Stop()]).fit(standard_jets)
+    assert model.n_iter_ == 3
+    assert torch.equal(weights_of(model), weights_of(expected))
+
+
+def test_callbacks_that_can_be_saved_are(standard_jets, tmp_path, always):
+    class Counter(Callback):
+        def initialize(self):
+            self.epochs = 0
+            return self
+
+        def on_epoch_begin(self, net, **kwargs):
+            self.epochs += 1
+
+        def state_dict(self):
+            return {"epochs": self.epochs}
+
+        def load_state_dict(self, state):
+            self.epochs = state["epochs"]
+
+    model = small(checkpoint=tmp_path)
+    for step in (10, 11):
+        with pytest.raises(CrashError):
+            clone(model).set_params(callbacks=[EndAt(step, crash), Counter()]).fit(standard_jets)
+    counter = Counter()
+    model.set_params(callbacks=[counter]).fit(standard_jets)
+    assert counter.epochs == 6
+
+
+def test_an_interrupt_while_training_is_prepared_leaves_a_usable_estimator(
+    standard_jets, monkeypatch
+):
+    for name in ("_prepare_losses", "_load"):
+        with monkeypatch.context() as patch:
+            patch.setattr(TrainingNet, name, lambda *_: signal.raise_signal(signal.SIGINT))
+            model = small()
+            with pytest.raises(KeyboardInterrupt):
+                model.fit(standard_jets)
+        pickle.dumps(model)
+        assert np.isfinite(model.transform(standard_jets)).all()
+
+
 def test_a_warm_start_has_a_checkpoint_of_its_own(standard_jets, tmp_path, always):
     def twice(model):
         return model.fit(standard_jets).fit(standard_jets)
@@ -263,6 +356,28 @@ def test_other_data_have_a_folder_of_their_own(standard_jets, tmp_path):
     model.fit(standard_jets.astype(np.float32))
     model.fit(standard_jets, sample_weight=np.arange(len(standard_jets)))
     assert len(folders(tmp_path)) == 4
+
+
+def test_other_names_of_columns_have_a_folder_of_their_own(standard_jets, tmp_path):
+    """Under other names ``angles`` are other columns."""
+    model = small(checkpoint=tmp_path, angles=["phi"])
+    for names in (["E", "phi", "eta", "pt"], ["E", "eta", "pt", "phi"]):
+        frame = pd.DataFrame(standard_jets, columns=names)
+        model.fit(frame)
+        expected = small(angles=["phi"]).fit(frame)
+        assert model.angles_ == expected.angles_
+        assert torch.equal(weights_of(model), weights_of(expected))
+    assert len(folders(tmp_path)) == 2
+
+
+def test_a_network_that_does_not_fit_its_checkpoint_is_an_error(
+    standard_jets, tmp_path, monkeypatch
+):
+    small(checkpoint=tmp_path).fit(standard_jets)
+    monkeypatch.setattr(_resume, "describe", lambda value: None)
+    small(checkpoint=tmp_path).fit(standard_jets)
+    with pytest.raises(CheckpointError, match=r"(?s)does not fit this network: .*size mismatch"):
+        small(checkpoint=tmp_path, hidden_layer_sizes=(8,)).fit(standard_jets)
 
 
 def test_a_folder_of_another_fit_is_refused_with_what_differs(standard_jets, tmp_path):
@@ -356,6 +471,63 @@ class Scaled:
 )
 def test_values_are_told_apart_by_what_they_are(value, same, other):
     assert describe(value) == describe(same) != describe(other)
+
+
+def test_functions_are_told_apart_by_the_globals_they_use():
+    def described(sigma, body="SIGMA * batch", method="SIGMA * batch"):
+        source = f"""
+SIGMA = {sigma}
+def inner(batch):
+    return {body}
+def noise(batch, generator):
+    return [inner(b) for b in batch]
+class Noise:
+    def __call__(self, batch, generator):
+        return {method}
+"""
+        names = {"__name__": "my_script"}
+        exec(source, names)
+        return describe([names["noise"], names["Noise"](), names["Noise"]])
+
+    plain = described(0.1)
+    assert plain == described(0.1)
+    for other in (described(0.2), described(0.1, body="batch"), described(0.1, method="batch")):
+        assert (
+            all(a != b for a, b in zip(plain[:1], other[:1], strict=True)) or plain[1] != other[1]
+        )
+    assert plain[0] != described(0.2)[0]
+    assert plain[0] != described(0.1, body="batch")[0]
+    assert plain[1] != described(0.1, method="batch")[1]
+    assert plain[2] != described(0.1, method="batch")[2]
+
+
+def test_values_that_hold_themselves_tensors_or_nothing_are_told():
+    def recursive(n):
+        return 1 if n == 0 else n * recursive(n - 1)
+
+    def unbound():
+        return later
+
+    assert describe(recursive) == describe(recursive)
+    assert describe(unbound) == describe(unbound)
+    later = 1
+    tensors = [Scaled(torch.ones(3)), Scaled(torch.ones(3)), Scaled(torch.zeros(3))]
+    assert describe(tensors[0]) == describe(tensors[1]) != describe(tensors[2])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = [torch.nn.Linear(2, 2) for _ in range(2)]
+    assert describe(layers[0]) == describe(copy.deepcopy(layers[0])) != describe(layers[1])
+    holder = Scaled(1.0)
+    holder.other = holder
+    assert describe(holder)["attributes"]["other"] == "itself"
+
+
+def test_a_value_that_cannot_be_told_is_an_error_before_training(standard_jets, tmp_path):
+    noise = Scaled(threading.Lock())
+    model = small(noise=noise, checkpoint=tmp_path)
+    with pytest.raises(CheckpointError, match=r"noise=.* a lock cannot be identified .*pickle"):
+        model.fit(standard_jets)
+    assert not hasattr(model, "net_")
 
 
 def test_descriptions_are_the_same_in_every_process():

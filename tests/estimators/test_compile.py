@@ -1,5 +1,6 @@
 """``compile=`` and ``precision=``: the same training, faster; and what happens where that cannot be."""
 
+import contextlib
 import os
 import pickle
 import random
@@ -8,16 +9,18 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+import torch._dynamo.utils as dynamo
 from skorch.callbacks import Callback
 
 from skae import JetAutoencoder
 from skae.exceptions import CompileWarning
 from skae.training import step as step_module
-from skae.training.step import CompiledLoss, make_loss
+from skae.training.step import CompiledGradient, make_loss
 
 CPU = torch.device("cpu")
 
@@ -44,9 +47,10 @@ def global_states():
     )
 
 
-def count_compiled_batches(monkeypatch):
-    """Count the minibatches that compiled code computed, and those that did not go through it."""
-    counts = {"compiled": 0, "plain": 0}
+@contextlib.contextmanager
+def counting_batches(monkeypatch, expected):
+    """Check that code torch has compiled computed so many minibatches, and Python none of them."""
+    calls = {"compiled": 0}
     compile_ = torch.compile
 
     def counting(function, **options):
@@ -54,13 +58,18 @@ def count_compiled_batches(monkeypatch):
 
         def call(*args):
             result = compiled(*args)
-            counts["compiled"] += 1
+            calls["compiled"] += 1
             return result
 
         return call
 
     monkeypatch.setattr(step_module.torch, "compile", counting)
-    return counts
+    torch.compiler.reset()
+    dynamo.counters.clear()
+    yield
+    assert calls["compiled"] == expected
+    assert dynamo.counters["stats"]["unique_graphs"] >= 1
+    assert dynamo.counters["frames"]["ok"] == dynamo.counters["frames"]["total"] >= 1
 
 
 # -- compile -----------------------------------------------------------------------------------
@@ -79,11 +88,10 @@ def count_compiled_batches(monkeypatch):
 )
 def test_a_compiled_fit_is_the_same_fit(options, standard_jets, monkeypatch):
     plain = small(**options).fit(standard_jets)
-    counts = count_compiled_batches(monkeypatch)
     before = global_states()
-    compiled = small(**options, compile=True).fit(standard_jets)
+    with counting_batches(monkeypatch, 4 * (400 // 64)):  # the last batch of an epoch is smaller
+        compiled = small(**options, compile=True).fit(standard_jets)
     assert global_states() == before
-    assert counts["compiled"] == 4 * (400 // 64)  # the last batch of an epoch is smaller
     # dropout draws the same masks; sums are taken in another order, bf16 rounds them coarsely
     rtol = 2e-2 if "precision" in options else 1e-3
     np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=rtol)
@@ -94,12 +102,12 @@ def test_a_compiled_fit_is_the_same_fit(options, standard_jets, monkeypatch):
 
 
 @needs_compiler
-def test_weights_and_fewer_rows_than_a_batch_compile(standard_jets, rng, monkeypatch):
-    weight = rng.uniform(size=50)
-    plain = small().fit(standard_jets[:50], sample_weight=weight)
-    counts = count_compiled_batches(monkeypatch)
-    compiled = small(compile=True).fit(standard_jets[:50], sample_weight=weight)
-    assert counts["compiled"] == 4
+@pytest.mark.parametrize("n", [50, 65])  # fewer than a batch; one more, which is merged with it
+def test_weights_and_a_single_batch_compile(n, standard_jets, rng, monkeypatch):
+    weight = rng.uniform(size=n)
+    plain = small().fit(standard_jets[:n], sample_weight=weight)
+    with counting_batches(monkeypatch, 4):
+        compiled = small(compile=True).fit(standard_jets[:n], sample_weight=weight)
     np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=1e-3)
 
 
@@ -168,11 +176,47 @@ def test_an_error_of_the_network_is_no_error_of_the_compiler():
         def forward(self, x):
             raise ZeroDivisionError("mine")
 
-    loss = CompiledLoss(make_loss(Broken(), torch.nn.MSELoss(), CPU, "float32"), CPU, 4)
+    broken = Broken()
+    loss = make_loss(broken, torch.nn.MSELoss(reduction="none"), CPU, "float32")
+    gradient = CompiledGradient(loss, broken, CPU, 4)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CompileWarning)
+        warnings.simplefilter("error", CompileWarning)
         with pytest.raises(ZeroDivisionError, match="mine"):
-            loss(torch.zeros(4, 2), torch.zeros(4, 2), None)
+            gradient(torch.zeros(4, 2), torch.zeros(4, 2), None)
+
+
+def test_a_compiler_that_fails_in_the_gradient_is_a_warning_too(standard_jets, monkeypatch):
+    from torch._inductor.exc import InductorError
+
+    def compile_(function, **options):
+        def call(*args):
+            output, loss = function(*args)
+            loss.register_hook(fail)
+            return output, loss
+
+        return call
+
+    def fail(_):
+        raise InductorError("no gradient", None)
+
+    monkeypatch.setattr(step_module.torch, "compile", compile_)
+    with pytest.warns(CompileWarning, match="training goes on uncompiled: ") as caught:
+        model = small(compile=True).fit(standard_jets)
+    assert len(caught) == 1
+    assert torch.equal(weights_of(model), weights_of(small().fit(standard_jets)))
+
+
+@needs_compiler
+def test_two_threads_may_compile_at_once_and_leave_the_warning_filters_alone(standard_jets):
+    torch.compiler.reset()
+    before = list(warnings.filters)
+    models = [small(compile=True, hidden_layer_sizes=(size,)) for size in (9, 10)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda model: model.fit(standard_jets), models))
+    assert warnings.filters == before
+    for model in models:
+        plain = small(hidden_layer_sizes=model.hidden_layer_sizes).fit(standard_jets)
+        np.testing.assert_allclose(model.loss_curve_, plain.loss_curve_, rtol=1e-3)
 
 
 # -- precision ---------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+import torch._dynamo.utils as dynamo
 from skorch.callbacks import Callback
 
 from skae import JetAutoencoder, NoiseInjector
@@ -85,7 +86,11 @@ model.partial_fit(X)
 )
 def test_a_compiled_fit_replays_graphs_and_is_the_same_fit(standard_jets, options):
     plain = small(**options).fit(standard_jets)
+    torch.compiler.reset()
+    dynamo.counters.clear()
     compiled = small(**options, compile=True).fit(standard_jets)
+    assert dynamo.counters["frames"]["ok"] >= 1
+    assert dynamo.counters["inductor"]["cudagraph_skips"] == 0
     rtol = 5e-2 if options.keys() & {"precision", "dropout"} else 1e-3
     np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=rtol)
 

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import stat
 import subprocess
 import threading
 import time
@@ -83,6 +84,31 @@ def test_a_truncated_state_is_an_error(state, share):
 def test_shared_and_strided_tensors_are_saved_as_they_look():
     x = torch.arange(6.0).reshape(2, 3)
     assert_same(from_bytes(to_bytes([x.T, x[:, 1], x])), [x.T, x[:, 1], x])
+
+
+def test_tensors_whose_paths_coincide_are_kept_apart():
+    state = {
+        "a.b": torch.zeros(2),
+        "a": {"b": torch.ones(2)},
+        1: torch.ones(1),
+        "1": torch.zeros(1),
+    }
+    assert_same(from_bytes(to_bytes(state)), state)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({1}, r"state\.a\.1 is a set; only tensors"),
+        (torch.eye(3).to_sparse(), r"state\.a\.1 is no plain Tensor"),
+        (np.zeros(2, dtype=">f4"), r"state\.a\.1 is no plain ndarray"),
+        ({(1, print): 2}, r"a key of state\.a\.1\.1 is a builtin_function_or_method"),
+    ],
+    ids=["set", "sparse", "byte order", "key"],
+)
+def test_what_cannot_be_packed_is_named(value, message):
+    with pytest.raises(TypeError, match=message):
+        to_bytes({"a": [0, value]})
 
 
 def test_digests_tell_states_apart():
@@ -198,6 +224,25 @@ def test_a_write_that_fails_half_way_leaves_the_state_before(tmp_path, monkeypat
     monkeypatch.undo()
     assert read(tmp_path) == 1
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_where_a_folder_cannot_be_flushed_or_locked_files_are_written_all_the_same(
+    tmp_path, monkeypatch
+):
+    flush = os.fsync
+
+    def flush_files_only(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "Invalid argument")
+        flush(descriptor)
+
+    def no_locks(*args, **kwargs):
+        raise NotImplementedError
+
+    monkeypatch.setattr(os, "fsync", flush_files_only)
+    monkeypatch.setattr(checkpoints.filelock.FileLock, "acquire", no_locks)
+    write(tmp_path, 1)
+    assert read(tmp_path) == 1
 
 
 def test_two_fits_do_not_write_to_one_folder_at_once(tmp_path):

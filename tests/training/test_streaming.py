@@ -131,7 +131,7 @@ def test_a_stated_share_of_the_memory_decides(monkeypatch):
     assert not should_stream(100, CPU)
     assert should_stream(101, CPU)
     monkeypatch.setattr(streaming, "main_memory", lambda: 10**9)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1600, 3200))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100, 1600))
     assert not should_stream(100, torch.device("cuda"))
     assert should_stream(101, torch.device("cuda"))
 
@@ -139,11 +139,24 @@ def test_a_stated_share_of_the_memory_decides(monkeypatch):
 def test_memory_is_that_of_the_machine_or_its_container(monkeypatch, tmp_path):
     machine = streaming.main_memory()
     assert 2**28 < machine < 2**50
-    monkeypatch.setattr(streaming, "Path", lambda _: tmp_path)
-    (tmp_path / "memory.max").write_text("max\n")
+    own, root = tmp_path / "cgroup", tmp_path / "root"
+    own.write_text("12:cpu,cpuacct:/x\n7:memory:/jobs/1\n0::/slurm/job/step\n")
+    files = streaming._limit_files(str(own), str(root))
+    monkeypatch.setattr(streaming, "_limit_files", lambda: files)
     assert streaming.main_memory() >= machine
-    (tmp_path / "memory.max").write_text("1000000\n")
-    assert streaming.main_memory() == 1_000_000
+    for folder, name, limit in (
+        (".", "memory.max", "max"),
+        ("memory/jobs/1", "memory.limit_in_bytes", "3000000"),
+        ("slurm/job", "memory.max", "2000000"),
+        ("slurm/job/step", "memory.max", "max"),
+    ):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / folder / name).write_text(limit + "\n")
+    assert streaming.main_memory() == 2_000_000
+    (root / "slurm/job/memory.max").unlink()
+    assert streaming.main_memory() == 3_000_000
+    (root / "memory.max").write_text("1000\n")
+    assert streaming.main_memory() == 1000
 
 
 # -- fits ---------------------------------------------------------------------------------------
