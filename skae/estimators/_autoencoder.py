@@ -4,7 +4,8 @@ import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from skae.estimators._base import BaseNeuralEstimator, _to_host, check_weight
+from skae.estimators._base import BaseNeuralEstimator
+from skae.estimators._data import check_weight, to_host
 
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeuralEstimator):
@@ -41,7 +42,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
             in float32).
         """
         check_is_fitted(self, "net_")
-        latent = check_array(_to_host(X), dtype=[np.float64, np.float32])
+        latent = check_array(to_host(X), dtype=[np.float64, np.float32])
         if latent.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {latent.shape[1]} latent coordinates, but {type(self).__name__} was fitted "

@@ -12,16 +12,12 @@ import torch
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_array,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from skae.estimators._data import TrainingData, check_weight, hold_out, validate_table
 from skae.estimators._noise import make_corruption
-from skae.estimators._resume import open_checkpoint
+from skae.estimators._resume import Beginning, open_checkpoint
 from skae.training import (
     OPTIMIZERS,
     PRECISIONS,
@@ -31,8 +27,6 @@ from skae.training import (
     RandomStreams,
     Rows,
     ScikitLearnCallbacks,
-    StreamedRows,
-    TensorRows,
     TrainingNet,
     apply_to_rows,
     check_precision,
@@ -41,13 +35,8 @@ from skae.training import (
     resolve_device,
     resolve_optimizer,
     seeded_initialisation,
-    should_stream,
-    to_float32,
 )
 from skae.transformers import NoiseInjector
-
-# Rows checked at once where an array stays on the disk.
-_CHECKED_ROWS = 4096
 
 
 class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
@@ -216,27 +205,28 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             try:
                 X, y = self._validate_training_data(X, y, reset=fresh)
                 weight = check_weight(sample_weight, X, positive=fresh or not partial)
-                n_validation = self._count_validation_rows(len(X), partial)
-                device = self._check_fit(len(X) - n_validation, fresh)
+                data = TrainingData(X, y, weight)
+                n_validation = 0 if partial else self._count_validation_rows(len(data))
+                device = self._check_fit(len(data) - n_validation, fresh)
                 seed = draw_seed(self.random_state) if fresh else self.net_.streams.seed
-                checkpoint, state = None, None
-                if not partial:
-                    checkpoint, state = stack.enter_context(
-                        open_checkpoint(
-                            self,
-                            data={"X": X, "y": y, "sample_weight": weight},
-                            columns=getattr(self, "feature_names_in_", None),
-                            seed=None if fresh and self.random_state is None else seed,
-                            start=None if fresh else self.net_.digest(),
-                        )
+                beginning = Beginning(seed, data.are_too_many(device))
+                if self.checkpoint is not None and not partial:
+                    start = None if fresh else self.net_.digest()
+                    beginning = stack.enter_context(
+                        open_checkpoint(self, data, beginning, start=start)
                     )
-                n_numbers = X.size + (0 if y is None else y.size)
-                streamed = should_stream(n_numbers, device)
-                if state is not None:  # the order of the rows follows from both
-                    seed, streamed = state["seed"], state["streamed"]
-                net, rows, validation = self._prepare(
-                    X, y, weight, n_validation, seed, device, fresh, partial, streamed
-                )
+                with fair_share_of_threads():
+                    # chunks of partial_fit keep their weights relative to one another
+                    is_chunk = partial and not fresh
+                    mean = self.net_.weight_mean_ if is_chunk else data.mean_weight()
+                    rows = data.rows(mean, streamed=beginning.streamed)
+                    rows, validation = hold_out(rows, n_validation, beginning.seed)
+                    if fresh:
+                        net = self._build_net(rows, beginning.seed, device, mean)
+                    else:
+                        net = self.net_.to(device)
+                    rows = rows.to(device)
+                    validation = None if validation is None else validation.to(device)
                 context = self._init_callback_context(max_subtasks=epochs)
                 context.call_on_fit_task_begin(estimator=self, X=X, y=y)
                 net.set_run(
@@ -249,21 +239,26 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     precision=self.precision,
                     compile_step=self.compile,
                 )
-                if checkpoint is not None and state is None:  # find out now whether one can write
-                    checkpoint.write({"epoch": 0, "seed": seed, "streamed": streamed})
+                beginning.write()
             except BaseException:
                 self._take_back(before)
                 raise
             # up to here an earlier fit is kept; from here on this one is usable, whatever ends it
             self.net_ = net
             with fair_share_of_threads():
-                net.train(rows, validation, epochs, checkpoint=checkpoint, resume_from=state)
+                net.train(
+                    rows,
+                    validation,
+                    epochs,
+                    checkpoint=beginning.checkpoint,
+                    resume_from=beginning.state,
+                )
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
         return self
 
-    def _count_validation_rows(self, n_samples: int, partial: bool) -> int:
+    def _count_validation_rows(self, n_samples: int) -> int:
         """Return how many rows early stopping holds out."""
-        if not self.early_stopping or partial:
+        if not self.early_stopping:
             return 0
         n_validation = max(1, round(self.validation_fraction * n_samples))
         if n_validation >= n_samples:
@@ -283,38 +278,16 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             self._check_unchanged(self._current_structure())
         return device
 
-    def _prepare(
-        self,
-        X: np.ndarray,
-        y: np.ndarray | None,
-        weight: np.ndarray | None,
-        n_validation: int,
-        seed: int,
-        device: torch.device,
-        fresh: bool,
-        partial: bool,
-        streamed: bool,
-    ) -> tuple[TrainingNet, Rows, Rows | None]:
-        """Bring the rows to the device, hold some out, and build the net if it is new."""
-        with fair_share_of_threads():
-            # chunks of partial_fit keep their weights relative to one another
-            mean = self.net_.weight_mean_ if partial and not fresh else _mean(weight)
-            rows = _make_rows(X, y, weight, mean, streamed)
-            rows, validation = _hold_out(rows, n_validation, seed)
-            net = self._build_net(rows, seed, device) if fresh else self.net_.to(device)
-        if fresh:
-            net.weight_mean_ = mean
-            self._structure = self._current_structure()
-        return net, rows.to(device), None if validation is None else validation.to(device)
-
     def _current_structure(self) -> dict[str, Any]:
         return {name: _frozen(getattr(self, name)) for name in self._structural_parameters}
 
-    def _build_net(self, rows: Rows, seed: int, device: torch.device) -> TrainingNet:
+    def _build_net(
+        self, rows: Rows, seed: int, device: torch.device, mean_weight: float
+    ) -> TrainingNet:
         optimizer, arguments = resolve_optimizer(self.optimizer, self.weight_decay, device)
         with seeded_initialisation(seed):
             module = self._build_module(rows)
-        return TrainingNet(
+        net = TrainingNet(
             module,
             self._build_criterion(),
             streams=RandomStreams(seed, device),
@@ -324,6 +297,9 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             verbose=0,
             **{f"optimizer__{name}": value for name, value in arguments.items()},
         ).initialize()
+        net.weight_mean_ = mean_weight
+        self._structure = self._current_structure()
+        return net
 
     def _take_back(self, before: dict[str, Any]) -> None:
         """Leave the fitted attributes as they were before a fit that is refused."""
@@ -393,86 +369,6 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             return apply_to_rows(function, X, self.device_)
 
 
-def _to_host(X: Any) -> Any:
-    """Bring a torch tensor to where NumPy can read it; leave anything else alone."""
-    return X.detach().cpu().numpy() if isinstance(X, Tensor) else X
-
-
-def validate_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
-    """Check X as scikit-learn does; a memory-mapped array of any numeric dtype is left where it is."""
-    X = _to_host(X)
-    options = {"dtype": [np.float64, np.float32], "reset": reset}
-    if not _is_memory_mapped(X) or X.ndim != 2 or X.dtype in options["dtype"] or len(X) == 0:
-        return validate_data(estimator, X, **options)
-    # a conversion of all rows would copy them
-    validate_data(estimator, X[:1], **options)
-    if X.dtype.kind == "f":
-        for start in range(0, len(X), _CHECKED_ROWS):
-            check_array(X[start : start + _CHECKED_ROWS], dtype=np.float64, input_name="X")
-    return X
-
-
-def _is_memory_mapped(X: Any) -> bool:
-    """Tell whether X is an array of numbers in a file, or a view of one."""
-    if not isinstance(X, np.ndarray) or X.dtype.kind not in "biuf":
-        return False
-    while isinstance(X, np.ndarray) and not isinstance(X, np.memmap):
-        X = X.base
-    return isinstance(X, np.memmap)
-
-
-def _make_rows(
-    X: np.ndarray,
-    y: np.ndarray | None,
-    weight: np.ndarray | None,
-    mean_weight: float,
-    streamed: bool,
-) -> Rows:
-    """Copy the data of a fit to tensors, or leave them where they are."""
-    if streamed:
-        return StreamedRows.from_arrays(X, y, weight, mean_weight)
-    return TensorRows(
-        torch.from_numpy(to_float32(X, "X")),
-        None if y is None else torch.from_numpy(to_float32(y, "y")),
-        None if weight is None else torch.from_numpy((weight / mean_weight).astype(np.float32)),
-    )
-
-
-def check_weight(sample_weight: Any, X: np.ndarray, *, positive: bool = True) -> np.ndarray | None:
-    """Check event weights: one a row, finite, of positive sum; None where there are none."""
-    if sample_weight is None:
-        return None
-    weight = _check_sample_weight(
-        _to_host(sample_weight), X, dtype=np.float64, allow_all_zero_weights=True
-    )
-    if positive and not weight.sum() > 0.0:
-        raise ValueError(
-            f"The sum of sample_weight is {weight.sum():.6g}; it must be positive, for what is "
-            "averaged is divided by it. Single weights may be negative or zero."
-        )
-    return weight
-
-
-def _mean(weight: np.ndarray | None) -> float:
-    return 1.0 if weight is None else float(weight.mean())
-
-
 def _frozen(value: Any) -> Any:
     """A parameter's value in a form that can be compared, whatever sequence it came in."""
     return tuple(value) if isinstance(value, list | tuple | np.ndarray) else value
-
-
-def _hold_out(rows: Rows, n_validation: int, seed: int) -> tuple[Rows, Rows | None]:
-    """Split off rows for validation, the same ones for the same seed."""
-    if n_validation == 0:
-        return rows, None
-    training, validation = rows.hold_out(n_validation, seed)
-    for part, name in ((training, "trained on"), (validation, "held out")):
-        total = part.total_weight()
-        if not total > 0.0:
-            raise ValueError(
-                f"The sample_weight of the {len(part)} rows {name} with early_stopping=True sum to "
-                f"{total:.6g} times the mean weight; it must be positive. Use another "
-                "validation_fraction or random_state, or early_stopping=False."
-            )
-    return training, validation.with_mean_weight_of_one()

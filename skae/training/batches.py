@@ -91,7 +91,7 @@ class TensorRows(Dataset):
         return x, target, weight
 
 
-def batch_edges(n: int, batch_size: int) -> list[int]:
+def _batch_edges(n: int, batch_size: int) -> list[int]:
     """Cut n rows into minibatches: return where each begins, and n.
 
     A last batch of a single row is merged with the one before: batch normalisation has no variance
@@ -120,7 +120,7 @@ class Minibatches:
         self.rows = rows
         self.batch_size = batch_size
         self.generator = generator
-        self._edges = batch_edges(len(rows), batch_size)
+        self._edges = _batch_edges(len(rows), batch_size)
 
     def __len__(self) -> int:
         return len(self._edges) - 1

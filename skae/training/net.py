@@ -20,7 +20,7 @@ from skae.training.packing import digest_of
 from skae.training.schedules import SCHEDULES
 from skae.training.seeding import RandomStreams
 from skae.training.step import CompiledGradient, make_gradient, make_loss
-from skae.training.streaming import Rows, StreamedMinibatches, StreamedRows
+from skae.training.streaming import Rows, StreamedRows
 
 # Rows in a validation batch: no gradients are kept, so it may be larger than a training batch.
 _VALIDATION_ROWS = 8192
@@ -192,8 +192,8 @@ class TrainingNet(NeuralNet):
     def _run_epochs(
         self,
         epochs: int,
-        batches: Minibatches | StreamedMinibatches,
-        held_out: Minibatches | StreamedMinibatches | None,
+        batches: Minibatches,
+        held_out: Minibatches | None,
         position: "Position",
         finite: "Weights",
         checkpoint: Checkpoint | None,
@@ -244,7 +244,7 @@ class TrainingNet(NeuralNet):
 
     def run_single_epoch(
         self,
-        iterator: Minibatches | StreamedMinibatches | None,
+        iterator: Minibatches | None,
         training: bool,
         prefix: str,
         step_fn: Callable[..., dict[str, Tensor]],

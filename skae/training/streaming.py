@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from skae.training.batches import Batch, TensorRows, batch_edges
+from skae.training.batches import Batch, Minibatches, TensorRows
 from skae.training.inference import to_float32
 
 #: shares of the main memory, and of a GPU's, up to which the rows of a fit are copied there
@@ -234,33 +233,13 @@ class StreamedRows(Dataset):
 Rows = TensorRows | StreamedRows
 
 
-class StreamedMinibatches:
+class StreamedMinibatches(Minibatches):
     """Loop over rows that are read as they come: runs in random order, and shuffled buffer by buffer.
 
-    Parameters
-    ----------
-    rows : StreamedRows
-        The data.
-    batch_size : int
-        Rows in a minibatch.
-    generator : torch.Generator or None
-        Where permutations come from, on the CPU; None keeps the rows in order.
+    The parameters are those of :class:`Minibatches`, with ``rows`` a :class:`StreamedRows`.
     """
 
-    def __init__(
-        self, rows: StreamedRows, batch_size: int, generator: torch.Generator | None = None
-    ):
-        self.rows = rows
-        self.generator = generator
-        self._edges = batch_edges(len(rows), batch_size)
-
-    def __len__(self) -> int:
-        return len(self._edges) - 1
-
-    @property
-    def sizes(self) -> list[int]:
-        """Rows in each of them."""
-        return [stop - start for start, stop in pairwise(self._edges)]
+    rows: StreamedRows
 
     def __iter__(self) -> Iterator[Batch]:
         buffers = self._buffers()

@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import random
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from fits import global_states, weights_of
 from sklearn.base import clone
 from sklearn.callback import ProgressBar
 from sklearn.exceptions import NotFittedError
@@ -44,10 +44,6 @@ def small(**parameters):
     """A network that trains in a blink."""
     defaults = {"hidden_layer_sizes": (16,), "max_epochs": 3, "batch_size": 64, "random_state": 0}
     return JetAutoencoder(**{**defaults, **parameters})
-
-
-def weights_of(estimator):
-    return torch.cat([p.detach().flatten() for p in estimator.module_.parameters()])
 
 
 # -- data in every form ------------------------------------------------------------------------
@@ -271,14 +267,6 @@ def test_score_is_the_mean_of_score_samples(standard_jets, rng):
 
 
 # -- seeds and global state --------------------------------------------------------------------
-
-
-def global_states():
-    return (
-        torch.get_rng_state().numpy().tobytes(),
-        pickle.dumps(np.random.get_state()),
-        pickle.dumps(random.getstate()),
-    )
 
 
 @pytest.mark.parametrize("random_state", [0, None])

@@ -18,13 +18,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fits import weights_of
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 
 from skae import JetAutoencoder, NoiseInjector
 from skae.estimators import _resume
-from skae.estimators._resume import describe, fingerprint
+from skae.estimators._identity import describe, fingerprint
 from skae.exceptions import CheckpointError, DivergenceError
 from skae.training import TrainingNet, checkpoints, streaming
 
@@ -32,10 +33,6 @@ from skae.training import TrainingNet, checkpoints, streaming
 def small(**parameters):
     defaults = {"hidden_layer_sizes": (16,), "max_epochs": 6, "batch_size": 64, "random_state": 0}
     return JetAutoencoder(**{**defaults, **parameters})
-
-
-def weights_of(estimator):
-    return torch.cat([p.detach().flatten() for p in estimator.module_.state_dict().values()])
 
 
 def history_of(estimator):
@@ -534,7 +531,7 @@ def test_descriptions_are_the_same_in_every_process():
     script = """
         import json, torch
         from skae import NoiseInjector
-        from skae.estimators._resume import describe
+        from skae.estimators._identity import describe
 
         def noise(batch, generator):
             return batch if "kind" in {"kind", "of", "set"} else [b for b in batch]

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pickle
-import random
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch._dynamo.utils as dynamo
+from fits import global_states, weights_of
 from skorch.callbacks import Callback
 
 from skae import JetAutoencoder
@@ -33,18 +33,6 @@ needs_compiler = pytest.mark.skipif(
 def small(**parameters):
     defaults = {"hidden_layer_sizes": (16,), "max_epochs": 4, "batch_size": 64, "random_state": 0}
     return JetAutoencoder(**{**defaults, **parameters}, device="cpu")
-
-
-def weights_of(estimator):
-    return torch.cat([p.detach().flatten() for p in estimator.module_.parameters()])
-
-
-def global_states():
-    return (
-        torch.get_rng_state().numpy().tobytes(),
-        pickle.dumps(np.random.get_state()),
-        pickle.dumps(random.getstate()),
-    )
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pickle
 import random
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from fits import global_states, weights_of
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 
@@ -25,18 +25,6 @@ from skae.transformers import _blocks
 def small(**parameters):
     defaults = {"hidden_layer_sizes": (16,), "max_epochs": 3, "batch_size": 64, "random_state": 0}
     return JetAutoencoder(**{**defaults, **parameters})
-
-
-def weights_of(estimator):
-    return torch.cat([p.detach().flatten() for p in estimator.module_.parameters()])
-
-
-def global_states():
-    return (
-        torch.get_rng_state().numpy().tobytes(),
-        pickle.dumps(np.random.get_state()),
-        pickle.dumps(random.getstate()),
-    )
 
 
 @pytest.fixture

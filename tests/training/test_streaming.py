@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from fits import weights_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -165,10 +166,6 @@ def test_memory_is_that_of_the_machine_or_its_container(monkeypatch, tmp_path):
 def small(**parameters):
     defaults = {"hidden_layer_sizes": (16,), "max_epochs": 10, "batch_size": 32, "random_state": 0}
     return JetAutoencoder(**{**defaults, **parameters}, device="cpu")
-
-
-def weights_of(estimator):
-    return torch.cat([p.detach().flatten() for p in estimator.module_.parameters()])
 
 
 @pytest.mark.parametrize(
