@@ -41,22 +41,23 @@ def describe(value: Any) -> Any:
 # Classes and functions of these are what their names say.
 _LIBRARIES = {
     "builtins",
-    "skae",
-    "torch",
-    "numpy",
-    "scipy",
-    "sklearn",
-    "skorch",
     "functools",
     "math",
+    "numpy",
+    "scipy",
+    "skae",
+    "sklearn",
+    "skorch",
+    "torch",
 }
 
 
 class _Describer:
-    """Describes a value; a value inside itself is described once."""
+    """Describes a value: inside itself it is described once, and each function once altogether."""
 
     def __init__(self) -> None:
         self._open: list[Any] = []
+        self._told: list[types.FunctionType] = []
 
     def describe(self, value: Any) -> Any:
         if value is None or isinstance(value, bool | int | float | str):
@@ -114,8 +115,10 @@ class _Describer:
 
     def _describe_function(self, function: types.FunctionType) -> Any:
         name = f"{function.__module__}.{function.__qualname__}"
-        if str(function.__module__).partition(".")[0] in _LIBRARIES:
+        is_told = any(function is other for other in self._told)
+        if is_told or str(function.__module__).partition(".")[0] in _LIBRARIES:
             return name
+        self._told.append(function)
         code = function.__code__
         cells = []
         for cell in function.__closure__ or ():
@@ -141,19 +144,8 @@ class _Describer:
 
 def _tells(value: Any) -> bool:
     """Tell whether a global value says what a function does, beyond its name."""
-    return isinstance(
-        value,
-        bool
-        | int
-        | float
-        | str
-        | list
-        | tuple
-        | dict
-        | types.FunctionType
-        | np.ndarray
-        | torch.Tensor,
-    )
+    plain = bool | int | float | str | list | tuple | dict
+    return isinstance(value, plain | types.FunctionType | np.ndarray | torch.Tensor)
 
 
 def _names(code: types.CodeType) -> set[str]:
