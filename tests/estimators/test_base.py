@@ -595,6 +595,24 @@ def test_divergence_is_an_error_that_leaves_finite_weights(standard_jets):
     assert np.isfinite(model.transform(standard_jets)).all()
 
 
+def test_after_a_divergence_early_stopping_leaves_the_best_weights(standard_jets):
+    class Explode(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            if len(net.history) == 6:
+                net.optimizer_.param_groups[0]["lr"] = 1e30
+
+    model = small(
+        early_stopping=True, max_epochs=20, lr=0.01, lr_schedule="constant", callbacks=[Explode()]
+    )
+    with pytest.raises(DivergenceError, match=r"in epoch \d+ .*Lower lr"):
+        model.fit(standard_jets)
+    valid = [loss for loss in model.history_[:, "valid_loss"] if np.isfinite(loss)]
+    assert len(valid) >= 5
+    order = torch.randperm(400, generator=torch.Generator().manual_seed(0))
+    held_out = standard_jets[order[:40].numpy()]
+    assert -model.score(held_out) == pytest.approx(min(valid), rel=1e-4)
+
+
 def test_an_interrupt_leaves_a_usable_estimator_and_goes_on_upwards():
     script = """
         import os, signal, numpy as np
