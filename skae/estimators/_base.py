@@ -227,6 +227,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                         net = self.net_.to(device)
                     rows = rows.to(device)
                     validation = None if validation is None else validation.to(device)
+                beginning.write()
                 context = self._init_callback_context(max_subtasks=epochs)
                 context.call_on_fit_task_begin(estimator=self, X=X, y=y)
                 net.set_run(
@@ -239,7 +240,6 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     precision=self.precision,
                     compile_step=self.compile,
                 )
-                beginning.write()
             except BaseException:
                 self._take_back(before)
                 raise

@@ -1,7 +1,9 @@
 """What a parameter or an array is, in words and digests that are the same in every process."""
 
+import dis
 import functools
 import hashlib
+import sys
 import types
 from typing import Any
 
@@ -18,52 +20,60 @@ def fingerprint(array: np.ndarray | None) -> dict[str, Any] | None:
     if array is None:
         return None
     digest = hashlib.blake2b(digest_size=16)
-    rows = max(1, _BLOCK_BYTES // max(1, array[:1].nbytes))
-    for start in range(0, len(array), rows):
-        digest.update(np.ascontiguousarray(array[start : start + rows]).data)
+    blocks = np.atleast_1d(array)
+    rows = max(1, _BLOCK_BYTES // max(1, blocks[:1].nbytes))
+    for start in range(0, len(blocks), rows):
+        digest.update(np.ascontiguousarray(blocks[start : start + rows]).data)
     return {"shape": list(array.shape), "dtype": str(array.dtype), "digest": digest.hexdigest()}
 
 
 def describe(value: Any) -> Any:
     """Return what identifies a parameter's value from one process to the next, in JSON's terms.
 
-    Functions and classes that are none of a library's are known by their code, and by the constants and
-    functions that the code refers to.
+    Functions and classes that are none of a library's are known by their code, and by all that the code
+    refers to; modules by their names.
 
     Raises
     ------
     TypeError
         If the value cannot be identified.
     """
-    return _Describer().describe(value)
+    try:
+        return _Describer().describe(value)
+    except RecursionError as error:
+        raise TypeError(f"a {type(value).__qualname__} refers to too much") from error
 
 
 # Classes and functions of these are what their names say.
-_LIBRARIES = {
-    "builtins",
-    "functools",
-    "math",
-    "numpy",
-    "scipy",
-    "skae",
-    "sklearn",
-    "skorch",
-    "torch",
-}
+_LIBRARIES = {*sys.stdlib_module_names, "numpy", "scipy", "skae", "sklearn", "skorch", "torch"}
+
+# What every torch module keeps for itself.
+_OF_ANY_MODULE = {*vars(torch.nn.Module())} - {"training"}
 
 
 class _Describer:
-    """Describes a value: inside itself it is described once, and each function once altogether."""
+    """Describes a value.
+
+    What stands inside itself is told by its depth there, and a function or class that was described
+    before by its number. Equal data are equal, whether they are one object or two.
+    """
 
     def __init__(self) -> None:
         self._open: list[Any] = []
-        self._told: list[types.FunctionType] = []
+        self._met: dict[int, tuple[int, Any]] = {}  # id → number, and what must stay alive
 
     def describe(self, value: Any) -> Any:
         if value is None or isinstance(value, bool | int | float | str):
             return value
-        if any(value is other for other in self._open):
-            return "itself"
+        if isinstance(value, np.generic | bytes | complex | set | frozenset):
+            return {"class": type(value).__name__, "value": _digest_of_pickle(value)}
+        if isinstance(value, types.FunctionType | type):
+            if id(value) in self._met:
+                return {"met": self._met[id(value)][0]}
+            self._met[id(value)] = len(self._met), value
+        for depth, other in enumerate(self._open):
+            if value is other:
+                return {"itself at": depth}
         self._open.append(value)
         try:
             return self._describe(value)
@@ -71,18 +81,18 @@ class _Describer:
             self._open.pop()
 
     def _describe(self, value: Any) -> Any:
-        if isinstance(value, np.generic):
-            return value.item()
         if isinstance(value, np.ndarray):
             return self.describe(value.tolist()) if value.size <= 64 else fingerprint(value)
         if isinstance(value, list | tuple):
             return [self.describe(v) for v in value]
         if isinstance(value, dict):
             return {str(k): self.describe(v) for k, v in value.items()}
-        if isinstance(value, torch.device):
+        if isinstance(value, torch.device | torch.dtype):
             return str(value)
         if isinstance(value, torch.Tensor):
             return fingerprint(value.detach().cpu().numpy())
+        if isinstance(value, types.ModuleType):
+            return {"module": value.__name__}
         if isinstance(value, type):
             return self._describe_class(value)
         if isinstance(value, types.FunctionType):
@@ -92,33 +102,46 @@ class _Describer:
         if isinstance(value, types.MethodType):
             return {"method": value.__name__, "of": self.describe(value.__self__)}
         kind = {"class": self.describe(type(value))}
-        if isinstance(value, BaseEstimator):
+        if isinstance(value, BaseEstimator) and _is_of_library(type(value)):
             return {**kind, **self.describe(value.get_params(deep=False))}
         if isinstance(value, functools.partial):
             return {**kind, "of": self.describe([value.func, value.args, value.keywords])}
+        if isinstance(value, staticmethod | classmethod):
+            return {**kind, "of": self.describe(value.__func__)}
+        if isinstance(value, property):
+            return {**kind, "of": self.describe([value.fget, value.fset])}
+        if isinstance(value, torch.jit.ScriptModule):
+            return {**kind, "code": value.code, "state": self.describe(dict(value.state_dict()))}
         if isinstance(value, torch.nn.Module):
-            return {**kind, "repr": repr(value), "state": self.describe(dict(value.state_dict()))}
+            own = {k: v for k, v in vars(value).items() if k not in _OF_ANY_MODULE}
+            parts = {"own": own, "children": dict(value.named_children())}
+            return {
+                **kind,
+                **self.describe(parts),
+                "state": self.describe(dict(value.state_dict())),
+            }
         if type(value).__reduce_ex__ is object.__reduce_ex__ and hasattr(value, "__dict__"):
             return {**kind, "attributes": self.describe(vars(value))}
         return {**kind, "digest": _digest_of_pickle(value)}
 
     def _describe_class(self, cls: type) -> Any:
         name = f"{cls.__module__}.{cls.__qualname__}"
-        if cls.__module__.partition(".")[0] in _LIBRARIES:
+        if _is_of_library(cls):
             return name
-        functions = [v for v in vars(cls).values() if isinstance(v, types.FunctionType)]
-        return {
-            "class": name,
-            "bases": [*map(self.describe, cls.__bases__)],
-            "of": [*map(self.describe, functions)],
+        code = types.FunctionType | staticmethod | classmethod | property
+        of_python = types.GetSetDescriptorType | types.MemberDescriptorType
+        content = {
+            k: v
+            for k, v in vars(cls).items()
+            if isinstance(v, code)
+            or not (k.startswith("__") or k == "_abc_impl" or isinstance(v, of_python))
         }
+        return {"class": name, "bases": self.describe(cls.__bases__), "of": self.describe(content)}
 
     def _describe_function(self, function: types.FunctionType) -> Any:
         name = f"{function.__module__}.{function.__qualname__}"
-        is_told = any(function is other for other in self._told)
-        if is_told or str(function.__module__).partition(".")[0] in _LIBRARIES:
+        if _is_of_library(function):
             return name
-        self._told.append(function)
         code = function.__code__
         cells = []
         for cell in function.__closure__ or ():
@@ -126,32 +149,33 @@ class _Describer:
                 cells.append(self.describe(cell.cell_contents))
             except ValueError:  # nothing in it yet
                 cells.append(None)
+        known = function.__globals__
         return {
             "function": name,
             "code": hashlib.blake2b(repr(_code(code)).encode(), digest_size=8).hexdigest(),
-            "values": [
-                self.describe(function.__defaults__),
-                self.describe(function.__kwdefaults__),
-            ],
+            "values": self.describe(
+                [function.__defaults__, function.__kwdefaults__, vars(function)]
+            ),
             "cells": cells,
             "globals": {
-                name: self.describe(function.__globals__[name])
-                for name in sorted(_names(code))
-                if _tells(function.__globals__.get(name))
+                k: self.describe(known[k]) for k in sorted(_globals_of(code)) if k in known
             },
         }
 
 
-def _tells(value: Any) -> bool:
-    """Tell whether a global value says what a function does, beyond its name."""
-    plain = bool | int | float | str | list | tuple | dict
-    return isinstance(value, plain | types.FunctionType | np.ndarray | torch.Tensor)
+def _is_of_library(value: types.FunctionType | type) -> bool:
+    return str(value.__module__).partition(".")[0] in _LIBRARIES
 
 
-def _names(code: types.CodeType) -> set[str]:
-    """The names that a function's code refers to, the functions inside it included."""
-    inner = (_names(c) for c in code.co_consts if isinstance(c, types.CodeType))
-    return {*code.co_names}.union(*inner)
+def _globals_of(code: types.CodeType) -> set[str]:
+    """The global names that a function's code loads, the functions inside it included."""
+    names = {
+        instruction.argval
+        for instruction in dis.get_instructions(code)
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+    }
+    inner = (_globals_of(c) for c in code.co_consts if isinstance(c, types.CodeType))
+    return names.union(*inner)
 
 
 def _digest_of_pickle(value: Any) -> str:

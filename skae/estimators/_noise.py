@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skae.modules import RowNoise
 from skae.transformers import NoiseInjector
@@ -30,6 +30,8 @@ def make_corruption(
     ValueError
         If the NoiseInjector's parameters are wrong, or do not suit X.
     """
+    if isinstance(noise, nn.Module):  # skorch would take it for a part of the network
+        return noise.__call__
     if not isinstance(noise, NoiseInjector):
         return noise
     noise._validate_params()

@@ -97,7 +97,7 @@ def _identity_of(
     columns = getattr(estimator, "feature_names_in_", None)
     return {
         "skae": __version__,
-        "estimator": describe(type(estimator)),
+        "estimator": _describe_parameter("the estimator's class", type(estimator)),
         "parameters": {
             name: _describe_parameter(name, value)
             for name, value in estimator.get_params(deep=False).items()
@@ -119,6 +119,6 @@ def _describe_parameter(name: str, value: Any) -> Any:
         return describe(value)
     except TypeError as error:
         raise CheckpointError(
-            f"With checkpoint, {name}={value!r} must be told from other values in a later process, but "
-            f"{error}. Use a function or a class with plain attributes, or checkpoint=None."
+            f"With checkpoint, {name}={value!r} must be told from others in a later process, but {error}."
+            " Use a function or a class with plain attributes, or checkpoint=None."
         ) from error

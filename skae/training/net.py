@@ -1,5 +1,6 @@
 """skorch's net with a loop that costs what a hand-written one does."""
 
+import copy
 import dis
 import math
 from collections.abc import Callable
@@ -380,8 +381,18 @@ class TrainingNet(NeuralNet):
 
     def digest(self) -> str:
         """Return a digest of what a further run would start from."""
-        state = [self.module_.state_dict(), self.optimizer_.state_dict(), self.streams.seed]
-        return digest_of([dict(state[0]), *state[1:], len(self.history)])
+        state = {
+            "module": dict(self.module_.state_dict()),
+            "optimizer": self.optimizer_.state_dict(),
+            "seed": self.streams.seed,
+            "epochs": len(self.history),
+        }
+        try:
+            return digest_of(state)
+        except TypeError as error:
+            raise CheckpointError(
+                f"This fit cannot be saved: {error}. Use checkpoint=None, or another optimizer."
+            ) from error
 
     def _state(self, position: "Position", finite: "Weights") -> dict[str, Any]:
         """Return all that the rest of the run depends on, but its data and parameters."""
@@ -442,7 +453,8 @@ class TrainingNet(NeuralNet):
         saved = {} if state is None else state.get("callbacks", {})
         for name, callback in self.callbacks_:
             if name in saved and hasattr(callback, "load_state_dict"):
-                callback.load_state_dict(saved[name])
+                # a copy: the callback may keep it and go on to change it
+                callback.load_state_dict(copy.deepcopy(saved[name]))
 
     # -- callbacks -----------------------------------------------------------------------------
 

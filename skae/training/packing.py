@@ -13,6 +13,9 @@ from torch import Tensor
 # JSON knows lists and string-keyed dicts only: everything else is a dict with one of these keys.
 _TENSOR, _ARRAY, _TUPLE, _DICT = "tensor", "array", "tuple", "dict"
 
+# The name of the JSON among the tensors, whose names are numbers.
+_TEXT = "json"
+
 
 def to_bytes(state: Any) -> bytes:
     """Return a nested state as the content of a safetensors file, with a digest of itself.
@@ -28,10 +31,11 @@ def to_bytes(state: Any) -> bytes:
         If something else is in it; the message says what and where.
     """
     tensors: dict[str, Tensor] = {}
-    text = json.dumps(_pack(state, tensors, "state"))
-    metadata = {"state": text, "digest": _digest(text, tensors)}
+    text = json.dumps(_pack(state, tensors, "state")).encode()
+    # as a tensor among the others: the header that safetensors offers for text is small
+    tensors[_TEXT] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
     try:
-        return safetensors.torch.save(tensors, metadata)
+        return safetensors.torch.save(tensors, {"digest": _digest(tensors)})
     except (KeyError, SafetensorError) as error:  # a dtype that it does not know
         raise TypeError(f"a tensor of the state cannot be saved ({error})") from error
 
@@ -50,21 +54,22 @@ def from_bytes(content: bytes) -> Any:
     except SafetensorError as error:
         raise ValueError(f"it is no whole safetensors file ({error})") from error
     metadata = header.get("__metadata__", {})
-    if not {"state", "digest"} <= set(metadata):
+    if _TEXT not in tensors or "digest" not in metadata:
         raise ValueError("it was not written by skae")
-    if metadata["digest"] != _digest(metadata["state"], tensors):
+    if metadata["digest"] != _digest(tensors):
         raise ValueError("its content does not match its digest")
-    return _unpack(json.loads(metadata["state"]), tensors)
+    return _unpack(json.loads(tensors[_TEXT].numpy().tobytes()), tensors)
 
 
 def digest_of(state: Any) -> str:
     """Return a digest of a nested state, the same in every process."""
     tensors: dict[str, Tensor] = {}
-    return _digest(json.dumps(_pack(state, tensors, "state")), tensors)
+    text = json.dumps(_pack(state, tensors, "state"))
+    return hashlib.blake2b((text + _digest(tensors)).encode(), digest_size=16).hexdigest()
 
 
-def _digest(text: str, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.blake2b(text.encode(), digest_size=16)
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

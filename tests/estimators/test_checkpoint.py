@@ -250,11 +250,11 @@ def test_a_stop_that_was_asked_for_in_an_epoch_waits_for_its_end(
 def test_callbacks_that_can_be_saved_are(standard_jets, tmp_path, always):
     class Counter(Callback):
         def initialize(self):
-            self.epochs = 0
+            self.epochs = []
             return self
 
         def on_epoch_begin(self, net, **kwargs):
-            self.epochs += 1
+            self.epochs.append(len(net.history))
 
         def state_dict(self):
             return {"epochs": self.epochs}
@@ -268,7 +268,7 @@ def test_callbacks_that_can_be_saved_are(standard_jets, tmp_path, always):
             clone(model).set_params(callbacks=[EndAt(step, crash), Counter()]).fit(standard_jets)
     counter = Counter()
     model.set_params(callbacks=[counter]).fit(standard_jets)
-    assert counter.epochs == 6
+    assert counter.epochs == [1, 2, 3, 4, 5, 6]
 
 
 def test_an_interrupt_while_training_is_prepared_leaves_a_usable_estimator(
@@ -522,7 +522,126 @@ def test_values_that_hold_themselves_tensors_or_nothing_are_told():
     assert describe(layers[0]) == describe(copy.deepcopy(layers[0])) != describe(layers[1])
     holder = Scaled(1.0)
     holder.other = holder
-    assert describe(holder)["attributes"]["other"] == "itself"
+    assert describe(holder)["attributes"]["other"] == {"itself at": 0}
+    shared, apart = (1, [2, 3]), [(1, [2, 3]) for _ in range(2)]
+    assert describe([shared, shared]) == describe(apart), "pickling may part them"
+
+
+SOURCE = """
+import abc, dataclasses, functools, types
+import torch
+SIGMA = {sigma}
+CONFIG = types.SimpleNamespace(sigma={sigma})
+SCALED = functools.partial(torch.mul, other={sigma})
+class Helper:
+    sigma = {sigma}
+    @staticmethod
+    def scale(x):
+        return {sigma} * x
+    @property
+    def size(self):
+        return {sigma}
+class Module(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.BatchNorm1d(3)
+        self.sigma = {sigma}
+    def forward(self, x, generator):
+        return self.sigma * x
+@dataclasses.dataclass
+class Data:
+    sigma: float = {sigma}
+    def __call__(self, x, generator):
+        return self.sigma * x
+class Abstract(abc.ABC):
+    @abc.abstractmethod
+    def __call__(self, x, generator): ...
+class Concrete(Abstract):
+    def __call__(self, x, generator):
+        return {sigma} * x
+def by_constant(x, generator): return SIGMA * x
+def by_attribute(x, generator): return CONFIG.sigma * x
+def by_partial(x, generator): return SCALED(x)
+def by_class(x, generator): return Helper.scale(x)
+def by_inner(x, generator): return (lambda: SIGMA)() * x
+def with_attribute(x, generator): return with_attribute.sigma * x
+with_attribute.sigma = {sigma}
+def unrelated(x, generator): return x.data
+data = {sigma}
+values = [by_constant, by_attribute, by_partial, by_class, by_inner, with_attribute, Helper, Helper(),
+          Module(), Module().forward, Data(), Concrete(), torch.distributions.Normal(0.0, {sigma}),
+          torch.tensor({sigma}), [lambda x, k=k: k * x for k in (1, {sigma})]]
+"""
+
+
+def test_everything_that_code_refers_to_tells():
+    def run(sigma):
+        names = {"__name__": "my_script"}
+        exec(SOURCE.format(sigma=sigma), names)
+        return names
+
+    first, again, other = run(0.5), run(0.5), run(0.25)
+    for value, same, changed in zip(first["values"], again["values"], other["values"], strict=True):
+        assert json.dumps(describe(value)) == json.dumps(describe(same)), value
+        assert describe(value) != describe(changed), value
+    assert describe(first["unrelated"]) == describe(other["unrelated"]), "an attribute is no global"
+
+
+def test_functions_from_one_factory_are_told_apart():
+    f, g = make_scaled(1.0), make_scaled(2.0)
+    assert describe([f, g, f]) != describe([f, g, g])
+
+
+@pytest.mark.parametrize(
+    "value", [np.complex128(1j), 1j, np.datetime64("2026-11-24"), {1, 2}, b"abc", range(3)], ids=str
+)
+def test_values_of_any_plain_kind_are_json(value):
+    assert json.dumps(describe(value)) == json.dumps(describe(copy.deepcopy(value)))
+    assert describe(value) != describe(None)
+
+
+def test_a_chain_of_functions_that_is_too_long_is_named():
+    lines = ["def f0(x): return x", *(f"def f{k}(x): return f{k - 1}(x)" for k in range(1, 2000))]
+    names = {"__name__": "my_script"}
+    exec("\n".join(lines), names)
+    with pytest.raises(TypeError, match="a function refers to too much"):
+        describe(names["f1999"])
+
+
+class Shift(torch.nn.Module):
+    def forward(self, batch, generator):
+        return batch + 0.1
+
+
+def test_a_module_may_be_the_noise(standard_jets, tmp_path):
+    model = small(noise=Shift(), checkpoint=tmp_path).fit(standard_jets)
+    assert not torch.equal(weights_of(model), weights_of(small().fit(standard_jets)))
+
+
+def test_a_warm_start_that_is_refused_leaves_nothing_of_its_run(
+    standard_jets, tmp_path, monkeypatch
+):
+    model = small(warm_start=True, checkpoint=tmp_path).fit(standard_jets)
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "_write_atomically", fail)
+    model.set_params(noise=lambda batch, generator: batch, callbacks=[EndAt(10**9, crash)])
+    with pytest.raises(CheckpointError, match="No space left"):
+        model.fit(standard_jets)
+    pickle.dumps(model.set_params(noise=None, callbacks=None))
+
+
+def test_an_optimizer_that_cannot_be_saved_is_named_in_a_warm_start_too(standard_jets, tmp_path):
+    class Odd(torch.optim.SGD):
+        def step(self, closure=None):
+            self.state[self.param_groups[0]["params"][0]]["tag"] = {1, 2}
+            return super().step(closure)
+
+    model = small(optimizer=Odd, warm_start=True).fit(standard_jets)
+    with pytest.raises(CheckpointError, match=r"tag is a set.*Use checkpoint=None"):
+        model.set_params(checkpoint=tmp_path).fit(standard_jets)
 
 
 def test_a_value_that_cannot_be_told_is_an_error_before_training(standard_jets, tmp_path):

@@ -111,6 +111,12 @@ def test_what_cannot_be_packed_is_named(value, message):
         to_bytes({"a": [0, value]})
 
 
+def test_a_long_history_is_no_header():
+    """The header of a safetensors file holds 100 MB at most."""
+    state = {"history": [{"batches": [{"train_loss": 0.1}] * 10}] * 10, "text": "x" * 110_000_000}
+    assert from_bytes(to_bytes(state)) == state
+
+
 def test_digests_tell_states_apart():
     state = {"a": torch.zeros(2), "b": [1, 2.0]}
     assert digest_of(state) == digest_of({"a": torch.zeros(2), "b": [1, 2.0]})
