@@ -5,7 +5,6 @@ import pickle
 import stat
 import subprocess
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -251,23 +250,31 @@ def test_where_a_folder_cannot_be_flushed_or_locked_files_are_written_all_the_sa
     assert read(tmp_path) == 1
 
 
-def test_two_fits_do_not_write_to_one_folder_at_once(tmp_path):
-    order = []
+def test_two_fits_do_not_write_to_one_folder_at_once(tmp_path, monkeypatch):
+    order, warned, told = [], [], threading.Event()
+
+    def warn(message, category, stacklevel):
+        warned.append((message, category))
+        told.set()
+
+    monkeypatch.setattr(checkpoints.warnings, "warn", warn)
 
     def second():
-        with pytest.warns(CheckpointWarning, match="Another fit has the checkpoint"):
-            write(tmp_path, 2)
+        write(tmp_path, 2)
         order.append("second")
 
+    thread = threading.Thread(target=second)
     with Checkpoint(tmp_path, IDENTITY).open() as checkpoint:
-        thread = threading.Thread(target=second)
         thread.start()
-        time.sleep(0.3)
+        assert told.wait(60), "the second fit does not notice the first"
         order.append("first")
         checkpoint.write({"epoch": 1})
     thread.join()
     assert order == ["first", "second"]
     assert read(tmp_path) == 2
+    ((message, category),) = warned
+    assert message.startswith("Another fit has the checkpoint")
+    assert category is CheckpointWarning
 
 
 def test_writing_takes_no_more_than_its_share_of_the_time(tmp_path, monkeypatch):
