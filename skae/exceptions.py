@@ -25,7 +25,7 @@ class DivergenceError(FloatingPointError):
 
 
 class CheckpointWarning(UserWarning):
-    """A fit waits for another one that has the same checkpoint open."""
+    """A fit waits for another one that has the same checkpoint open, or cannot tell whether one has."""
 
 
 class ClippingWarning(UserWarning):

@@ -35,6 +35,7 @@ from skae.training import (
     resolve_device,
     resolve_optimizer,
     seeded_initialisation,
+    starting_point,
 )
 from skae.transformers import NoiseInjector
 
@@ -211,7 +212,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 seed = draw_seed(self.random_state) if fresh else self.net_.streams.seed
                 beginning = Beginning(seed, data.are_too_many(device))
                 if self.checkpoint is not None and not partial:
-                    start = None if fresh else self.net_.digest()
+                    start = None if fresh else starting_point(self.net_)
                     beginning = stack.enter_context(
                         open_checkpoint(self, data, beginning, start=start)
                     )

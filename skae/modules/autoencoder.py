@@ -95,9 +95,8 @@ class Autoencoder(nn.Module):
     def fit_statistics(self, x: Tensor, weight: Tensor | None = None) -> None:
         """Take mean, standard deviation and principal axes from training rows and their weights."""
         mean, variance = _moments(x, weight)
-        absolute = weight is not None and bool(
-            (variance < 0.0).any()
-        )  # negative weights can do that
+        # negative weights can make a variance negative
+        absolute = weight is not None and bool((variance < 0.0).any())
         if absolute:
             mean, variance = _moments(x, weight, absolute)
         # a constant column keeps its own units; rounding alone must not pass for a spread

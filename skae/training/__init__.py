@@ -5,12 +5,14 @@ from skae.training.callbacks import EarlyStopping, EpochProgressBar, ScikitLearn
 from skae.training.checkpoints import Checkpoint
 from skae.training.device import resolve_device
 from skae.training.inference import apply_to_rows, to_float32
+from skae.training.memory import should_stream
 from skae.training.net import TrainingNet
 from skae.training.optimizers import OPTIMIZERS, resolve_optimizer
 from skae.training.schedules import SCHEDULES
 from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
+from skae.training.state import starting_point
 from skae.training.step import PRECISIONS, check_precision
-from skae.training.streaming import ArrayRows, Rows, StreamedRows, should_stream
+from skae.training.streaming import ArrayRows, Rows, StreamedRows
 from skae.training.threads import fair_share_of_threads
 
 __all__ = [
@@ -36,5 +38,6 @@ __all__ = [
     "resolve_optimizer",
     "seeded_initialisation",
     "should_stream",
+    "starting_point",
     "to_float32",
 ]

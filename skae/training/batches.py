@@ -1,14 +1,20 @@
 """The rows of a fit as tensors on the device, and the loop over minibatches that slices them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 Batch = tuple[Tensor, Tensor, Tensor | None]
+
+
+def map_parts(function: Callable[[Any], Any], *parts: Any) -> list[Any]:
+    """Apply a function to each part that is there; None stays None."""
+    return [None if part is None else function(part) for part in parts]
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,9 @@ class TensorRows(Dataset):
     target: Tensor | None = None
     weight: Tensor | None = None
 
+    def _each(self, function: Callable[[Tensor], Tensor]) -> "TensorRows":
+        return TensorRows(*map_parts(function, self.x, self.target, self.weight))
+
     def __len__(self) -> int:
         return len(self.x)
 
@@ -48,24 +57,15 @@ class TensorRows(Dataset):
 
     def to(self, device: torch.device) -> "TensorRows":
         """Return the rows on another device."""
-        return TensorRows(
-            *(None if t is None else t.to(device) for t in (self.x, self.target, self.weight))
-        )
+        return self._each(lambda tensor: tensor.to(device))
 
     def take(self, rows: Tensor) -> "TensorRows":
         """Return the rows with these indices, in this order."""
-        return TensorRows(
-            *(
-                None if t is None else t.index_select(0, rows)
-                for t in (self.x, self.target, self.weight)
-            )
-        )
+        return self._each(lambda tensor: tensor.index_select(0, rows))
 
     def from_row(self, start: int) -> "TensorRows":
         """Return the rows from this one on, without copying them."""
-        return TensorRows(
-            *(None if t is None else t[start:] for t in (self.x, self.target, self.weight))
-        )
+        return self._each(lambda tensor: tensor[start:])
 
     def followed_by(self, others: "TensorRows") -> "TensorRows":
         """Return these rows and, behind them, others of the same kind."""

@@ -7,8 +7,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
-from skae.training.net import Weights
 from skae.training.schedules import SCHEDULES
+from skae.training.weights import Weights
 
 # One for all bars: rich stacks the bars of one console, those of two overwrite each other.
 _CONSOLE = Console(stderr=True)

@@ -66,8 +66,13 @@ class Checkpoint:
                     stacklevel=4,
                 )
                 lock.acquire()
-            except NotImplementedError:  # a file system without locks: nothing keeps others out
-                pass
+            except NotImplementedError:
+                warnings.warn(
+                    f"The file system of {self.folder} has no locks; make sure that no other process "
+                    "makes the same fit.",
+                    CheckpointWarning,
+                    stacklevel=4,
+                )
         try:
             with self._explained("tidied"):
                 for left_over in self.folder.glob("*.tmp"):  # of a process that was killed
@@ -126,9 +131,11 @@ class Checkpoint:
         end = time.monotonic()
         self._due = end + max(SECONDS_BETWEEN, (end - start) / _SHARE_OF_TIME)
 
-    def write_if_due(self, make_state: Callable[[], dict[str, Any]]) -> None:
-        """Write what ``make_state`` returns if the last time is long enough ago."""
-        if time.monotonic() >= self._due:
+    def write_if_due(
+        self, make_state: Callable[[], dict[str, Any]], *, at_once: bool = False
+    ) -> None:
+        """Write what ``make_state`` returns if the last time is long enough ago, or ``at_once``."""
+        if at_once or time.monotonic() >= self._due:
             self.write(make_state())
 
     def _files(self) -> list[Path]:

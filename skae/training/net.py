@@ -1,10 +1,9 @@
 """skorch's net with a loop that costs what a hand-written one does."""
 
-import copy
+import contextlib
 import dis
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -13,15 +12,16 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PrintLog
 from torch import Tensor, nn
 
-from skae.exceptions import CheckpointError, DivergenceError
+from skae.exceptions import DivergenceError
 from skae.modules import attach_generator
 from skae.training.batches import Batch, Minibatches
 from skae.training.checkpoints import Checkpoint
-from skae.training.packing import digest_of
 from skae.training.schedules import SCHEDULES
 from skae.training.seeding import RandomStreams
+from skae.training.state import Position, load_callbacks, load_state, take_state
 from skae.training.step import CompiledGradient, make_gradient, make_loss
 from skae.training.streaming import Rows, StreamedRows
+from skae.training.weights import Weights
 
 # Rows in a validation batch: no gradients are kept, so it may be larger than a training batch.
 _VALIDATION_ROWS = 8192
@@ -167,6 +167,7 @@ class TrainingNet(NeuralNet):
             If the user interrupts; the module holds the weights of that moment, or the best ones
             where early stopping keeps them.
         """
+        data = {"dataset_train": rows, "dataset_valid": validation}
         try:
             self.stop_training = False
             self.listens_to_batches_ = self._any_callback_overrides(
@@ -178,61 +179,43 @@ class TrainingNet(NeuralNet):
             finite = Weights(self.module_)
             self._schedule_steps(epochs * len(batches))
             self._prepare_losses(batches.sizes[0])
-            position = self._load(resume_from, finite)
+            position = load_state(self, resume_from, finite)
             self.first_epoch_ = position.epoch
             attach_generator(self.module_, self.streams.corruption)
-            self._run_epochs(
-                epochs, batches, held_out, position, finite, checkpoint, resume_from, validation
-            )
+            save = self._saving(checkpoint, position, finite, isinstance(rows, StreamedRows))
+            with self._begun(rows, finite):
+                load_callbacks(self, resume_from)
+                while position.epoch < epochs and not self.stop_training:
+                    self.progress_ = position.epoch / epochs
+                    self.streams.begin_epoch(len(self.history))
+                    self.notify("on_epoch_begin", **data)
+                    if position.step > 0:  # callbacks have met the beginning of this epoch before
+                        load_callbacks(self, resume_from)
+                    self.run_single_epoch(
+                        batches, True, "train", self.train_step, position=position, after_step=save
+                    )
+                    self.run_single_epoch(held_out, False, "valid", self.validation_step)
+                    self._set_training(False)  # callbacks meet a module as it will be used
+                    self._check_finite(finite)
+                    position.begin_epoch(position.epoch + 1)
+                    self.progress_ = position.epoch / epochs
+                    self.notify("on_epoch_end", **data)
+                    if save is not None:
+                        # the first epoch tells early what cannot be saved, the last is the result
+                        is_end = position.epoch == epochs or self.stop_training
+                        save(at_once=is_end or position.epoch == self.first_epoch_ + 1)
         finally:
             self._set_training(False)
             attach_generator(self.module_, None)
             self._forget_run()
         return self
 
-    def _run_epochs(
-        self,
-        epochs: int,
-        batches: Minibatches,
-        held_out: Minibatches | None,
-        position: "Position",
-        finite: "Weights",
-        checkpoint: Checkpoint | None,
-        resume_from: dict[str, Any] | None,
-        validation: Rows | None,
-    ) -> None:
-        rows = batches.rows
-        data = {"dataset_train": rows, "dataset_valid": validation}
-        streamed = isinstance(rows, StreamedRows)
-
-        def state() -> dict[str, Any]:
-            return {**self._state(position, finite), "streamed": streamed}
-
-        save = None if checkpoint is None else partial(checkpoint.write_if_due, state)
+    @contextlib.contextmanager
+    def _begun(self, rows: Rows, finite: Weights) -> Iterator[None]:
+        """Tell the callbacks of the run's beginning and, however it ends, of its end."""
         try:
             self.notify("on_train_begin", X=rows.x, y=rows.target)
-            self._load_callbacks(resume_from)
-            while position.epoch < epochs and not self.stop_training:
-                self.progress_ = position.epoch / epochs
-                self.streams.begin_epoch(len(self.history))
-                self.notify("on_epoch_begin", **data)
-                if position.step > 0:  # callbacks have met the beginning of this epoch before
-                    self._load_callbacks(resume_from)
-                self.run_single_epoch(
-                    batches, True, "train", self.train_step, position=position, after_step=save
-                )
-                self.run_single_epoch(held_out, False, "valid", self.validation_step)
-                self._set_training(False)  # callbacks meet a module as it will be used
-                self._check_finite(finite)
-                position.begin_epoch(position.epoch + 1)
-                self.progress_ = position.epoch / epochs
-                self.notify("on_epoch_end", **data)
-                if checkpoint is not None and position.epoch == self.first_epoch_ + 1:
-                    checkpoint.write(state())  # find out early if something cannot be saved
-                elif save is not None and position.epoch < epochs:
-                    save()
-            if checkpoint is not None and position.epoch > self.first_epoch_ + 1:
-                checkpoint.write(state())
+            yield
         except KeyboardInterrupt:
             if not finite.are_finite():
                 finite.restore()
@@ -243,6 +226,17 @@ class TrainingNet(NeuralNet):
             self._set_training(False)
             self.notify("on_train_end", X=rows.x, y=rows.target)
 
+    def _saving(
+        self, checkpoint: Checkpoint | None, position: Position, finite: Weights, streamed: bool
+    ) -> Callable[..., None] | None:
+        """Return what saves the run if it is time to, None where nothing is saved."""
+        if checkpoint is None:
+            return None
+        return partial(
+            checkpoint.write_if_due,
+            lambda: {**take_state(self, position, finite), "streamed": streamed},
+        )
+
     def run_single_epoch(
         self,
         iterator: Minibatches | None,
@@ -250,7 +244,7 @@ class TrainingNet(NeuralNet):
         prefix: str,
         step_fn: Callable[..., dict[str, Tensor]],
         *,
-        position: "Position | None" = None,
+        position: Position | None = None,
         after_step: Callable[[], None] | None = None,
         **fit_params: Any,
     ) -> None:
@@ -326,8 +320,8 @@ class TrainingNet(NeuralNet):
             return loss
 
         self.optimizer_.step(closure)
-        if self._schedule is not None:
-            self._schedule.step()
+        if self.schedule_ is not None:
+            self.schedule_.step()
         return step
 
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
@@ -351,18 +345,18 @@ class TrainingNet(NeuralNet):
         for group in self.optimizer_.param_groups:
             group["lr"] = self.lr  # a schedule before this one may have ended elsewhere
             group.pop("initial_lr", None)
-        self._schedule = None  # a constant rate is left to the callbacks, skorch's LRScheduler say
+        self.schedule_ = None  # a constant rate is left to the callbacks, skorch's LRScheduler say
         if self.lr_schedule != "constant":
-            self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.schedule_ = torch.optim.lr_scheduler.LambdaLR(
                 self.optimizer_, lambda step: shape(min(step / n_steps, 1.0))
             )
 
     def _forget_run(self) -> None:
         """Keep no callback, noise or schedule: they belong to the run, and may not pickle."""
-        self._schedule = self._gradient = self._validation_loss = None
+        self.schedule_ = self._gradient = self._validation_loss = None
         self.callbacks, self.callbacks_, self.corruption = None, [], None
 
-    def _check_finite(self, finite: "Weights") -> None:
+    def _check_finite(self, finite: Weights) -> None:
         """Remember the weights of a finite epoch; end the fit on one that is not."""
         loss = self.history[-1, "train_loss"]
         if math.isfinite(loss) and finite.are_finite():
@@ -376,85 +370,6 @@ class TrainingNet(NeuralNet):
             "were restored. Lower lr, standardise the columns of X, or look for extreme rows or "
             "sample weights."
         )
-
-    # -- saving and going on -------------------------------------------------------------------
-
-    def digest(self) -> str:
-        """Return a digest of what a further run would start from."""
-        state = {
-            "module": dict(self.module_.state_dict()),
-            "optimizer": self.optimizer_.state_dict(),
-            "seed": self.streams.seed,
-            "epochs": len(self.history),
-        }
-        try:
-            return digest_of(state)
-        except TypeError as error:
-            raise CheckpointError(
-                f"This fit cannot be saved: {error}. Use checkpoint=None, or another optimizer."
-            ) from error
-
-    def _state(self, position: "Position", finite: "Weights") -> dict[str, Any]:
-        """Return all that the rest of the run depends on, but its data and parameters."""
-        within = position.step > 0
-        return {
-            "seed": self.streams.seed,
-            "epoch": position.epoch,
-            "step": position.step,
-            "losses": position.losses if within else None,
-            "batches": self.history[-1]["batches"] if within and self.listens_to_batches_ else [],
-            "generator": self.streams.corruption.get_state() if within else None,
-            "finite": finite.copies() if within else None,  # else those of the module
-            "stopped": self.stop_training,
-            "module": dict(self.module_.state_dict()),
-            "optimizer": self.optimizer_.state_dict(),
-            "schedule": None if self._schedule is None else self._schedule.last_epoch,
-            "history": list(self.history[:-1] if within else self.history),
-            "best_losses": self.best_losses_,
-            "callbacks": {
-                name: callback.state_dict()
-                for name, callback in self.callbacks_
-                if hasattr(callback, "state_dict")
-            },
-        }
-
-    def _load(self, state: dict[str, Any] | None, finite: "Weights") -> "Position":
-        """Take over a state that :meth:`_state` returned; say where it was taken."""
-        if state is None or "module" not in state:
-            return Position()
-        try:
-            return self._take_over(state, finite)
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(
-                f"The checkpoint does not fit this network: {error} Delete its folder to train afresh."
-            ) from error
-
-    def _take_over(self, state: dict[str, Any], finite: "Weights") -> "Position":
-        self.module_.load_state_dict(state["module"])
-        finite.remember()
-        if state["finite"] is not None:
-            finite.remember(state["finite"])
-        own = [
-            {name: group[name] for name in ("fused", "foreach", "capturable") if name in group}
-            for group in self.optimizer_.param_groups
-        ]
-        self.optimizer_.load_state_dict(state["optimizer"])
-        for group, flags in zip(self.optimizer_.param_groups, own, strict=True):
-            group.update(flags)  # they depend on the device
-        if self._schedule is not None:
-            self._schedule.last_epoch = state["schedule"]
-        self.history[:] = state["history"]
-        self.best_losses_ = state["best_losses"]
-        self.stop_training = state["stopped"]
-        losses = None if state["losses"] is None else state["losses"].to(self.device)
-        return Position(state["epoch"], state["step"], losses, state["batches"], state["generator"])
-
-    def _load_callbacks(self, state: dict[str, Any] | None) -> None:
-        saved = {} if state is None else state.get("callbacks", {})
-        for name, callback in self.callbacks_:
-            if name in saved and hasattr(callback, "load_state_dict"):
-                # a copy: the callback may keep it and go on to change it
-                callback.load_state_dict(copy.deepcopy(saved[name]))
 
     # -- callbacks -----------------------------------------------------------------------------
 
@@ -481,64 +396,6 @@ class TrainingNet(NeuralNet):
             for _, callback in self.callbacks_
             for method in methods
         )
-
-
-@dataclass
-class Position:
-    """Where a run is: epochs that ended, and the steps of the next one.
-
-    Attributes
-    ----------
-    epoch : int
-        Epochs of this run that ended.
-    step : int
-        Steps of the next epoch that are done.
-    losses : Tensor of shape (n_batches,) or None
-        Their losses.
-    batches : list of dict
-        Their rows of the history, where a callback listens.
-    generator : Tensor or None
-        State of the generator of noise and dropout behind them.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    losses: Tensor | None = None
-    batches: list[dict[str, Any]] = field(default_factory=list)
-    generator: Tensor | None = None
-
-    def begin_epoch(self, epoch: int) -> None:
-        """Stand before the first step of this epoch."""
-        self.epoch, self.step, self.losses, self.batches, self.generator = epoch, 0, None, [], None
-
-
-class Weights:
-    """A copy of a module's parameters and buffers, refreshed in place."""
-
-    def __init__(self, module: nn.Module):
-        self._tensors = list(module.state_dict(keep_vars=True).values())
-        self._copies = [t.detach().clone() for t in self._tensors]
-
-    def are_finite(self) -> bool:
-        """Tell whether the module's weights, not their copies, are all finite."""
-        with torch.no_grad():
-            return math.isfinite(sum(t.sum() for t in self._tensors if t.is_floating_point()))
-
-    def remember(self, tensors: list[Tensor] | None = None) -> None:
-        """Copy the weights as they are, or what :meth:`copies` of another one returned."""
-        with torch.no_grad():
-            for copy, tensor in zip(self._copies, tensors or self._tensors, strict=True):
-                copy.copy_(tensor)
-
-    def copies(self) -> list[Tensor]:
-        """Return the copied weights."""
-        return list(self._copies)
-
-    def restore(self) -> None:
-        """Put the copied weights back into the module."""
-        with torch.no_grad():
-            for copy, tensor in zip(self._copies, self._tensors, strict=True):
-                tensor.copy_(copy)
 
 
 def _is_raised_by_code(interrupt: KeyboardInterrupt) -> bool:

@@ -1,21 +1,16 @@
 """Rows that are too many to copy: read from an array, mostly a memory-mapped file, as they are needed."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from skae.training.batches import Batch, Minibatches, TensorRows
+from skae.training.batches import Batch, Minibatches, TensorRows, map_parts
 from skae.training.inference import to_float32
-
-#: shares of the main memory, and of a GPU's, up to which the rows of a fit are copied there
-SHARE_OF_MEMORY = 0.1
-SHARE_OF_DEVICE = 0.25
 
 # What is read in one run, and what is shuffled at once. A file is read in runs of neighbouring rows,
 # for single rows cost a page each; each buffer holds runs from all over the file.
@@ -25,51 +20,6 @@ _BUFFER_BYTES = 2**25
 _SUMMED_ROWS = 2**20
 
 _CPU = torch.device("cpu")
-
-_UNKNOWN_MEMORY = 8 * 2**30
-
-
-def should_stream(n_numbers: int, device: torch.device) -> bool:
-    """Tell whether as many numbers in float32 are too many to be copied whole."""
-    n_bytes = 4 * n_numbers
-    if n_bytes > SHARE_OF_MEMORY * main_memory():
-        return True
-    if device.type != "cuda":
-        return False
-    _, total = torch.cuda.mem_get_info(device)  # what is free may be another amount the next time
-    return n_bytes > SHARE_OF_DEVICE * total
-
-
-def main_memory() -> int:
-    """Return the bytes of main memory this process may use: of the machine, or of its container."""
-    sizes = []
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for limit in _limit_files():
-        try:
-            sizes.append(int(limit.read_text()))
-        except (OSError, ValueError):  # not there, or "max"
-            continue
-    return min(sizes, default=_UNKNOWN_MEMORY)
-
-
-def _limit_files(own: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> list[Path]:
-    """Return where Linux may keep memory limits: of this process's control group and those around it."""
-    files = []
-    try:
-        lines = Path(own).read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in ["0::/", "1:memory:/", *lines]:  # versions 2 and 1
-        _, controllers, path = line.split(":", 2)
-        base, name = {
-            "": (Path(root), "memory.max"),
-            "memory": (Path(root) / "memory", "memory.limit_in_bytes"),
-        }.get(controllers, (None, ""))
-        if base is not None:
-            group = base / path.strip("/")
-            files += [g / name for g in (group, *group.parents) if g.is_relative_to(base)]
-    return files
 
 
 class ArrayRows:
@@ -166,10 +116,12 @@ class StreamedRows(Dataset):
             None if target is None else ArrayRows(target, runs, "y"),
             None if weight is None else ArrayRows(weight, runs, "sample_weight", mean_weight),
         )
-        for part in (rows.x, rows.target):
-            if part is not None:
-                part.check_range()
+        rows._each(ArrayRows.check_range)
         return rows
+
+    def _each(self, function: Callable[[ArrayRows], Any]) -> list[Any]:
+        """Apply a function to inputs, targets and weights; None stays None."""
+        return map_parts(function, self.x, self.target, self.weight)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -185,10 +137,7 @@ class StreamedRows(Dataset):
 
     def take_runs(self, runs: np.ndarray) -> "StreamedRows":
         """Return the rows of these runs, in this order."""
-        parts = (
-            None if p is None else p.take_runs(runs) for p in (self.x, self.target, self.weight)
-        )
-        return StreamedRows(*parts, self.device)
+        return StreamedRows(*self._each(lambda part: part.take_runs(runs)), self.device)
 
     def hold_out(self, n: int, seed: int) -> tuple["StreamedRows", "StreamedRows"]:
         """Split n rows off, in runs from all over the array; the same ones for the same seed."""
@@ -220,8 +169,7 @@ class StreamedRows(Dataset):
 
     def read(self, start: int, stop: int) -> TensorRows:
         """Copy a run of rows to the device."""
-        parts = (self.x, self.target, self.weight)
-        return TensorRows(*(None if p is None else p[start:stop] for p in parts)).to(self.device)
+        return TensorRows(*self._each(lambda part: part[start:stop])).to(self.device)
 
     def minibatches(
         self, batch_size: int, generator: torch.Generator | None = None
@@ -255,7 +203,7 @@ class StreamedMinibatches(Minibatches):
         if self.generator is not None:
             order = torch.randperm(len(rows.x.runs), generator=self.generator)
             rows = rows.take_runs(rows.x.runs[order.numpy()])
-        n_numbers = sum(p[:1].numel() for p in (rows.x, rows.target, rows.weight) if p is not None)
+        n_numbers = sum(n for n in rows._each(lambda part: part[:1].numel()) if n is not None)
         step = max(1, _BUFFER_BYTES // (4 * n_numbers))
         for start in range(0, len(rows), step):
             buffer = rows.read(start, start + step)

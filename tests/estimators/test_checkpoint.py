@@ -27,7 +27,7 @@ from skae import JetAutoencoder, NoiseInjector
 from skae.estimators import _resume
 from skae.estimators._identity import describe, fingerprint
 from skae.exceptions import CheckpointError, DivergenceError
-from skae.training import TrainingNet, checkpoints, streaming
+from skae.training import checkpoints, memory, net, streaming
 
 
 def small(**parameters):
@@ -117,7 +117,7 @@ def test_a_crashed_fit_goes_on_to_the_same_weights(options, standard_jets, tmp_p
 def test_a_crashed_fit_of_rows_that_are_streamed_goes_on(
     standard_jets, tmp_path, always, monkeypatch
 ):
-    monkeypatch.setattr(streaming, "SHARE_OF_MEMORY", 0.0)
+    monkeypatch.setattr(memory, "SHARE_OF_MEMORY", 0.0)
     monkeypatch.setattr(streaming, "_RUN_BYTES", 10 * 4 * 8)
     monkeypatch.setattr(streaming, "_BUFFER_BYTES", 100 * 4 * 4)
     options = {"early_stopping": True, "dropout": 0.1}
@@ -211,12 +211,12 @@ def test_a_fit_stays_streamed_or_in_memory_on_another_machine(
 ):
     model = small(early_stopping=early_stopping)
     for share, other in ((0.0, 1.0), (1.0, 0.0)):
-        monkeypatch.setattr(streaming, "SHARE_OF_MEMORY", share)
+        monkeypatch.setattr(memory, "SHARE_OF_MEMORY", share)
         expected = clone(model).fit(standard_jets)
         folder = tmp_path / str(share)
         saved = clone(model).set_params(checkpoint=folder)
         interrupted(saved, standard_jets, 10)
-        monkeypatch.setattr(streaming, "SHARE_OF_MEMORY", other)
+        monkeypatch.setattr(memory, "SHARE_OF_MEMORY", other)
         saved.fit(standard_jets)
         assert torch.equal(weights_of(saved), weights_of(expected))
 
@@ -274,9 +274,9 @@ def test_callbacks_that_can_be_saved_are(standard_jets, tmp_path, always):
 def test_an_interrupt_while_training_is_prepared_leaves_a_usable_estimator(
     standard_jets, monkeypatch
 ):
-    for name in ("_prepare_losses", "_load"):
+    for owner, name in ((net.TrainingNet, "_prepare_losses"), (net, "load_state")):
         with monkeypatch.context() as patch:
-            patch.setattr(TrainingNet, name, lambda *_: signal.raise_signal(signal.SIGINT))
+            patch.setattr(owner, name, lambda *_: signal.raise_signal(signal.SIGINT))
             model = small()
             with pytest.raises(KeyboardInterrupt):
                 model.fit(standard_jets)

@@ -12,7 +12,7 @@ import torch._dynamo.utils as dynamo
 from skorch.callbacks import Callback
 
 from skae import JetAutoencoder, NoiseInjector
-from skae.training import checkpoints, streaming
+from skae.training import checkpoints, memory
 
 pytestmark = [
     pytest.mark.gpu,
@@ -120,7 +120,7 @@ def test_a_killed_fit_goes_on_on_another_device(standard_jets, tmp_path, monkeyp
 
 def test_rows_that_are_too_many_for_the_gpu_stay_outside(standard_jets, monkeypatch):
     expected = small().fit(standard_jets)
-    monkeypatch.setattr(streaming, "SHARE_OF_DEVICE", 0.0)
+    monkeypatch.setattr(memory, "SHARE_OF_DEVICE", 0.0)
     model = small().fit(standard_jets)
     assert model.score(standard_jets) == pytest.approx(expected.score(standard_jets), rel=0.15)
 

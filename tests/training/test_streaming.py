@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skae import JetAutoencoder, NoiseInjector
-from skae.training import RandomStreams, StreamedRows, TensorRows, should_stream, streaming
+from skae.training import RandomStreams, StreamedRows, TensorRows, memory, should_stream, streaming
 
 CPU = torch.device("cpu")
 
@@ -22,7 +22,7 @@ def small_pieces(monkeypatch):
 
 @pytest.fixture
 def always_streaming(monkeypatch, small_pieces):
-    monkeypatch.setattr(streaming, "SHARE_OF_MEMORY", 0.0)
+    monkeypatch.setattr(memory, "SHARE_OF_MEMORY", 0.0)
 
 
 def numbered(n, dtype=np.float64):
@@ -128,23 +128,23 @@ def test_single_rows_are_there_for_callbacks(small_pieces):
 
 
 def test_a_stated_share_of_the_memory_decides(monkeypatch):
-    monkeypatch.setattr(streaming, "main_memory", lambda: 4000)
+    monkeypatch.setattr(memory, "main_memory", lambda: 4000)
     assert not should_stream(100, CPU)
     assert should_stream(101, CPU)
-    monkeypatch.setattr(streaming, "main_memory", lambda: 10**9)
+    monkeypatch.setattr(memory, "main_memory", lambda: 10**9)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100, 1600))
     assert not should_stream(100, torch.device("cuda"))
     assert should_stream(101, torch.device("cuda"))
 
 
 def test_memory_is_that_of_the_machine_or_its_container(monkeypatch, tmp_path):
-    machine = streaming.main_memory()
+    machine = memory.main_memory()
     assert 2**28 < machine < 2**50
     own, root = tmp_path / "cgroup", tmp_path / "root"
     own.write_text("12:cpu,cpuacct:/x\n7:memory:/jobs/1\n0::/slurm/job/step\n")
-    files = streaming._limit_files(str(own), str(root))
-    monkeypatch.setattr(streaming, "_limit_files", lambda: files)
-    assert streaming.main_memory() >= machine
+    files = memory._limit_files(str(own), str(root))
+    monkeypatch.setattr(memory, "_limit_files", lambda: files)
+    assert memory.main_memory() >= machine
     for folder, name, limit in (
         (".", "memory.max", "max"),
         ("memory/jobs/1", "memory.limit_in_bytes", "3000000"),
@@ -153,11 +153,11 @@ def test_memory_is_that_of_the_machine_or_its_container(monkeypatch, tmp_path):
     ):
         (root / folder).mkdir(parents=True, exist_ok=True)
         (root / folder / name).write_text(limit + "\n")
-    assert streaming.main_memory() == 2_000_000
+    assert memory.main_memory() == 2_000_000
     (root / "slurm/job/memory.max").unlink()
-    assert streaming.main_memory() == 3_000_000
+    assert memory.main_memory() == 3_000_000
     (root / "memory.max").write_text("1000\n")
-    assert streaming.main_memory() == 1000
+    assert memory.main_memory() == 1000
 
 
 # -- fits ---------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def small(**parameters):
 def test_a_streamed_fit_learns_what_a_fit_in_memory_does(options, standard_jets, always_streaming):
     streamed = small(**options).fit(standard_jets)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming, "SHARE_OF_MEMORY", 1.0)
+        patch.setattr(memory, "SHARE_OF_MEMORY", 1.0)
         whole = small(**options).fit(standard_jets)
     assert not torch.equal(weights_of(streamed), weights_of(whole)), "the order differs"
     torch.testing.assert_close(streamed.module_.scale, whole.module_.scale, rtol=0.1, atol=0.0)
