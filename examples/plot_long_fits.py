@@ -84,9 +84,11 @@ same = all(
 print("equal, bit for bit:", same)
 
 display = LearningCurveDisplay.from_estimator(whole)
+display.ax_.lines[0].set_label("not interrupted")
 display.ax_.plot(range(1, 41), model.loss_curve_, ".", label="killed behind epoch 17, then gone on")
 display.ax_.axvline(17.5, color="grey", linestyle=":")
 display.ax_.legend()
+display.ax_.set_ylabel("training loss")
 display.ax_.set_title("A fit that was killed and went on")
 plt.show()
 

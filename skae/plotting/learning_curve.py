@@ -87,6 +87,12 @@ class LearningCurveDisplay:
             ax.plot(epochs, self.valid_loss, label="validation")
         if min(self.train_loss) > 0:
             ax.set_yscale("log")
+            if max(self.train_loss) < 2 * min(self.train_loss):  # ticks between the powers of ten
+                # the values themselves: an offset of theirs would not be drawn
+                formatter = plt.ScalarFormatter(useOffset=False)
+                formatter.set_scientific(False)
+                ax.yaxis.set_minor_formatter(formatter)
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_xlabel("epoch")
         ax.set_ylabel("loss")
         ax.legend()

@@ -144,6 +144,19 @@ def test_the_learning_curve_shows_training_and_validation(wrap, model):
     assert display.ax_.get_yscale() == "log"
 
 
+def test_a_curve_that_hardly_falls_has_labels_that_are_its_values(close_figures):
+    display = LearningCurveDisplay([1.2776e-3, 1.2601e-3, 1.2579e-3]).plot()
+    display.figure_.canvas.draw()
+    labels = display.ax_.get_yticklabels(minor=True)
+    assert any(label.get_text() for label in labels)
+    for label, place in zip(labels, display.ax_.get_yticks(minor=True), strict=True):
+        assert float(label.get_text()) == pytest.approx(place, rel=1e-6)
+
+
+def test_a_loss_that_is_negative_has_a_linear_axis(close_figures):
+    assert LearningCurveDisplay([1.0, -2.0]).plot().ax_.get_yscale() == "linear"
+
+
 def test_the_learning_curve_has_gaps_where_nothing_was_held_out(standard_jets):
     model = JetAutoencoder(hidden_layer_sizes=(8,), max_epochs=2, warm_start=True).fit(
         standard_jets
