@@ -1,12 +1,13 @@
 """The autoencoder: standardisation, encoder, bottleneck and decoder, each usable by itself."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from skae.modules.losses import wrap_angle
+from skae.modules.moments import column_covariance, column_moments
 
 #: the interval of a standardised coordinate that ``winding`` turns are laid out over
 _SPAN = 6.0
@@ -94,17 +95,17 @@ class Autoencoder(nn.Module):
 
     def fit_statistics(self, x: Tensor, weight: Tensor | None = None) -> None:
         """Take mean, standard deviation and principal axes from training rows and their weights."""
-        mean, variance = _moments(x, weight)
+        mean, variance = column_moments(x, weight)
         # negative weights can make a variance negative
         absolute = weight is not None and bool((variance < 0.0).any())
         if absolute:
-            mean, variance = _moments(x, weight, absolute)
+            mean, variance = column_moments(x, weight, absolute)
         # a constant column keeps its own units; rounding alone must not pass for a spread
         constant = variance <= (10.0 * torch.finfo(x.dtype).eps * mean) ** 2
         self.centre.copy_(mean)
         self.scale.copy_(torch.where(constant, 1.0, variance.sqrt()))
         if isinstance(self.encoder, LinearPath) and isinstance(self.decoder, LinearPath):
-            covariance = _covariance(x, self.centre, self.rebuilt, weight, absolute)
+            covariance = column_covariance(x, self.centre, self.rebuilt, weight, absolute)
             self._start_at_principal_axes(covariance, self.encoder, self.decoder)
 
     def _start_at_principal_axes(
@@ -162,55 +163,3 @@ class Autoencoder(nn.Module):
         """Latent coordinates of their own, and those that belong to an angle."""
         own = latent.shape[1] - len(self.angles)
         return latent[:, :own], latent[:, own:]
-
-
-# Sums over rows run through chunks in float64: exact enough for any mean, and in bounded memory.
-_CHUNK_NUMBERS = 2**20
-
-
-def _chunks(
-    x: Tensor, weight: Tensor | None, absolute: bool = False
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows and their weights, a chunk at a time; weights of one where there are none.
-
-    Nothing is asked of ``x`` and ``weight`` but slices: they may be read from a file as they are needed.
-    """
-    step = max(1, _CHUNK_NUMBERS // x.shape[1])
-    for start in range(0, len(x), step):
-        rows = x[start : start + step].double()
-        if weight is None:
-            yield rows, rows.new_ones(len(rows))
-        else:
-            part = weight[start : start + step].double()
-            yield rows, part.abs() if absolute else part
-
-
-# Sums are added up in place: a result kept for each chunk would lie on the heap between the chunks that
-# come and go, and memory would grow with their number.
-
-
-def _moments(x: Tensor, weight: Tensor | None, absolute: bool = False) -> tuple[Tensor, Tensor]:
-    """Weighted mean and variance of the columns."""
-    total, mean, variance = torch.zeros(1 + 2 * x.shape[1], dtype=torch.float64).split(
-        [1, x.shape[1], x.shape[1]]
-    )
-    for rows, w in _chunks(x, weight, absolute):
-        total += w.sum()
-        mean += w @ rows
-    mean /= total
-    for rows, w in _chunks(x, weight, absolute):
-        variance += w @ (rows - mean).square_()
-    return mean, variance / total
-
-
-def _covariance(
-    x: Tensor, mean: Tensor, columns: Sequence[int], weight: Tensor | None, absolute: bool
-) -> Tensor:
-    """Weighted covariance of some of the columns."""
-    total = torch.zeros(1, dtype=torch.float64)
-    products = torch.zeros(len(columns), len(columns), dtype=torch.float64)
-    for rows, w in _chunks(x, weight, absolute):
-        centred = (rows - mean)[:, columns]
-        total += w.sum()
-        products += (centred * w[:, None]).T @ centred
-    return products / total
