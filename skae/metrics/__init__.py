@@ -1,5 +1,6 @@
 """Figures of merit."""
 
+from skae.metrics.positions import position_accuracy, position_rmse
 from skae.metrics.residuals import (
     ResidualMoments,
     relative_residuals,
@@ -9,6 +10,8 @@ from skae.metrics.residuals import (
 
 __all__ = [
     "ResidualMoments",
+    "position_accuracy",
+    "position_rmse",
     "relative_residuals",
     "residual_moments",
     "scaled_mean_squared_error",

@@ -1,0 +1,106 @@
+"""How well positions are found: the share of right ones, and the error of those near enough."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_consistent_length,
+    column_or_1d,
+)
+
+
+def position_accuracy(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    tolerance: float = 0.5,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Return the share of events whose predicted position is within a tolerance of the true one.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        True positions, in samples.
+    y_pred : array-like of shape (n_samples,)
+        Predicted positions.
+    tolerance : float, default=0.5
+        Largest distance that counts as right, in samples; the default asks of whole numbers to be equal.
+        With 2, one minus the result is the share of gross errors, P(abs(Δ) > 2).
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the events.
+
+    Returns
+    -------
+    accuracy : float
+        From 0 to 1.
+
+    Examples
+    --------
+    >>> from skae.metrics import position_accuracy
+    >>> position_accuracy([10, 20, 30], [10, 21, 80])
+    0.3333333333333333
+    >>> position_accuracy([10, 20, 30], [10, 21, 80], tolerance=2)
+    0.6666666666666666
+    """
+    error, weight = _errors(y_true, y_pred, sample_weight)
+    if not tolerance >= 0.0:
+        raise ValueError(f"tolerance={tolerance} must be 0 or more.")
+    return float(np.average(error <= tolerance, weights=weight))
+
+
+def position_rmse(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    within: float | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Return the root of the mean squared distance between predicted and true positions.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        True positions, in samples.
+    y_pred : array-like of shape (n_samples,)
+        Predicted positions.
+    within : float, default=None
+        Leave out events that are farther off, in samples: they are few and would decide the result.
+        Quote their share beside it, from :func:`position_accuracy`.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the events.
+
+    Returns
+    -------
+    rmse : float
+        In samples; NaN where no event is left.
+
+    Examples
+    --------
+    >>> from skae.metrics import position_rmse
+    >>> position_rmse([10, 20, 30], [10, 21, 80], within=2)
+    0.7071067811865476
+    """
+    error, weight = _errors(y_true, y_pred, sample_weight)
+    if within is not None:
+        if not within >= 0.0:
+            raise ValueError(f"within={within} must be 0 or more, or None.")
+        error, weight = error[error <= within], weight[error <= within]
+    if len(error) == 0:
+        return float("nan")
+    return float(np.sqrt(np.average(error**2, weights=weight)))
+
+
+def _errors(
+    y_true: Any, y_pred: Any, sample_weight: Any
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Absolute distances and weights, checked."""
+    y_true, y_pred = (
+        column_or_1d(check_array(y, ensure_2d=False, dtype=np.float64, input_name=name))
+        for y, name in ((y_true, "y_true"), (y_pred, "y_pred"))
+    )
+    check_consistent_length(y_true, y_pred)
+    return np.abs(y_pred - y_true), _check_sample_weight(sample_weight, y_true, dtype=np.float64)
