@@ -1,7 +1,7 @@
 """skae: scikit-learn-compatible deep-learning estimators for physics."""
 
 from skae._version import __version__
-from skae.estimators import JetAutoencoder
+from skae.estimators import JetAutoencoder, MatchedFilterLocator, PulseLocator
 from skae.transformers import (
     BoxCoxTransformer,
     KinematicsTransformer,
@@ -14,6 +14,8 @@ __all__ = [
     "JetAutoencoder",
     "KinematicsTransformer",
     "LogRatioTransformer",
+    "MatchedFilterLocator",
     "NoiseInjector",
+    "PulseLocator",
     "__version__",
 ]

@@ -1,5 +1,7 @@
 """The estimators: what scikit-learn, and a user, sees."""
 
 from skae.estimators.jet_autoencoder import JetAutoencoder
+from skae.estimators.matched_filter import MatchedFilterLocator
+from skae.estimators.pulse_locator import PulseLocator
 
-__all__ = ["JetAutoencoder"]
+__all__ = ["JetAutoencoder", "MatchedFilterLocator", "PulseLocator"]

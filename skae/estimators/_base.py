@@ -22,6 +22,7 @@ from skae.training import (
     OPTIMIZERS,
     PRECISIONS,
     SCHEDULES,
+    Augmentation,
     EarlyStopping,
     EpochProgressBar,
     RandomStreams,
@@ -123,6 +124,10 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     @abstractmethod
     def _build_criterion(self) -> nn.Module:
         """Build the loss: called with output and target, it returns one number a row, ``(n,)``."""
+
+    def _make_augmentation(self) -> Augmentation | None:
+        """Return what changes each minibatch, inputs and targets, at random; None for nothing."""
+        return None
 
     def _validate_training_data(
         self, X: Any, y: Any, *, reset: bool
@@ -237,6 +242,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     batch_size=self.batch_size,
                     verbose=self.verbose,
                     corruption=make_corruption(self.noise, X),
+                    augmentation=self._make_augmentation(),
                     callbacks=self._run_callbacks(epochs, validation, context, X, y),
                     precision=self.precision,
                     compile_step=self.compile,

@@ -1,5 +1,6 @@
 """What goes into an estimator: checked as scikit-learn does, and turned into rows to train on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +66,7 @@ def validate_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarr
     """Check X as scikit-learn does; a memory-mapped array of any numeric dtype is left where it is."""
     X = to_host(X)
     options = {"dtype": [np.float64, np.float32], "reset": reset}
-    if not _is_memory_mapped(X) or X.ndim != 2 or X.dtype in options["dtype"] or len(X) == 0:
+    if not is_memory_mapped(X) or X.ndim != 2 or X.dtype in options["dtype"] or len(X) == 0:
         return validate_data(estimator, X, **options)
     # a conversion of all rows would copy them
     validate_data(estimator, X[:1], **options)
@@ -75,13 +76,32 @@ def validate_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarr
     return X
 
 
-def _is_memory_mapped(X: Any) -> bool:
+def is_memory_mapped(X: Any) -> bool:
     """Tell whether X is an array of numbers in a file, or a view of one."""
     if not isinstance(X, np.ndarray) or X.dtype.kind not in "biuf":
         return False
     while isinstance(X, np.ndarray) and not isinstance(X, np.memmap):
         X = X.base
     return isinstance(X, np.memmap)
+
+
+def check_finite_rows(X: np.ndarray, name_of: Callable[..., str]) -> None:
+    """Refuse rows with NaN or infinities, and say how many there are and where the first one is."""
+    rows = range(0, len(X), _CHECKED_ROWS)
+    bad = [start + np.flatnonzero(_have_gaps(X[start : start + _CHECKED_ROWS])) for start in rows]
+    n_bad = sum(map(len, bad))
+    if n_bad:
+        first = int(next(part for part in bad if len(part))[0])
+        place = np.argwhere(~np.isfinite(X[first]))[0]
+        what = "NaN" if np.isnan(X[(first, *place)]) else "infinity"
+        raise ValueError(
+            f"Input X contains {what}: {n_bad} of {len(X)} rows have values that are not finite, the "
+            f"first is {name_of(first, *place)}. Leave these rows out, or fill the gaps."
+        )
+
+
+def _have_gaps(X: np.ndarray) -> np.ndarray:
+    return ~np.isfinite(X).all(axis=tuple(range(1, X.ndim)))
 
 
 def check_weight(sample_weight: Any, X: np.ndarray, *, positive: bool = True) -> np.ndarray | None:

@@ -10,13 +10,22 @@ from skae.modules.blocks import (
     is_activation,
 )
 from skae.modules.dropout import SeededDropout, attach_generator
+from skae.modules.locators import ReferenceLocator, ResidualLocator
 from skae.modules.losses import SquaredError, wrap_angle
 from skae.modules.noise import RowNoise
+from skae.modules.positions import BinLaw, MixtureLaw, PositionLaw
+from skae.modules.symmetries import RandomSymmetries
 
 __all__ = [
     "BLOCKS",
     "Autoencoder",
+    "BinLaw",
     "LinearPath",
+    "MixtureLaw",
+    "PositionLaw",
+    "RandomSymmetries",
+    "ReferenceLocator",
+    "ResidualLocator",
     "RowNoise",
     "SeededDropout",
     "SquaredError",

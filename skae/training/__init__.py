@@ -6,7 +6,7 @@ from skae.training.checkpoints import Checkpoint
 from skae.training.device import resolve_device
 from skae.training.inference import apply_to_rows, to_float32
 from skae.training.memory import should_stream
-from skae.training.net import TrainingNet
+from skae.training.net import Augmentation, TrainingNet
 from skae.training.optimizers import OPTIMIZERS, resolve_optimizer
 from skae.training.schedules import SCHEDULES
 from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
@@ -20,6 +20,7 @@ __all__ = [
     "PRECISIONS",
     "SCHEDULES",
     "ArrayRows",
+    "Augmentation",
     "Checkpoint",
     "EarlyStopping",
     "EpochProgressBar",

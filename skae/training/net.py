@@ -27,6 +27,7 @@ from skae.training.weights import Weights
 _VALIDATION_ROWS = 8192
 
 Corruption = Callable[[Tensor, torch.Generator], Tensor]
+Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
 class TrainingNet(NeuralNet):
@@ -59,7 +60,7 @@ class TrainingNet(NeuralNet):
         self.streams = streams
         self.lr_schedule = "constant"
         self.precision, self.compile_step = "float32", False
-        self.corruption = None
+        self.corruption = self.augmentation = None
         self.best_losses_: dict[str, float] = {}
 
     # -- building ------------------------------------------------------------------------------
@@ -99,6 +100,7 @@ class TrainingNet(NeuralNet):
         verbose: int,
         corruption: Corruption | None,
         callbacks: list[Any],
+        augmentation: Augmentation | None = None,
         precision: str = "float32",
         compile_step: bool = False,
     ) -> None:
@@ -118,6 +120,9 @@ class TrainingNet(NeuralNet):
             Called with a minibatch and a generator; what it returns goes into the module.
         callbacks : list
             skorch callbacks.
+        augmentation : callable or None
+            Called with a minibatch, its targets and a generator, before the corruption; what it returns
+            is trained on.
         precision : str
             A name of :data:`skae.training.step.PRECISIONS`.
         compile_step : bool
@@ -125,7 +130,8 @@ class TrainingNet(NeuralNet):
         """
         self.precision, self.compile_step = precision, compile_step
         self.lr, self.lr_schedule, self.batch_size = lr, lr_schedule, batch_size
-        self.verbose, self.corruption, self.callbacks = verbose, corruption, callbacks
+        self.verbose, self.callbacks = verbose, callbacks
+        self.corruption, self.augmentation = corruption, augmentation
         try:
             self.initialize_callbacks()
         except BaseException:
@@ -305,6 +311,8 @@ class TrainingNet(NeuralNet):
         def closure() -> Tensor:
             self.optimizer_.zero_grad(set_to_none=True)
             x, target, weight = batch
+            if self.augmentation is not None:
+                x, target = self.augmentation(x, target, self.streams.corruption)
             if self.corruption is not None:
                 x = self.corruption(x, self.streams.corruption)
             output, loss = self._gradient(x, target, weight)
@@ -352,9 +360,10 @@ class TrainingNet(NeuralNet):
             )
 
     def _forget_run(self) -> None:
-        """Keep no callback, noise or schedule: they belong to the run, and may not pickle."""
+        """Keep nothing that belongs to the run, callbacks and noise say: it may not pickle."""
         self.schedule_ = self._gradient = self._validation_loss = None
-        self.callbacks, self.callbacks_, self.corruption = None, [], None
+        self.callbacks, self.callbacks_ = None, []
+        self.corruption = self.augmentation = None
 
     def _check_finite(self, finite: Weights) -> None:
         """Remember the weights of a finite epoch; end the fit on one that is not."""

@@ -3,12 +3,19 @@
 import os
 
 import pytest
-from remaining_checks import each_remaining_check
+from remaining_checks import each_remaining_check, each_remaining_check_without_transform
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skae import JetAutoencoder
+from skae import JetAutoencoder, MatchedFilterLocator, PulseLocator
 
-ESTIMATORS = [JetAutoencoder(max_epochs=5)]
+LOCATOR = {"max_epochs": 3, "n_channels": 6, "trace_channels": 4, "out_of_range": "clip"}
+TRANSFORMERS = [JetAutoencoder(max_epochs=5)]
+REGRESSORS = [
+    PulseLocator(**LOCATOR),
+    PulseLocator(**LOCATOR, architecture="reference", estimate="median"),
+    MatchedFilterLocator(),
+]
+ESTIMATORS = TRANSFORMERS + REGRESSORS
 
 MINIBATCHES = {
     "check_sample_weight_equivalence_on_dense_data": (
@@ -17,14 +24,19 @@ MINIBATCHES = {
 }
 
 
-@parametrize_with_checks(ESTIMATORS, expected_failed_checks=lambda estimator: MINIBATCHES)
+def expected_failures(estimator):
+    return {} if isinstance(estimator, MatchedFilterLocator) else MINIBATCHES
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
 def test_scikit_learn_checks(estimator, check):
     assert os.environ["SCIPY_ARRAY_API"] == "1"
     check(estimator)
 
 
-def test_no_check_is_skipped_by_a_tag():
-    tags = JetAutoencoder().__sklearn_tags__()
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+def test_no_check_is_skipped_by_a_tag(estimator):
+    tags = estimator.__sklearn_tags__()
     assert not tags.non_deterministic
     assert not tags.no_validation
     assert not tags._skip_test
@@ -32,8 +44,16 @@ def test_no_check_is_skipped_by_a_tag():
 
 # the checks mix DataFrames and arrays on purpose
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
-@pytest.mark.filterwarnings("ignore:X has feature names, but JetAutoencoder was fitted without")
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+@pytest.mark.filterwarnings("ignore:X has feature names, but")
+@pytest.mark.parametrize("estimator", TRANSFORMERS, ids=lambda e: type(e).__name__)
 @each_remaining_check
 def test_checks_that_parametrize_with_checks_leaves_out(estimator, check):
+    check(type(estimator).__name__, estimator)
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+@pytest.mark.filterwarnings("ignore:X has feature names, but")
+@pytest.mark.parametrize("estimator", REGRESSORS, ids=lambda e: type(e).__name__)
+@each_remaining_check_without_transform
+def test_checks_that_are_left_out_of_regressors(estimator, check):
     check(type(estimator).__name__, estimator)

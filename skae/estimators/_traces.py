@@ -1,0 +1,151 @@
+"""Events of traces as scikit-learn sees them: checked on both axes, and asked for their symmetries."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
+
+from skae.estimators._data import check_finite_rows, is_memory_mapped, to_host, validate_table
+
+# What symmetries are judged by: as many events, this far around the pulse.
+_JUDGED_EVENTS = 5000
+_JUDGED_SAMPLES = 20
+
+# A difference breaks a symmetry if it is this many standard errors, and this share of the traces' spread:
+# what is significant in a large sample may still be small.
+_SIGNIFICANT = 6.0
+_LARGE = 0.05
+
+
+def validate_traces(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
+    """Check events, of traces or of a single one, and that their shape is the one of fit."""
+    X = to_host(X)
+    if _count_axes(X) == 3:
+        X = _check_events(estimator, X)
+        if reset:
+            estimator.n_features_in_ = X.shape[2]
+            vars(estimator).pop("feature_names_in_", None)
+    else:
+        X = validate_table(estimator, X, reset=reset)
+    if reset:
+        estimator.trace_shape_ = X.shape[1:]
+    elif X.shape[1:] != estimator.trace_shape_:
+        raise ValueError(
+            f"X has events of shape {_shown(X.shape[1:])}, but {type(estimator).__name__} was fitted on "
+            f"events of shape {_shown(estimator.trace_shape_)}."
+        )
+    return X
+
+
+def _count_axes(X: Any) -> int | None:
+    """Return the number of axes; of what is no array before it is converted, None."""
+    return np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", None)
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    names = ("n_traces", "n_times") if len(shape) == 2 else ("n_times",)
+    return "(" + ", ".join(f"{name}={size}" for name, size in zip(names, shape, strict=True)) + ")"
+
+
+def _check_events(estimator: BaseEstimator, X: Any) -> np.ndarray:
+    name = type(estimator).__name__
+    options = {"dtype": [np.float64, np.float32], "allow_nd": True, "estimator": name}
+    if is_memory_mapped(X) and X.dtype not in options["dtype"] and len(X):
+        check_array(
+            X[:1], ensure_all_finite=False, **options
+        )  # converting all rows would copy them
+    else:
+        X = check_array(X, ensure_all_finite=False, **options)
+    if 0 in X.shape:
+        raise ValueError(
+            f"Found array with shape {X.shape} while a minimum of one trace of one sample is required "
+            f"by {name}."
+        )
+    check_finite_rows(X, "event {}, trace {}, sample {}".format)
+    return X
+
+
+def validate_positions(
+    estimator: BaseEstimator, y: Any, X: np.ndarray, *, clip: bool
+) -> np.ndarray:
+    """Check positions, one for each event and inside of the samples, or bring them there."""
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is None."
+        )
+    y = check_array(to_host(y), ensure_2d=False, dtype="numeric", input_name="y")
+    y = column_or_1d(y, warn=True).astype(np.float64)
+    check_consistent_length(X, y)
+    last = X.shape[-1] - 1
+    if clip:
+        return np.clip(y, 0.0, last)
+    outside = np.flatnonzero((y < 0.0) | (y > last))
+    if len(outside):
+        shown = ", ".join(f"y[{i}] = {y[i]:.6g}" for i in outside[:5])
+        raise ValueError(
+            f"{len(outside)} of {len(y)} positions in y lie outside of the samples 0 to {last} of X: "
+            f"{shown}{', …' if len(outside) > 5 else ''}. Give positions in samples, leave these events "
+            "out, or set out_of_range='clip'."
+        )
+    return y
+
+
+def find_symmetries(X: np.ndarray, y: np.ndarray) -> tuple[bool, bool]:
+    """Tell whether the data allow traces to be exchanged, and time to be reversed.
+
+    Looked at are the mean waveform around the pulse, the mean over all of the samples, and the
+    traces' variances. A symmetry is denied where they differ significantly, and by more than a
+    twentieth of the spread of the samples.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_traces, n_times) or (n, n_times)
+        Events.
+    y : ndarray of shape (n,)
+        Positions of their pulses.
+
+    Returns
+    -------
+    exchangeable, reversible : bool
+        Of a single trace there is nothing to exchange.
+    """
+    step = -(-len(X) // _JUDGED_EVENTS)
+    events = np.array(X[::step], dtype=np.float64)
+    events = events.reshape(len(events), -1, X.shape[-1])  # (n, n_traces, n_times)
+    aligned = _align(events, np.rint(y[::step]).astype(int))  # NaN outside of the trace
+    spread = max(events.std(), np.finfo(float).tiny)
+    reversible = not (
+        _differ(aligned, aligned[..., ::-1], spread) or _differ(events, events[..., ::-1], spread)
+    )
+    if events.shape[1] == 1:
+        return False, reversible
+    variance = events.var(axis=2, keepdims=True) / spread
+    exchangeable = not any(
+        _differ(numbers, numbers.mean(axis=1, keepdims=True), spread)
+        for numbers in (aligned, events, variance)
+    )
+    return exchangeable, reversible
+
+
+def _align(events: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Cut the samples around each position out; NaN where there are none."""
+    n_times = events.shape[2]
+    reach = min(_JUDGED_SAMPLES, n_times - 1)
+    samples = positions[:, np.newaxis] + np.arange(-reach, reach + 1)  # (n, lags)
+    inside = (samples >= 0) & (samples < n_times)
+    cut = np.take_along_axis(events, np.clip(samples, 0, n_times - 1)[:, np.newaxis], axis=2)
+    return np.where(inside[:, np.newaxis], cut, np.nan)
+
+
+def _differ(first: np.ndarray, second: np.ndarray, spread: float) -> bool:
+    """Tell whether two sets of numbers, paired event by event, have different means somewhere."""
+    difference = first - second  # (n, n_traces, lags)
+    known = np.isfinite(difference)
+    n = known.sum(axis=0)
+    difference = np.where(known, difference, 0.0)
+    mean = difference.sum(axis=0) / np.maximum(n, 1)
+    square = (difference**2).sum(axis=0) / np.maximum(n, 1)
+    error = np.sqrt(np.maximum(square - mean**2, 0.0) / np.maximum(n - 1, 1))
+    large = np.abs(mean) > _LARGE * spread
+    return bool((large & (np.abs(mean) > _SIGNIFICANT * error) & (n > 1)).any())

@@ -1,0 +1,441 @@
+"""PulseLocator: where a pulse is that several traces share, as a distribution over samples.
+
+For triggers and offline selection of digitised waveforms, where a wrong bin is a lost event.
+"""
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import RegressorMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import GradientNormClipping
+from torch import Tensor, nn
+
+from skae.estimators._base import BaseNeuralEstimator
+from skae.estimators._docstrings import document_shared_parameters
+from skae.estimators._traces import find_symmetries, validate_positions, validate_traces
+from skae.modules import (
+    BinLaw,
+    MixtureLaw,
+    PositionLaw,
+    RandomSymmetries,
+    ReferenceLocator,
+    ResidualLocator,
+)
+from skae.training import Rows
+
+# Norm that gradients of the mixture's likelihood are cut to.
+_LARGEST_GRADIENT = 1.0
+
+_AUTO = StrOptions({"auto"})
+
+
+@document_shared_parameters
+class PulseLocator(RegressorMixin, BaseNeuralEstimator):
+    r"""Locate the pulse that the traces of an event have in common.
+
+    A network of residual dilated convolutions gives a probability to each sample. It looks at each
+    trace first, with the same weights for all, and then at all of an event's traces together. What
+    is known of the events enters as augmentation: traces that are exchangeable are put in random order,
+    and where pulses look the same in both directions of time half of the events are mirrored.
+
+    Labels that are whole numbers are bins, and the network is trained on the cross-entropy. With finer
+    labels it gives a mixture of narrow Gaussians, trained on the likelihood: mean and standard deviation
+    are then resolved to hundredths of a sample.
+
+    Parameters
+    ----------
+    architecture : {{"residual", "reference"}}, default="residual"
+        "residual" is the network described above. "reference" is the published one of two
+        convolutional layers [1]_, of 64 parameters for three traces; it always predicts bins. To train it
+        as published: ``optimizer="adam", lr=0.01, lr_schedule="constant", weight_decay=0, batch_size=500,
+        max_epochs=42, permute_traces=False, reverse_time=False`` (of 6000 events, 504 steps).
+
+    trace_channels : int, default=16
+        Channels of the convolutions over single traces.
+
+    n_channels : int, default=32
+        Channels of the convolutions over all traces of an event.
+
+    kernel_size : int, default=5
+        Samples that a convolution spans, odd. Blocks are dilated by 1, 2 and 4 in single traces, and
+        then by 1, 2, 4 and 8: with 5, each prediction sees 48 samples to either side. Take more for
+        pulses wider than some 20 samples.
+
+    permute_traces : {{"auto"}} or bool, default="auto"
+        Put the traces of an event in random order in training. "auto" does it unless traces differ
+        significantly in their mean waveform around the pulse, their mean or their variance.
+
+    reverse_time : {{"auto"}} or bool, default="auto"
+        Mirror half of the events in training, and join what is predicted for an event and its
+        mirror image. "auto" does it unless the mean waveform differs significantly from its
+        mirror image.
+
+    sub_bin : {{"auto"}} or bool, default="auto"
+        Resolve positions finer than a sample. "auto" does it if ``y`` of the first fit has
+        fractions. With False, a fractional label is shared by the two bins beside it: the mean stays
+        right, but the distribution is a bin wide and ``return_std`` too large. "reference" knows
+        only that.
+
+    estimate : {{"mode", "mean", "median"}}, default="mode"
+        What :meth:`predict` returns: the most probable bin, best for the number of exactly right ones;
+        the mean, best for squared errors, which one improbable bin far away may spoil; or the
+        median.
+
+    out_of_range : {{"raise", "clip"}}, default="raise"
+        What becomes of a label outside of ``[0, n_times - 1]``: an error that names it, or the nearest
+        position inside.
+
+    {shared_parameters}
+
+    Attributes
+    ----------
+    {shared_attributes}
+
+    trace_shape_ : tuple of int
+        Shape of an event, (n_traces, n_times) or (n_times,). ``n_features_in_`` is n_times.
+
+    permute_traces_ : bool
+        Whether traces were permuted.
+
+    reverse_time_ : bool
+        Whether events were mirrored.
+
+    sub_bin_ : bool
+        Whether positions are resolved finer than a sample.
+
+    See Also
+    --------
+    MatchedFilterLocator : The same without training, for pulses of known shape.
+    skae.plotting.PulseDisplay : Traces with the predicted distribution.
+    skae.metrics.position_accuracy : Share of events in the right bin.
+
+    References
+    ----------
+    .. [1] D. Kirkby, "Machine Learning and Statistics for Physicists", University of California,
+       Irvine (2018): the convolutional network of its notebook on deep learning.
+
+    Examples
+    --------
+    >>> from skae import PulseLocator
+    >>> from skae.datasets import make_pulses
+    >>> X, y = make_pulses(600, random_state=0)
+    >>> locator = PulseLocator(max_epochs=5, random_state=0).fit(X[:500], y[:500])
+    >>> locator.predict(X[500:]).shape
+    (100,)
+    >>> locator.predict_distribution(X[500:]).shape
+    (100, 100)
+    """
+
+    _parameter_constraints: dict = {
+        **BaseNeuralEstimator._parameter_constraints,
+        "architecture": [StrOptions({"residual", "reference"})],
+        "trace_channels": [Interval(Integral, 1, None, closed="left")],
+        "n_channels": [Interval(Integral, 1, None, closed="left")],
+        "kernel_size": [Interval(Integral, 1, None, closed="left")],
+        "permute_traces": [_AUTO, "boolean"],
+        "reverse_time": [_AUTO, "boolean"],
+        "sub_bin": [_AUTO, "boolean"],
+        "estimate": [StrOptions({"mode", "mean", "median"})],
+        "out_of_range": [StrOptions({"raise", "clip"})],
+    }
+
+    _structural_parameters = (
+        *BaseNeuralEstimator._structural_parameters,
+        *("architecture", "trace_channels", "n_channels", "kernel_size"),
+        *("permute_traces", "reverse_time", "sub_bin"),
+    )
+
+    #: dilations of the blocks over single traces, and over all of an event's
+    _DILATIONS = ((1, 2, 4), (1, 2, 4, 8))
+
+    def __init__(
+        self,
+        *,
+        architecture="residual",
+        trace_channels=16,
+        n_channels=32,
+        kernel_size=5,
+        permute_traces="auto",
+        reverse_time="auto",
+        sub_bin="auto",
+        estimate="mode",
+        out_of_range="raise",
+        max_epochs=40,
+        batch_size=64,
+        lr=8e-3,
+        optimizer="adamw",
+        weight_decay=1e-2,
+        lr_schedule="one_cycle",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        noise=None,
+        device="auto",
+        precision="float32",
+        compile=False,
+        checkpoint=None,
+        callbacks=None,
+        verbose=0,
+        warm_start=False,
+        random_state=None,
+    ):
+        super().__init__(
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            lr=lr,
+            optimizer=optimizer,
+            weight_decay=weight_decay,
+            lr_schedule=lr_schedule,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            noise=noise,
+            device=device,
+            precision=precision,
+            compile=compile,
+            checkpoint=checkpoint,
+            callbacks=callbacks,
+            verbose=verbose,
+            warm_start=warm_start,
+            random_state=random_state,
+        )
+        self.architecture = architecture
+        self.trace_channels = trace_channels
+        self.n_channels = n_channels
+        self.kernel_size = kernel_size
+        self.permute_traces = permute_traces
+        self.reverse_time = reverse_time
+        self.sub_bin = sub_bin
+        self.estimate = estimate
+        self.out_of_range = out_of_range
+
+    # -- fitting -------------------------------------------------------------------------------
+
+    def fit(self, X, y, sample_weight=None):
+        """Train the network.
+
+        With ``warm_start=True`` a second call goes on from the weights of the first. With ``checkpoint``
+        a call with the same parameters and data goes on where an earlier one ended, in whatever way.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
+            Events: the traces of each, or a single one.
+        y : array-like of shape (n_samples,)
+            Position of the pulse in samples, whole or fractional, from 0 to n_times − 1.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the events. They may be negative; their sum must be positive.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, the data or the weights cannot be used; before training starts.
+        DivergenceError
+            If the loss becomes NaN or infinite; the last finite weights are kept.
+        CheckpointError
+            If ``checkpoint`` cannot be written or read; what was saved before is still there.
+        """
+        return super().fit(X, y, sample_weight)
+
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train for one epoch on these events, at the constant rate ``lr``.
+
+        The first call builds the network, and judges from its events what they allow: whether positions
+        have fractions, and which symmetries there are.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
+            A chunk of the events.
+        y : array-like of shape (n_samples,)
+            Position of the pulse in samples.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the events, relative to the mean weight of the first chunk.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        return super().partial_fit(X, y, sample_weight)
+
+    def _validate_training_data(
+        self, X: Any, y: Any, *, reset: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        X = validate_traces(self, X, reset=reset)
+        y = validate_positions(self, y, X, clip=self.out_of_range == "clip")
+        if reset:
+            self._judge(X, y)
+        return X, y
+
+    def _judge(self, X: np.ndarray, y: np.ndarray) -> None:
+        """Settle what was left to be decided from the data."""
+        is_reference = self.architecture == "reference"
+        has_fractions = bool((y != np.rint(y)).any())
+        wanted = has_fractions if self.sub_bin == "auto" else self.sub_bin
+        self.sub_bin_ = bool(wanted) and not is_reference
+        asked = self.permute_traces, self.reverse_time
+        found = find_symmetries(X, y) if "auto" in asked else (False, False)
+        self.permute_traces_, self.reverse_time_ = (
+            judged if value == "auto" else bool(value)
+            for value, judged in zip(asked, found, strict=True)
+        )
+
+    def _check_parameters(self, n_samples: int) -> None:
+        if self.kernel_size % 2 == 0:
+            raise ValueError(
+                f"kernel_size={self.kernel_size} must be odd, to be centred on a sample."
+            )
+        if self.architecture == "reference" and self.sub_bin is True:
+            raise ValueError(
+                "architecture='reference' predicts whole bins; use sub_bin='auto' or False, or "
+                "architecture='residual'."
+            )
+
+    def _law(self) -> PositionLaw:
+        return MixtureLaw() if self.sub_bin_ else BinLaw()
+
+    def _build_module(self, rows: Rows) -> nn.Module:
+        n_traces = 1 if len(self.trace_shape_) == 1 else self.trace_shape_[0]
+        law = self._law()
+        if self.architecture == "reference":
+            return ReferenceLocator(n_traces)
+        module = ResidualLocator(
+            n_traces,
+            law.n_outputs,
+            trace_channels=self.trace_channels,
+            n_channels=self.n_channels,
+            kernel_size=self.kernel_size,
+            dilations=self._DILATIONS,
+            pooled=self.permute_traces_,
+            reversible=self.reverse_time_,
+            odd_outputs=law.odd_outputs,
+        )
+        module.fit_statistics(rows.x, rows.weight)
+        return module
+
+    def _build_criterion(self) -> nn.Module:
+        return self._law()
+
+    def _make_augmentation(self) -> RandomSymmetries | None:
+        if not (self.permute_traces_ or self.reverse_time_):
+            return None
+        return RandomSymmetries(permute=self.permute_traces_, reverse=self.reverse_time_)
+
+    def _run_callbacks(self, *arguments: Any) -> list[Any]:
+        callbacks = super()._run_callbacks(*arguments)
+        if self.sub_bin_:
+            # an event far from a sharp component pulls at it by the square of its sharpness
+            clipping = GradientNormClipping(_LARGEST_GRADIENT)
+            callbacks.insert(0, ("skae_gradient_clipping", clipping))
+        return callbacks
+
+    # -- predicting ----------------------------------------------------------------------------
+
+    def _validate_rows(self, X: Any) -> np.ndarray:
+        check_is_fitted(self, "net_")
+        return validate_traces(self, X, reset=False)
+
+    def predict(self, X, return_std=False):
+        """Locate the pulse of each event, as ``estimate`` says.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
+            Events.
+        return_std : bool, default=False
+            Return the standard deviation of the predicted distribution, too.
+
+        Returns
+        -------
+        position : ndarray of shape (n_samples,)
+            Positions in samples.
+        std : ndarray of shape (n_samples,)
+            Standard deviation of the distribution around its mean, in samples. With ``sub_bin_``,
+            without what is a thousand times less probable than the most probable position: far
+            away it would be all that counts. Only returned with ``return_std=True``.
+        """
+        X = self._validate_rows(X)
+        law, estimate = self.net_.criterion_, self.estimate
+
+        def locate(x: Tensor) -> Tensor:
+            output = self.module_(x)
+            mean, std = law.mean_and_std(output)
+            position = mean if estimate == "mean" else getattr(law, estimate)(output)
+            return torch.stack([position, std], dim=1)
+
+        position, std = self._apply(locate, X).T
+        return (position, std) if return_std else position
+
+    def predict_distribution(self, X):
+        """Return the probability that the pulse is in each bin.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
+            Events.
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples, n_times)
+            Each row sums to one. Bin j spans positions from j − ½ to j + ½.
+        """
+        X = self._validate_rows(X)
+        law = self.net_.criterion_
+        return self._apply(lambda x: law.masses(self.module_(x)), X)
+
+    def predict_cdf(self, X, y):
+        """Return the predicted probability that the pulse lies before a position.
+
+        At the true positions these are the probability integral transform: uniform between 0 and 1 if the
+        distributions are right, wherever labels are finer than a bin.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
+            Events.
+        y : array-like of shape (n_samples,)
+            One position for each event, in samples.
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples,)
+            From 0 to 1.
+        """
+        X = self._validate_rows(X)
+        y = validate_positions(self, y, X, clip=True)
+        output = self._apply(self.module_, X)
+        law = self.net_.criterion_
+        position = torch.from_numpy(y.astype(np.float32))
+        with torch.inference_mode():
+            below = law.cdf(torch.from_numpy(output).float(), position)
+        return below.numpy().astype(X.dtype)
+
+    @property
+    def kernels_(self) -> tuple[np.ndarray, np.ndarray]:
+        """Kernels of the reference network: (n_filters, width) and (n_filters, n_traces, width)."""
+        check_is_fitted(self, "net_")
+        if not isinstance(self.module_, ReferenceLocator):
+            raise AttributeError(
+                "Only architecture='reference' has two layers of kernels to look at."
+            )
+        layers = self.module_.filters.weight[:, 0, 0], self.module_.combination.weight[0]
+        first, second = (layer.detach().cpu().numpy().copy() for layer in layers)
+        return first, second
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.regressor_tags.poor_score = self.out_of_range == "clip"
+        return tags

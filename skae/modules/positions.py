@@ -1,0 +1,179 @@
+"""Laws of a position on a row of samples, their parameters a network's output: likelihood, moments, mass.
+
+A sample is a bin of unit width: bin j spans positions from j − ½ to j + ½.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+#: halvings of an interval until float32 has no more digits
+_HALVINGS = 32
+
+
+class PositionLaw(nn.Module):
+    """A probability distribution over positions; as a module it is its own loss, −log likelihood.
+
+    What goes in is the output of a network, ``(n, k · n_outputs, n_times)``: k opinions of equal weight.
+
+    Attributes
+    ----------
+    n_outputs : int
+        Numbers that the network gives for each sample.
+    odd_outputs : tuple of int
+        Those among them that change sign with the direction of time.
+    """
+
+    n_outputs: int
+    odd_outputs: tuple[int, ...] = ()
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each row, ``(n,)``, from outputs and positions ``(n,)``."""
+        raise NotImplementedError
+
+    def masses(self, output: Tensor) -> Tensor:
+        """Return the probability of each bin, ``(n, n_times)``; they sum to one."""
+        raise NotImplementedError
+
+    def mean_and_std(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation, each ``(n,)``."""
+        raise NotImplementedError
+
+    def cdf(self, output: Tensor, position: Tensor) -> Tensor:
+        """Return the probability to lie before ``position`` (n,), as ``(n,)``."""
+        raise NotImplementedError
+
+    def mode(self, output: Tensor) -> Tensor:
+        """Return the centre of the most probable bin, ``(n,)``."""
+        return self.masses(output).argmax(dim=1).to(output.dtype)
+
+    def median(self, output: Tensor) -> Tensor:
+        """Return the position before and behind which half of the probability lies, ``(n,)``."""
+        low = output.new_full((len(output),), -0.5)
+        high = low + output.shape[2]
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (low + high)
+            before = self.cdf(output, middle) < 0.5
+            low, high = torch.where(before, middle, low), torch.where(before, high, middle)
+        return 0.5 * (low + high)
+
+
+class BinLaw(PositionLaw):
+    """A probability for each bin, for labels that are bins.
+
+    The loss is the cross-entropy. A label between two bins is shared by both, in proportion to how near
+    it is: the mean is then right, but the distribution is at least as wide as a bin.
+    """
+
+    n_outputs = 1
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each row."""
+        log_p = self._logits(output).log_softmax(dim=1)  # (n, n_times)
+        last = log_p.shape[1] - 1
+        left = target.floor().clamp(0, last)
+        share = (target - left).clamp(0.0, 1.0)
+        left = left.long()
+        picked = log_p.gather(1, torch.stack([left, (left + 1).clamp(max=last)], dim=1))
+        return -((1.0 - share) * picked[:, 0] + share * picked[:, 1])
+
+    def masses(self, output: Tensor) -> Tensor:
+        """Return the probability of each bin."""
+        return self._logits(output).softmax(dim=1)
+
+    def _logits(self, output: Tensor) -> Tensor:
+        return output.float().mean(dim=1)
+
+    def mean_and_std(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of the bins' numbers."""
+        p = self.masses(output)
+        bins = torch.arange(p.shape[1], dtype=p.dtype, device=p.device)
+        mean = p @ bins
+        return mean, (p * (bins - mean[:, None]) ** 2).sum(dim=1).sqrt()
+
+    def cdf(self, output: Tensor, position: Tensor) -> Tensor:
+        """Return the probability before a position, uniform inside each bin."""
+        p = self.masses(output)
+        edges = torch.arange(p.shape[1], dtype=p.dtype, device=p.device) - 0.5
+        return (p * (position[:, None] - edges).clamp(0.0, 1.0)).sum(dim=1)
+
+
+class MixtureLaw(PositionLaw):
+    r"""A mixture of one narrow Gaussian for each bin, for labels finer than a bin.
+
+    .. math:: p(t) = \sum_j \pi_j \, \mathcal N(t;\, j + \delta_j,\, \sigma_j)
+
+    (Bishop, 1994, "Mixture density networks"). A component stays near its bin, |δ| < 3/2, and
+    1/1000 < σ < 1: wide or many-peaked distributions are made of many, sharp ones of one. What lies
+    outside of the samples counts for the first or the last bin.
+    """
+
+    n_outputs = 3
+    odd_outputs = (1,)
+
+    _FARTHEST = 1.5
+    _LOG_SIGMA = (math.log(1e-3), 0.0)
+    #: bins to either side that a component reaches: 3/2, and six standard deviations
+    _REACH = 8
+    #: share of the largest weight under which components are left out of the moments
+    _NEGLIGIBLE = 1e-3
+
+    def _components(self, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log π, centres and σ, each ``(n, k, n_times)``."""
+        n, _, n_times = output.shape
+        weight, shift, width = output.float().reshape(n, -1, self.n_outputs, n_times).unbind(dim=2)
+        bins = torch.arange(n_times, dtype=weight.dtype, device=weight.device)
+        low, high = self._LOG_SIGMA
+        sigma = torch.exp(low + (high - low) * torch.sigmoid(width + 1.0))
+        log_weight = weight.log_softmax(dim=2) - math.log(weight.shape[1])
+        return log_weight, bins + self._FARTHEST * torch.tanh(shift), sigma
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each row."""
+        log_weight, centre, sigma = self._components(output)
+        z = (target[:, None, None] - centre) / sigma
+        log_density = log_weight - 0.5 * z**2 - sigma.log()
+        return 0.5 * math.log(2.0 * math.pi) - torch.logsumexp(log_density, dim=(1, 2))
+
+    def masses(self, output: Tensor) -> Tensor:
+        """Return the probability of each bin."""
+        log_weight, centre, sigma = self._components(output)
+        weight = log_weight.exp()
+        n, _, n_times = weight.shape
+        reach = self._REACH
+        bins = torch.arange(n_times, dtype=centre.dtype, device=centre.device)
+        result = weight.new_zeros(n, n_times + 2 * reach)
+        below = torch.zeros_like(weight)
+        for step in range(-reach, reach + 1):
+            upto = torch.ones_like(weight)
+            if step < reach:
+                upto = torch.special.ndtr((bins + step + 0.5 - centre) / sigma)
+            result[:, reach + step : reach + step + n_times] += (weight * (upto - below)).sum(dim=1)
+            below = upto
+        inside = result[:, reach : reach + n_times]
+        inside[:, 0] += result[:, :reach].sum(dim=1)
+        inside[:, -1] += result[:, reach + n_times :].sum(dim=1)
+        return inside
+
+    def mean_and_std(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation, of the components that are not negligible.
+
+        How improbable the improbable is, no training sample can tell. Far away it would decide the
+        moments: a probability of 1e-5 in 30 bins' distance is a standard deviation of 0.1.
+        """
+        log_weight, centre, sigma = self._components(output)
+        largest = log_weight.amax(dim=(1, 2), keepdim=True)
+        negligible = log_weight < largest + math.log(self._NEGLIGIBLE)
+        weight = log_weight.exp().masked_fill(negligible, 0.0)
+        weight = weight / weight.sum(dim=(1, 2), keepdim=True)
+        mean = (weight * centre).sum(dim=(1, 2))
+        distance = centre - mean[:, None, None]
+        variance = (weight * (sigma**2 + distance**2)).sum(dim=(1, 2))
+        return mean, variance.sqrt()
+
+    def cdf(self, output: Tensor, position: Tensor) -> Tensor:
+        """Return the probability before a position."""
+        log_weight, centre, sigma = self._components(output)
+        below = torch.special.ndtr((position[:, None, None] - centre) / sigma)
+        return (log_weight.exp() * below).sum(dim=(1, 2))

@@ -1,0 +1,401 @@
+"""PulseLocator and MatchedFilterLocator: on three axes what scikit-learn's checks ask on two."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fits import global_states, weights_of
+from scipy import stats
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from skae import MatchedFilterLocator, PulseLocator
+from skae.datasets import make_pulses
+from skae.metrics import position_accuracy, position_rmse
+
+SMALL = {"trace_channels": 4, "n_channels": 6, "kernel_size": 3}
+
+
+@pytest.fixture(scope="module")
+def events():
+    return make_pulses(300, n_times=40, random_state=0)
+
+
+def small(**parameters):
+    return PulseLocator(**{**SMALL, "max_epochs": 2, "random_state": 0, **parameters})
+
+
+@pytest.fixture(scope="module")
+def fitted(events):
+    return small().fit(*events)
+
+
+# -- what it learns ------------------------------------------------------------------------------
+
+
+def test_it_finds_what_the_matched_filter_does_not():
+    X, y = make_pulses(3500, n_times=50, background_rate=2.0, random_state=0)
+    train, test = slice(0, 2500), slice(2500, None)
+    locator = PulseLocator(trace_channels=8, n_channels=16, max_epochs=12, random_state=0)
+    locator.fit(X[train], y[train])
+    assert locator.permute_traces_
+    assert locator.reverse_time_
+    assert not locator.sub_bin_
+    learnt = position_accuracy(y[test], locator.predict(X[test]))
+    matched = position_accuracy(y[test], MatchedFilterLocator(width=0.5).fit(X).predict(X[test]))
+    assert learnt > 0.97
+    assert learnt > matched
+
+
+def test_noisy_fractional_positions_come_with_their_standard_deviation():
+    options = {"baseline": False, "background_rate": 0.0, "n_times": 40, "sub_bin": True}
+    X, y = make_pulses(6000, noise_sigma=0.5, random_state=0, **options)
+    train, test = slice(0, 4000), slice(4000, None)
+    locator = PulseLocator(
+        trace_channels=6, n_channels=12, max_epochs=20, estimate="mean", random_state=0
+    ).fit(X[train], y[train])
+    assert locator.sub_bin_
+    position, std = locator.predict(X[test], return_std=True)
+    pull = (position - y[test]) / std
+    assert 0.85 < pull.std() < 1.15
+    # the Cramér–Rao bound: σ_n / √(K Σ s′²), with Σ s′² = A² √π / (2 σ)
+    sigma = 0.02 * 39
+    bound = 0.5 / np.sqrt(3 * 25.0 * np.sqrt(np.pi) / (2.0 * sigma))
+    error = np.std(position - y[test])
+    assert 0.9 * bound < error < 1.3 * bound
+    transform = locator.predict_cdf(X[test], y[test])
+    assert stats.kstest(transform, "uniform").statistic < 0.05
+    below, above = (locator.predict_cdf(X[test], y[test] + step) for step in (-1.0, 1.0))
+    assert (below <= transform).all()
+    assert (transform <= above).all()
+
+
+def test_the_median_and_the_mean_of_sharp_events_agree():
+    X, y = make_pulses(
+        1500, n_times=40, sub_bin=True, baseline=False, background_rate=0.0, random_state=0
+    )
+    locator = small(max_epochs=10).fit(X, y)
+    mean = locator.set_params(estimate="mean").predict(X)
+    median = locator.set_params(estimate="median").predict(X)
+    mode = locator.set_params(estimate="mode").predict(X)
+    assert np.median(np.abs(mean - median)) < 0.05
+    assert np.median(np.abs(mode - median)) < 0.6
+    assert np.array_equal(mode, np.rint(mode))
+    assert position_rmse(y, median, within=2) < 0.5
+
+
+def test_fractional_labels_are_shared_by_bins_where_it_is_asked_for():
+    X, y = make_pulses(600, n_times=40, sub_bin=True, random_state=0)
+    locator = small(sub_bin=False, max_epochs=4).fit(X, y)
+    assert not locator.sub_bin_
+    reference = small(architecture="reference", max_epochs=4).fit(X, y)
+    assert not reference.sub_bin_
+    assert reference.loss_curve_[-1] < reference.loss_curve_[0]
+
+
+def test_the_published_network_learns_in_its_own_units(events):
+    X, y = make_pulses(3000, random_state=123)
+    locator = PulseLocator(
+        architecture="reference", optimizer="adam", lr=0.01, lr_schedule="constant", weight_decay=0.0,
+        batch_size=500, max_epochs=100, permute_traces=False, reverse_time=False, random_state=0,
+    ).fit(X[:2000], y[:2000])  # fmt: skip
+    assert position_accuracy(y[2000:], locator.predict(X[2000:])) > 0.85
+    first, second = locator.kernels_
+    assert first.shape == (2, 3)
+    assert second.shape == (2, 3, 7)
+    with pytest.raises(AttributeError, match="architecture='reference'"):
+        _ = small().fit(*events).kernels_
+
+
+# -- what the data allow -------------------------------------------------------------------------
+
+
+def test_symmetries_are_found_in_the_data():
+    X, y = make_pulses(2000, random_state=0)
+    assert symmetries(X, y) == (True, True)
+    louder = X * np.array([1.0, 1.0, 1.3])[:, np.newaxis]
+    assert symmetries(louder, y) == (False, True)
+    noisier = X.copy()
+    noisier[:, 0] += np.random.default_rng(0).normal(scale=1.5, size=(2000, 100))
+    assert symmetries(noisier, y) == (False, True)
+    decay = np.exp(-np.arange(10) / 4.0)
+    lopsided = np.apply_along_axis(lambda t: np.convolve(t, decay)[:100], 2, X)
+    assert symmetries(lopsided, y) == (True, False)
+    assert symmetries(X, np.maximum(y - 3, 0)) == (True, False)  # labels at the rising edge
+    assert symmetries(X + np.linspace(0.0, 2.0, 100), y) == (True, False)
+    assert symmetries(X[:, 0], y) == (False, True)
+
+
+def symmetries(X, y):
+    locator = PulseLocator()
+    locator.trace_shape_ = X.shape[1:]
+    locator._judge(X, y)
+    return locator.permute_traces_, locator.reverse_time_
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_symmetries_can_be_asked_for(events, asked):
+    locator = small(permute_traces=asked, reverse_time=asked, max_epochs=1).fit(*events)
+    assert locator.permute_traces_ is asked
+    assert locator.reverse_time_ is asked
+
+
+def test_a_reversible_locator_mirrors_its_predictions(events, fitted):
+    X, _ = events
+    here, there = (fitted.predict_distribution(x) for x in (X, X[:, :, ::-1]))
+    np.testing.assert_allclose(there, here[:, ::-1], atol=1e-5)
+
+
+# -- as scikit-learn's own -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sub_bin", [False, True])
+def test_distributions_are_distributions(events, sub_bin):
+    X, y = events
+    locator = small(sub_bin=sub_bin).fit(X, y)
+    distribution = locator.predict_distribution(X)
+    assert distribution.shape == (300, 40)
+    assert (distribution >= 0.0).all()
+    np.testing.assert_allclose(distribution.sum(axis=1), 1.0, atol=1e-5)
+    assert np.array_equal(distribution.argmax(axis=1), locator.predict(X))
+    position, std = locator.predict(X, return_std=True)
+    assert position.shape == std.shape == (300,)
+    assert (std > 0.0).all()
+
+
+def test_dtypes_come_back(events, fitted):
+    X, y = events
+    for dtype in (np.float32, np.float64):
+        part = X[:5].astype(dtype)
+        assert fitted.predict(part).dtype == dtype
+        assert fitted.predict_distribution(part).dtype == dtype
+        assert fitted.predict_cdf(part, y[:5]).dtype == dtype
+
+
+def test_it_clones_pickles_and_keeps_its_hands_off_the_global_state(events, fitted):
+    X, y = events
+    before = global_states()
+    again = clone(fitted).fit(X, y)
+    assert global_states() == before
+    assert torch.equal(weights_of(again), weights_of(fitted))
+    copy = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(copy.predict_distribution(X), fitted.predict_distribution(X))
+
+
+def test_an_events_result_does_not_depend_on_those_beside_it(events, fitted):
+    X, _ = events
+    whole = fitted.predict_distribution(X)
+    single = np.concatenate([fitted.predict_distribution(X[i : i + 1]) for i in range(40)])
+    np.testing.assert_allclose(whole[:40], single, atol=1e-6)
+
+
+def test_three_axes_go_through_pipelines_and_searches(events):
+    X, y = events
+    model = make_pipeline(FunctionTransformer(np.asarray), small())
+    assert model.fit(X, y).predict(X).shape == (300,)
+    scores = cross_val_score(model, X, y, cv=3)
+    assert scores.shape == (3,)
+    assert np.isfinite(scores).all()
+    search = GridSearchCV(model, {"pulselocator__estimate": ["mode", "mean"]}, cv=2).fit(X, y)
+    assert search.best_params_["pulselocator__estimate"] in ("mode", "mean")
+    assert search.predict(X).shape == (300,)
+
+
+def test_lists_tensors_and_memory_maps_are_events_too(tmp_path, events, fitted):
+    X, y = events
+    expected = fitted.predict(X[:20])
+    assert np.array_equal(fitted.predict(X[:20].tolist()), expected)
+    assert np.array_equal(fitted.predict(torch.from_numpy(X[:20])), expected)
+    np.save(tmp_path / "events.npy", (100 * X).astype(np.int16))
+    mapped = np.load(tmp_path / "events.npy", mmap_mode="r")
+    from_file, in_memory = (small().fit(Z, y) for Z in (mapped, np.array(mapped, dtype=np.float64)))
+    assert torch.equal(weights_of(from_file), weights_of(in_memory))
+    assert np.array_equal(from_file.predict(mapped), in_memory.predict(mapped))
+
+
+def test_a_single_trace_may_come_as_a_table_with_names(events):
+    X, y = events
+    frame = pd.DataFrame(X[:, 0], columns=[f"t{j}" for j in range(40)])
+    locator = small().fit(frame, y)
+    assert list(locator.feature_names_in_) == list(frame.columns)
+    assert locator.trace_shape_ == (40,)
+    as_events = small().fit(X[:, :1], y)
+    assert as_events.n_features_in_ == 40
+    assert np.array_equal(as_events.predict(X[:, :1]), locator.predict(frame))
+
+
+def test_a_fit_on_events_forgets_the_names_of_a_table(events):
+    X, y = events
+    frame = pd.DataFrame(X[:, 0], columns=[f"t{j}" for j in range(40)])
+    locator = small(max_epochs=1).fit(frame, y).fit(X, y)
+    assert not hasattr(locator, "feature_names_in_")
+    assert locator.trace_shape_ == (3, 40)
+
+
+def test_weights_and_chunks_and_a_checkpoint(tmp_path, events):
+    X, y = events
+    rng = np.random.default_rng(0)
+    assert small().fit(X, y, rng.uniform(size=300)).loss_curve_
+    locator = small().partial_fit(X[:150], y[:150]).partial_fit(X[150:], y[150:])
+    assert locator.n_iter_ == 2
+    for sub_bin in (False, True):
+        saved = small(checkpoint=tmp_path, sub_bin=sub_bin).fit(X, y)
+        again = small(checkpoint=tmp_path, sub_bin=sub_bin).fit(X, y)
+        assert torch.equal(weights_of(saved), weights_of(again))
+        assert torch.equal(weights_of(saved), weights_of(small(sub_bin=sub_bin).fit(X, y)))
+    shorter = small(early_stopping=True, max_epochs=3).fit(X, y)
+    assert "valid_loss" in shorter.history_[-1]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 1), (5, 1, 2), (1, 4, 30), (3, 2)])
+def test_small_events_work(shape):
+    X = np.random.default_rng(0).normal(size=shape)
+    y = np.zeros(len(X))
+    for architecture in ("residual", "reference"):
+        locator = small(architecture=architecture).fit(X, y)
+        assert locator.predict_distribution(X).shape == (shape[0], shape[-1])
+
+
+def test_constant_events_work():
+    locator = small().fit(np.full((10, 3, 20), 4.0), np.full(10, 7))
+    assert np.isfinite(locator.predict_distribution(np.full((1, 3, 20), 4.0))).all()
+
+
+# -- bad input -----------------------------------------------------------------------------------
+
+
+def test_positions_outside_are_counted_and_named(events):
+    X, y = events
+    wrong = y.astype(float)
+    wrong[[3, 7]] = [-1.0, 40.0]
+    with pytest.raises(
+        ValueError, match=r"2 of 300 positions .* 0 to 39 .*y\[3\] = -1, y\[7\] = 40"
+    ):
+        small().fit(X, wrong)
+    clipped = small(out_of_range="clip").fit(X, wrong)
+    by_hand = small().fit(X, np.clip(wrong, 0, 39))
+    assert torch.equal(weights_of(clipped), weights_of(by_hand))
+
+
+def test_gaps_in_traces_are_counted_and_named(events, fitted):
+    X, y = events
+    gaps = X.copy()
+    gaps[[5, 9], 2, 11] = np.nan
+    message = "2 of 300 rows .* the first is event 5, trace 2, sample 11"
+    with pytest.raises(ValueError, match=f"contains NaN: {message}"):
+        small().fit(gaps, y)
+    gaps[gaps != gaps] = np.inf
+    with pytest.raises(ValueError, match=f"contains infinity: {message}"):
+        fitted.predict(gaps)
+
+
+@pytest.mark.parametrize("model", [PulseLocator(**SMALL, max_epochs=1), MatchedFilterLocator()])
+def test_both_axes_are_checked_when_predicting(events, model):
+    X, y = events
+    model = clone(model).fit(X, y)
+    expected = r"fitted on events of shape \(n_traces=3, n_times=40\)"
+    for wrong in (X[:, :2], X[:, :, :39], np.concatenate([X, X], axis=1), X[:, 0]):
+        for method in (model.predict, model.predict_distribution):
+            with pytest.raises(ValueError, match=expected):
+                method(wrong)
+    with pytest.raises(ValueError, match="expecting 40 features"):
+        model.predict(X[:, 0, :39])
+    flat = clone(model).fit(X[:, 0], y)
+    with pytest.raises(
+        ValueError, match=r"fitted on events of shape \(n_times=40,\)|\(n_times=40\)"
+    ):
+        flat.predict(X)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"kernel_size": 4}, "kernel_size=4 must be odd"),
+        ({"architecture": "reference", "sub_bin": True}, "predicts whole bins"),
+        ({"estimate": "best"}, "estimate"),
+        ({"permute_traces": "sometimes"}, "permute_traces"),
+        ({"out_of_range": "ignore"}, "out_of_range"),
+    ],
+)
+def test_wrong_parameters_are_named(events, parameters, message):
+    locator = small(**parameters)
+    with pytest.raises(ValueError, match=message):
+        locator.fit(*events)
+    assert not [name for name in vars(locator) if name.endswith("_")]
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 10), (4, 0, 10), (4, 3, 0), (4, 3, 10, 2)])
+def test_events_without_samples_are_refused(shape):
+    with pytest.raises(ValueError, match="Found array with"):
+        small().fit(np.zeros(shape), np.zeros(shape[0]))
+
+
+def test_a_position_for_each_event_is_needed(events, fitted):
+    X, y = events
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        small().fit(X, y[:-1])
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        small().fit(X, None)
+    with pytest.raises(ValueError, match="y contains NaN"):
+        small().fit(X, np.full(300, np.nan))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        fitted.predict_cdf(X, y[:-1])
+
+
+# -- without training ----------------------------------------------------------------------------
+
+
+def test_the_matched_filter_is_the_maximum_likelihood_of_one_pulse_in_white_noise():
+    X, y = make_pulses(
+        400, noise_sigma=0.5, baseline=False, background_rate=0.0, sub_bin=True, n_traces=1,
+        random_state=0,
+    )  # fmt: skip
+    sigma = 0.02 * 99
+    locator = MatchedFilterLocator(width=sigma, remove_baseline=False).fit(X)
+    t = np.arange(100)
+    shapes = np.exp(-0.5 * ((t - t[:, np.newaxis]) / sigma) ** 2)
+    likeliest = (X[:, 0] @ shapes.T).argmax(axis=1)
+    assert np.array_equal(locator.predict(X), likeliest)
+    fine = MatchedFilterLocator(width=sigma, remove_baseline=False, sub_bin=True).fit(X).predict(X)
+    bound = 0.5 / np.sqrt(25.0 * np.sqrt(np.pi) / (2.0 * sigma))
+    assert np.std(fine - y) < 1.2 * bound
+
+
+def test_the_matched_filter_does_not_see_constants_and_slopes(events):
+    X, _ = events
+    locator = MatchedFilterLocator().fit(X)
+    tilted = X.astype(np.float64) + 7.0 + 0.5 * np.arange(40)
+    inner = slice(10, -10)  # at the ends a slope stops
+    plain, same = (locator._log_product(x)[:, inner] for x in (X.astype(np.float64), tilted))
+    np.testing.assert_allclose(same, plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [7, 8])
+def test_a_template_is_found_at_its_middle(size):
+    shape = np.exp(-np.arange(size) / 2.0)
+    X = np.zeros((30, 2, 60))
+    y = np.arange(10, 40)
+    for event, position in zip(X, y, strict=True):
+        event[:, position - size // 2 : position - size // 2 + size] = shape
+    locator = MatchedFilterLocator(template=shape, remove_baseline=False).fit(X)
+    assert np.array_equal(locator.predict(X), y)
+
+
+def test_a_template_without_shape_is_refused(events):
+    with pytest.raises(ValueError, match="template has no shape"):
+        MatchedFilterLocator(template=np.zeros(5)).fit(events[0])
+
+
+def test_the_product_of_responses_orders_positions(events):
+    X, y = events
+    locator = MatchedFilterLocator(width=0.5).fit(X, y)
+    distribution = locator.predict_distribution(X)
+    np.testing.assert_allclose(distribution.sum(axis=1), 1.0)
+    position, std = locator.predict(X, return_std=True)
+    assert np.array_equal(distribution.argmax(axis=1), position)
+    assert (std >= 0.0).all()
+    assert locator.score(X, y) > 0.8
