@@ -5,10 +5,18 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-from skae import JetAutoencoder, KinematicsTransformer
+from skae import JetAutoencoder, KinematicsTransformer, MatchedFilterLocator, PulseLocator
+from skae.datasets import make_pulses
 from skae.metrics import relative_residuals, residual_moments
-from skae.plotting import LearningCurveDisplay, ReconstructionDisplay, ResidualDisplay
+from skae.plotting import (
+    LearningCurveDisplay,
+    PulseDisplay,
+    PulseKernelDisplay,
+    ReconstructionDisplay,
+    ResidualDisplay,
+)
 
 pytestmark = pytest.mark.usefixtures("close_figures")
 
@@ -144,7 +152,7 @@ def test_the_learning_curve_shows_training_and_validation(wrap, model):
     assert display.ax_.get_yscale() == "log"
 
 
-def test_a_curve_that_hardly_falls_has_labels_that_are_its_values(close_figures):
+def test_a_curve_that_hardly_falls_has_labels_that_are_its_values():
     display = LearningCurveDisplay([1.2776e-3, 1.2601e-3, 1.2579e-3]).plot()
     display.figure_.canvas.draw()
     labels = display.ax_.get_yticklabels(minor=True)
@@ -153,7 +161,7 @@ def test_a_curve_that_hardly_falls_has_labels_that_are_its_values(close_figures)
         assert float(label.get_text()) == pytest.approx(place, rel=1e-6)
 
 
-def test_a_loss_that_is_negative_has_a_linear_axis(close_figures):
+def test_a_loss_that_is_negative_has_a_linear_axis():
     assert LearningCurveDisplay([1.0, -2.0]).plot().ax_.get_yscale() == "linear"
 
 
@@ -200,3 +208,65 @@ def test_the_learning_curve_of_a_search_is_that_of_its_best(standard_jets):
 def test_bad_input_is_an_error(call, message, jets):
     with pytest.raises(ValueError, match=message):
         call(jets)
+
+
+def test_pulses_are_drawn_with_truth_and_distribution():
+    X, y = make_pulses(3, random_state=0)
+    distribution = np.zeros((3, 100))
+    distribution[np.arange(3), y] = 0.75
+    display = PulseDisplay.from_predictions(X, distribution, y)
+    assert len(display.ax_) == len(display.probability_ax_) == 3
+    for i, (ax, probability_ax) in enumerate(
+        zip(display.ax_, display.probability_ax_, strict=True)
+    ):
+        *traces, truth = ax.lines
+        assert np.array_equal([line.get_ydata() for line in traces], X[i])
+        assert list(truth.get_xdata()) == [y[i], y[i]]
+        (stairs,) = probability_ax.patches
+        values, edges, _ = stairs.get_data()
+        assert np.array_equal(values, distribution[i])
+        assert np.array_equal(edges, np.arange(101) - 0.5)
+
+
+def test_pulses_of_one_trace_and_without_truth_are_drawn():
+    X, _ = make_pulses(2, n_traces=1, random_state=0)
+    display = PulseDisplay.from_predictions(X[:, 0], np.full((2, 100), 0.01))
+    assert len(display.ax_[0].lines) == 1
+
+
+def test_pulses_are_drawn_from_estimators_and_pipelines():
+    X, y = make_pulses(4, random_state=0)
+    locator = MatchedFilterLocator().fit(X)
+    model = make_pipeline(FunctionTransformer(lambda X: 2.0 * X), MatchedFilterLocator()).fit(X)
+    for estimator in (locator, model):
+        display = PulseDisplay.from_estimator(estimator, X, y)
+        expected = locator.predict_distribution(X)
+        np.testing.assert_allclose(display.distribution, expected, atol=1e-12)
+
+
+def test_pulses_that_do_not_fit_together_are_refused():
+    X, y = make_pulses(4, random_state=0)
+    with pytest.raises(ValueError, match="distribution"):
+        PulseDisplay.from_predictions(X, np.zeros((4, 99)))
+    with pytest.raises(ValueError, match="one position for each"):
+        PulseDisplay.from_predictions(X, np.zeros((4, 100)), y[:3])
+
+
+def test_kernels_are_named_by_what_they_are_most_like():
+    first = np.array([[-2.0, 0.1, 2.0], [-1.0, 2.0, -1.0], [1.0, 0.0, -1.0], [0.5, -1.0, 0.5]])
+    second = np.arange(4 * 2 * 7, dtype=float).reshape(4, 2, 7)
+    display = PulseKernelDisplay(first, second).plot()
+    names, cosines = zip(*display.derivatives_, strict=True)
+    assert names == ("f′", "−f″", "−f′", "f″")
+    assert min(cosines) > 0.99
+    image = display.ax_[1].images[0].get_array()
+    assert np.array_equal(image, second.transpose(1, 0, 2).reshape(8, 7))
+    labels = [label.get_text() for label in display.ax_[1].get_yticklabels()]
+    assert labels[1] == "trace 0, filter 1"
+
+
+def test_the_kernels_of_a_fitted_network_are_drawn():
+    X, y = make_pulses(100, random_state=0)
+    locator = PulseLocator(architecture="reference", max_epochs=1, random_state=0).fit(X, y)
+    display = PulseKernelDisplay.from_estimator(locator)
+    assert np.array_equal(display.ax_[0].lines[0].get_ydata(), locator.kernels_[0][0])

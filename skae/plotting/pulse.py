@@ -1,0 +1,264 @@
+"""PulseDisplay: traces with what a locator says of them; PulseKernelDisplay: what a network looks for."""
+
+import numpy as np
+
+from skae.plotting._columns import pyplot
+
+# What the first layer of a network may take: derivatives of a trace, as finite differences of any width.
+_DERIVATIVES = {"f′": lambda t: t, "−f″": lambda t: np.mean(t**2) - t**2}
+
+
+class PulseDisplay:
+    """Traces of events, the true position, and the predicted distribution on a second axis.
+
+    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_events, n_traces, n_times)
+        Traces.
+    distribution : ndarray of shape (n_events, n_times)
+        Predicted probability of each sample.
+    y : ndarray of shape (n_events,), default=None
+        True positions, in samples.
+
+    Attributes
+    ----------
+    figure_ : matplotlib.figure.Figure
+        The figure.
+    ax_ : ndarray of shape (n_events,) of matplotlib.axes.Axes
+        Axes of the traces.
+    probability_ax_ : ndarray of shape (n_events,) of matplotlib.axes.Axes
+        Axes of the probabilities.
+
+    Examples
+    --------
+    >>> from skae import MatchedFilterLocator
+    >>> from skae.datasets import make_pulses
+    >>> from skae.plotting import PulseDisplay
+    >>> X, y = make_pulses(3, random_state=0)
+    >>> display = PulseDisplay.from_estimator(MatchedFilterLocator().fit(X), X, y)
+    >>> len(display.ax_)
+    3
+    """
+
+    def __init__(self, X, distribution, y=None):
+        self.X = X
+        self.distribution = distribution
+        self.y = y
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y=None, **kwargs):
+        """Plot events with the distribution that an estimator predicts.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted locator, or a Pipeline that ends in one.
+        X : array-like of shape (n_events, n_traces, n_times) or (n_events, n_times)
+            Events, a few of them: each gets a row.
+        y : array-like of shape (n_events,), default=None
+            True positions, in samples.
+        **kwargs
+            As for ``from_predictions``.
+
+        Returns
+        -------
+        display : PulseDisplay
+            The drawn display.
+        """
+        rows = X
+        if hasattr(
+            estimator, "steps"
+        ):  # a Pipeline hands on what predict asks for, and nothing else
+            rows, estimator = estimator[:-1].transform(X), estimator[-1]
+        return cls.from_predictions(X, estimator.predict_distribution(rows), y, **kwargs)
+
+    @classmethod
+    def from_predictions(cls, X, distribution, y=None, *, figure=None):
+        """Plot events with a predicted distribution.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_events, n_traces, n_times) or (n_events, n_times)
+            Events, a few of them: each gets a row.
+        distribution : array-like of shape (n_events, n_times)
+            Predicted probability of each sample.
+        y : array-like of shape (n_events,), default=None
+            True positions, in samples.
+        figure : matplotlib.figure.Figure, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : PulseDisplay
+            The drawn display.
+        """
+        X, distribution = np.asarray(X), np.asarray(distribution)
+        if X.ndim == 2:
+            X = X[:, np.newaxis]
+        if X.ndim != 3 or distribution.shape != (X.shape[0], X.shape[2]):
+            raise ValueError(
+                f"X has shape {X.shape}, distribution {distribution.shape}; for events of shape "
+                "(n_events, n_traces, n_times) it must be (n_events, n_times)."
+            )
+        y = None if y is None else np.asarray(y)
+        if y is not None and y.shape != (len(X),):
+            raise ValueError(
+                f"y has shape {y.shape}; it must hold one position for each of {len(X)}."
+            )
+        return cls(X, distribution, y).plot(figure=figure)
+
+    def plot(self, *, figure=None):
+        """Draw the display.
+
+        Parameters
+        ----------
+        figure : matplotlib.figure.Figure, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : PulseDisplay
+            Itself.
+        """
+        plt = pyplot("PulseDisplay")
+        n_events, n_traces, n_times = self.X.shape
+        if figure is None:
+            figure = plt.figure(figsize=(8.0, 1.2 + 1.5 * n_events), layout="constrained")
+        self.figure_ = figure
+        self.ax_ = figure.subplots(n_events, 1, squeeze=False, sharex=True)[:, 0]
+        self.probability_ax_ = np.array([ax.twinx() for ax in self.ax_])
+        bins = np.arange(n_times + 1) - 0.5
+        for i, (ax, probability_ax) in enumerate(zip(self.ax_, self.probability_ax_, strict=True)):
+            for k in range(n_traces):
+                ax.plot(
+                    self.X[i, k], linewidth=1.0, label=f"trace {k}" if n_traces > 1 else "trace"
+                )
+            label = "predicted probability"
+            probability_ax.stairs(
+                self.distribution[i], bins, fill=True, color="black", alpha=0.3, label=label
+            )
+            probability_ax.set_ylim(0.0, 1.0)
+            if self.y is not None:
+                ax.axvline(self.y[i], color="black", linestyle=":", label="truth")
+            ax.set_xlim(bins[0], bins[-1])
+        self.ax_[-1].set_xlabel("sample")
+        figure.supylabel("amplitude", fontsize="medium")
+        self.probability_ax_[n_events // 2].set_ylabel("probability")
+        handles = [*self.ax_[0].get_legend_handles_labels(), *[]]
+        more = self.probability_ax_[0].get_legend_handles_labels()
+        figure.legend(
+            handles[0] + more[0], handles[1] + more[1], loc="outside upper center", ncols=6,
+            fontsize="small",
+        )  # fmt: skip
+        return self
+
+
+class PulseKernelDisplay:
+    """Kernels of a network of two convolutional layers: derivatives, and where they are looked for.
+
+    It is recommended to use :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    first : ndarray of shape (n_filters, width)
+        Filters that every trace goes through.
+    second : ndarray of shape (n_filters, n_traces, width)
+        Weights of the filters' responses around a sample.
+
+    Attributes
+    ----------
+    figure_ : matplotlib.figure.Figure
+        The figure.
+    ax_ : ndarray of shape (2,) of matplotlib.axes.Axes
+        Axes of the first and the second layer.
+    derivatives_ : list of (str, float)
+        The derivative that each of the first filters is most like, and the cosine between both.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae.plotting import PulseKernelDisplay
+    >>> first = np.array([[-0.5, 0.0, 0.5], [-1.0, 2.0, -1.0]])
+    >>> display = PulseKernelDisplay(first, np.ones((2, 3, 7))).plot()
+    >>> [name for name, cosine in display.derivatives_]
+    ['f′', '−f″']
+    """
+
+    def __init__(self, first, second):
+        self.first = first
+        self.second = second
+
+    @classmethod
+    def from_estimator(cls, estimator, *, figure=None):
+        """Plot the kernels of a fitted ``PulseLocator(architecture="reference")``.
+
+        Parameters
+        ----------
+        estimator : PulseLocator
+            The fitted estimator.
+        figure : matplotlib.figure.Figure, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : PulseKernelDisplay
+            The drawn display.
+        """
+        return cls(*estimator.kernels_).plot(figure=figure)
+
+    def plot(self, *, figure=None):
+        """Draw the display.
+
+        Parameters
+        ----------
+        figure : matplotlib.figure.Figure, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : PulseKernelDisplay
+            Itself.
+        """
+        plt = pyplot("PulseKernelDisplay")
+        if figure is None:
+            figure = plt.figure(figsize=(9.0, 3.2), layout="constrained")
+        self.figure_ = figure
+        self.ax_ = figure.subplots(1, 2)
+        self.derivatives_ = [_most_alike(kernel) for kernel in self.first]
+        n_filters, n_traces, width = self.second.shape
+        offsets = np.arange(self.first.shape[1]) - self.first.shape[1] // 2
+        for i, (kernel, (name, cosine)) in enumerate(
+            zip(self.first, self.derivatives_, strict=True)
+        ):
+            line = f"filter {i}: {name} (cos {cosine:.2f})"
+            self.ax_[0].plot(offsets, kernel, "o:", label=line)
+        self.ax_[0].axhline(0.0, color="grey", linewidth=0.5)
+        self.ax_[0].set(title="first layer", xlabel="offset (samples)", ylabel="weight")
+        self.ax_[0].set_xticks(offsets)
+        self.ax_[0].legend(fontsize="small")
+        rows = self.second.transpose(1, 0, 2).reshape(-1, width)  # traces, and in each its filters
+        limit = np.abs(rows).max()
+        edge = width / 2
+        image = self.ax_[1].imshow(
+            rows, aspect="auto", cmap="coolwarm", vmin=-limit, vmax=limit,
+            extent=(-edge, edge, len(rows) - 0.5, -0.5),
+        )  # fmt: skip
+        labels = [f"trace {k}, filter {i}" for k in range(n_traces) for i in range(n_filters)]
+        self.ax_[1].set_yticks(range(len(rows)), labels, fontsize="small")
+        self.ax_[1].set(title="second layer", xlabel="offset (samples)")
+        figure.colorbar(image, ax=self.ax_[1], label="weight")
+        return self
+
+
+def _most_alike(kernel):
+    """Return the derivative, or its negative, that makes the smallest angle with a kernel."""
+    t = np.arange(len(kernel)) - (len(kernel) - 1) / 2
+    best = ("", -1.0)
+    for name, stencil in _DERIVATIVES.items():
+        shape = stencil(t)
+        cosine = kernel @ shape / max(np.linalg.norm(kernel) * np.linalg.norm(shape), 1e-300)
+        opposite = {"f′": "−f′", "−f″": "f″"}[name]
+        best = max(best, (name, cosine), (opposite, -cosine), key=lambda pair: pair[1])
+    return best[0], float(best[1])
