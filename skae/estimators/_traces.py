@@ -3,25 +3,33 @@
 from typing import Any
 
 import numpy as np
+from scipy import stats
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
 from skae.estimators._data import check_finite_rows, is_memory_mapped, to_host, validate_table
 
-# What symmetries are judged by: as many events, this far around the pulse.
+# What symmetries are judged by: as many events, as many numbers in them, this far around the pulse.
 _JUDGED_EVENTS = 5000
+_JUDGED_NUMBERS = 2**22
 _JUDGED_SAMPLES = 20
 
-# A difference breaks a symmetry if it is this many standard errors, and this share of the traces' spread:
+# A difference breaks a symmetry if it is as improbable as this, and this share of the traces' spread:
 # what is significant in a large sample may still be small.
-_SIGNIFICANT = 6.0
+_IMPROBABLE = 1e-9
 _LARGE = 0.05
 
 
 def validate_traces(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
     """Check events, of traces or of a single one, and that their shape is the one of fit."""
     X = to_host(X)
-    if _count_axes(X) == 3:
+    n_axes = _count_axes(X)
+    if n_axes is not None and n_axes > 3:
+        raise ValueError(
+            f"Found array with {n_axes} axes; X must be (n_samples, n_traces, n_times), or (n_samples, "
+            "n_times) for a single trace."
+        )
+    if n_axes == 3:
         X = _check_events(estimator, X)
         if reset:
             estimator.n_features_in_ = X.shape[2]
@@ -67,9 +75,9 @@ def _check_events(estimator: BaseEstimator, X: Any) -> np.ndarray:
 
 
 def validate_positions(
-    estimator: BaseEstimator, y: Any, X: np.ndarray, *, clip: bool
+    estimator: BaseEstimator, y: Any, X: np.ndarray, out_of_range: str
 ) -> np.ndarray:
-    """Check positions, one for each event and inside of the samples, or bring them there."""
+    """Check positions, one for each event; those outside of the samples "raise", or "clip" or "keep"."""
     if y is None:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
@@ -78,8 +86,8 @@ def validate_positions(
     y = column_or_1d(y, warn=True).astype(np.float64)
     check_consistent_length(X, y)
     last = X.shape[-1] - 1
-    if clip:
-        return np.clip(y, 0.0, last)
+    if out_of_range != "raise":
+        return np.clip(y, 0.0, last) if out_of_range == "clip" else y
     outside = np.flatnonzero((y < 0.0) | (y > last))
     if len(outside):
         shown = ", ".join(f"y[{i}] = {y[i]:.6g}" for i in outside[:5])
@@ -110,11 +118,13 @@ def find_symmetries(X: np.ndarray, y: np.ndarray) -> tuple[bool, bool]:
     exchangeable, reversible : bool
         Of a single trace there is nothing to exchange.
     """
-    step = -(-len(X) // _JUDGED_EVENTS)
+    n_judged = min(_JUDGED_EVENTS, max(1, _JUDGED_NUMBERS // max(1, X[:1].size)))
+    step = -(-len(X) // n_judged)
     events = np.array(X[::step], dtype=np.float64)
     events = events.reshape(len(events), -1, X.shape[-1])  # (n, n_traces, n_times)
     aligned = _align(events, np.rint(y[::step]).astype(int))  # NaN outside of the trace
-    spread = max(events.std(), np.finfo(float).tiny)
+    # pedestals are no part of what traces do
+    spread = max((events - events.mean(axis=2, keepdims=True)).std(), np.finfo(float).tiny)
     reversible = not (
         _differ(aligned, aligned[..., ::-1], spread) or _differ(events, events[..., ::-1], spread)
     )
@@ -147,5 +157,6 @@ def _differ(first: np.ndarray, second: np.ndarray, spread: float) -> bool:
     mean = difference.sum(axis=0) / np.maximum(n, 1)
     square = (difference**2).sum(axis=0) / np.maximum(n, 1)
     error = np.sqrt(np.maximum(square - mean**2, 0.0) / np.maximum(n - 1, 1))
+    limit = stats.t.isf(_IMPROBABLE, np.maximum(n - 1, 1)) * error
     large = np.abs(mean) > _LARGE * spread
-    return bool((large & (np.abs(mean) > _SIGNIFICANT * error) & (n > 1)).any())
+    return bool((large & (np.abs(mean) > limit) & (n > 2)).any())

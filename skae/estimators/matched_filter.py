@@ -6,12 +6,15 @@ import numpy as np
 from scipy.ndimage import correlate1d
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 
 from skae.estimators._traces import validate_positions, validate_traces
 
 # Standard deviations that a Gaussian template extends to either side.
 _EXTENT = 4.0
+
+# Events filtered at once.
+_CHUNK_EVENTS = 1024
 
 
 class MatchedFilterLocator(RegressorMixin, BaseEstimator):
@@ -96,9 +99,6 @@ class MatchedFilterLocator(RegressorMixin, BaseEstimator):
         self : object
             The fitted estimator.
         """
-        X = validate_traces(self, X, reset=True)
-        if y is not None:
-            validate_positions(self, y, X, clip=True)
         shape = self._shape()
         if self.remove_baseline:
             shape = -np.convolve(shape, [1.0, -2.0, 1.0])
@@ -107,15 +107,16 @@ class MatchedFilterLocator(RegressorMixin, BaseEstimator):
             raise ValueError(
                 "template has no shape: all of its values, or their curvatures, are 0."
             )
+        X = validate_traces(self, X, reset=True)
+        if y is not None:
+            validate_positions(self, y, X, "keep")
         self.kernel_ = shape / norm
         return self
 
     def _shape(self) -> np.ndarray:
         if self.template is not None:
-            return check_array(
-                self.template, ensure_2d=False, ensure_min_samples=3, dtype=np.float64,
-                input_name="template",
-            )  # fmt: skip
+            template = check_array(self.template, ensure_2d=False, dtype=np.float64)
+            return column_or_1d(template)
         reach = max(1, round(_EXTENT * self.width))
         return np.exp(-0.5 * (np.arange(-reach, reach + 1) / self.width) ** 2)
 
@@ -123,10 +124,14 @@ class MatchedFilterLocator(RegressorMixin, BaseEstimator):
         """Return the logarithm of the product of the traces' responses, ``(n, n_times)``."""
         check_is_fitted(self, "kernel_")
         X = validate_traces(self, X, reset=False)
-        X = X.reshape(len(X), -1, X.shape[-1]).astype(np.float64)
-        response = correlate1d(X, self.kernel_, axis=2, mode="nearest")
-        tiny = np.finfo(np.float64).tiny
-        return np.log(np.maximum(response, tiny)).sum(axis=1)
+        result = np.empty((len(X), X.shape[-1]))
+        for start in range(0, len(X), _CHUNK_EVENTS):
+            events = X[start : start + _CHUNK_EVENTS].astype(np.float64)
+            events = events.reshape(len(events), -1, X.shape[-1])
+            response = correlate1d(events, self.kernel_, axis=2, mode="nearest")
+            positive = np.maximum(response, np.finfo(np.float64).tiny)
+            result[start : start + _CHUNK_EVENTS] = np.log(positive).sum(axis=1)
+        return result
 
     def predict(self, X, return_std=False):
         """Locate the pulse of each event.

@@ -25,7 +25,7 @@ from skae.modules import (
     ReferenceLocator,
     ResidualLocator,
 )
-from skae.training import Rows
+from skae.training import Rows, bounded_rows
 
 # Norm that gradients of the mixture's likelihood are cut to.
 _LARGEST_GRADIENT = 1.0
@@ -70,9 +70,9 @@ class PulseLocator(RegressorMixin, BaseNeuralEstimator):
         significantly in their mean waveform around the pulse, their mean or their variance.
 
     reverse_time : {{"auto"}} or bool, default="auto"
-        Mirror half of the events in training, and join what is predicted for an event and its
-        mirror image. "auto" does it unless the mean waveform differs significantly from its
-        mirror image.
+        Mirror half of the events in training; the residual network also joins what it predicts for an
+        event and its mirror image. "auto" does it unless the mean waveform differs
+        significantly from its mirror image.
 
     sub_bin : {{"auto"}} or bool, default="auto"
         Resolve positions finer than a sample. "auto" does it if ``y`` of the first fit has
@@ -274,7 +274,7 @@ class PulseLocator(RegressorMixin, BaseNeuralEstimator):
         self, X: Any, y: Any, *, reset: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         X = validate_traces(self, X, reset=reset)
-        y = validate_positions(self, y, X, clip=self.out_of_range == "clip")
+        y = validate_positions(self, y, X, self.out_of_range)
         if reset:
             self._judge(X, y)
         return X, y
@@ -373,7 +373,7 @@ class PulseLocator(RegressorMixin, BaseNeuralEstimator):
             output = self.module_(x)
             mean, std = law.mean_and_std(output)
             position = mean if estimate == "mean" else getattr(law, estimate)(output)
-            return torch.stack([position, std], dim=1)
+            return torch.stack([position.clamp(0.0, x.shape[-1] - 1.0), std], dim=1)
 
         position, std = self._apply(locate, X).T
         return (position, std) if return_std else position
@@ -406,7 +406,7 @@ class PulseLocator(RegressorMixin, BaseNeuralEstimator):
         X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
             Events.
         y : array-like of shape (n_samples,)
-            One position for each event, in samples.
+            One position for each event, in samples; may lie outside of them.
 
         Returns
         -------
@@ -414,13 +414,16 @@ class PulseLocator(RegressorMixin, BaseNeuralEstimator):
             From 0 to 1.
         """
         X = self._validate_rows(X)
-        y = validate_positions(self, y, X, clip=True)
-        output = self._apply(self.module_, X)
+        y = validate_positions(self, y, X, "keep").astype(np.float32)
         law = self.net_.criterion_
-        position = torch.from_numpy(y.astype(np.float32))
-        with torch.inference_mode():
-            below = law.cdf(torch.from_numpy(output).float(), position)
-        return below.numpy().astype(X.dtype)
+        step = bounded_rows(len(X), X.shape[1:])
+        result = np.empty(len(X), dtype=X.dtype if X.dtype == np.float32 else np.float64)
+        for start in range(0, len(X), step):
+            rows = slice(start, start + step)
+            output = torch.from_numpy(self._apply(self.module_, X[rows])).float()
+            with torch.inference_mode():
+                result[rows] = law.cdf(output, torch.from_numpy(y[rows]))
+        return result
 
     @property
     def kernels_(self) -> tuple[np.ndarray, np.ndarray]:

@@ -4,12 +4,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_array,
-    check_consistent_length,
-    column_or_1d,
-)
+from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
+
+from skae.metrics.residuals import check_weight
 
 
 def position_accuracy(
@@ -31,7 +28,7 @@ def position_accuracy(
         Largest distance that counts as right, in samples; the default asks of whole numbers to be equal.
         With 2, one minus the result is the share of gross errors, P(abs(Δ) > 2).
     sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the events.
+        Weights of the events; single ones may be negative, their sum must be positive.
 
     Returns
     -------
@@ -71,12 +68,12 @@ def position_rmse(
         Leave out events that are farther off, in samples: they are few and would decide the result.
         Quote their share beside it, from :func:`position_accuracy`.
     sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the events.
+        Weights of the events; single ones may be negative, their sum must be positive.
 
     Returns
     -------
     rmse : float
-        In samples; NaN where no event is left.
+        In samples; NaN where no event is left, or negative weights make the mean square negative.
 
     Examples
     --------
@@ -89,9 +86,10 @@ def position_rmse(
         if not within >= 0.0:
             raise ValueError(f"within={within} must be 0 or more, or None.")
         error, weight = error[error <= within], weight[error <= within]
-    if len(error) == 0:
+    total = weight @ error**2
+    if not weight.sum() > 0.0 or total < 0.0:
         return float("nan")
-    return float(np.sqrt(np.average(error**2, weights=weight)))
+    return float(np.sqrt(total / weight.sum()))
 
 
 def _errors(
@@ -103,4 +101,4 @@ def _errors(
         for y, name in ((y_true, "y_true"), (y_pred, "y_pred"))
     )
     check_consistent_length(y_true, y_pred)
-    return np.abs(y_pred - y_true), _check_sample_weight(sample_weight, y_true, dtype=np.float64)
+    return np.abs(y_pred - y_true), check_weight(sample_weight, y_true)

@@ -100,7 +100,7 @@ def residual_moments(
     array([0.01, 0.1 ])
     """
     values = check_array(residuals, dtype=np.float64, input_name="residuals")
-    weight = _check_weight(sample_weight, values)
+    weight = check_weight(sample_weight, values)
     mean = np.average(values, axis=0, weights=weight)
     centred = values - mean
     covariance = (centred * weight[:, None]).T @ centred / weight.sum()
@@ -155,7 +155,7 @@ def scaled_mean_squared_error(
             f"scale must hold {X_true.shape[1]} positive numbers, one for each column; got {scale}."
         )
     rows = np.square(_differences(X_true, X_pred, angles) / scale).mean(axis=1)
-    return float(np.average(rows, weights=_check_weight(sample_weight, X_true)))
+    return float(np.average(rows, weights=check_weight(sample_weight, X_true)))
 
 
 def _check_pair(X_true: Any, X_pred: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -168,7 +168,8 @@ def _check_pair(X_true: Any, X_pred: Any) -> tuple[NDArray[np.float64], NDArray[
     return X_true, X_pred
 
 
-def _check_weight(sample_weight: ArrayLike | None, X: NDArray) -> NDArray[np.float64]:
+def check_weight(sample_weight: ArrayLike | None, X: NDArray) -> NDArray[np.float64]:
+    """Check the weights of rows: finite, one a row, of positive sum; ones where there are none."""
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64, allow_all_zero_weights=True)
     if not weight.sum() > 0.0:
         raise ValueError(f"The sum of sample_weight is {weight.sum():.6g}; it must be positive.")

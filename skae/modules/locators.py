@@ -103,7 +103,7 @@ class ResidualLocator(nn.Module):
         mean = mean.mean(dim=dim, keepdim=True)
         variance = square - mean**2
         # a constant trace keeps its own units; rounding alone must not pass for a spread
-        constant = variance <= 10.0 * torch.finfo(torch.float32).eps * mean**2
+        constant = variance <= (10.0 * torch.finfo(torch.float32).eps * mean) ** 2
         self.centre.copy_(mean)
         self.scale.copy_(torch.where(constant, 1.0, variance.clamp_min(0.0).sqrt()))
 

@@ -4,9 +4,6 @@ import numpy as np
 
 from skae.plotting._columns import pyplot
 
-# What the first layer of a network may take: derivatives of a trace, as finite differences of any width.
-_DERIVATIVES = {"f′": lambda t: t, "−f″": lambda t: np.mean(t**2) - t**2}
-
 
 class PulseDisplay:
     """Traces of events, the true position, and the predicted distribution on a second axis.
@@ -68,10 +65,10 @@ class PulseDisplay:
             The drawn display.
         """
         rows = X
-        if hasattr(
-            estimator, "steps"
-        ):  # a Pipeline hands on what predict asks for, and nothing else
-            rows, estimator = estimator[:-1].transform(X), estimator[-1]
+        if hasattr(estimator, "steps"):  # a Pipeline passes on what predict asks for, and no more
+            *before, (_, estimator) = estimator.steps
+            for _, step in before:
+                rows = rows if step in (None, "passthrough") else step.transform(rows)
         return cls.from_predictions(X, estimator.predict_distribution(rows), y, **kwargs)
 
     @classmethod
@@ -146,10 +143,10 @@ class PulseDisplay:
         self.ax_[-1].set_xlabel("sample")
         figure.supylabel("amplitude", fontsize="medium")
         self.probability_ax_[n_events // 2].set_ylabel("probability")
-        handles = [*self.ax_[0].get_legend_handles_labels(), *[]]
-        more = self.probability_ax_[0].get_legend_handles_labels()
+        handles, labels = self.ax_[0].get_legend_handles_labels()
+        more_handles, more_labels = self.probability_ax_[0].get_legend_handles_labels()
         figure.legend(
-            handles[0] + more[0], handles[1] + more[1], loc="outside upper center", ncols=6,
+            handles + more_handles, labels + more_labels, loc="outside upper center", ncols=6,
             fontsize="small",
         )  # fmt: skip
         return self
@@ -173,8 +170,9 @@ class PulseKernelDisplay:
         The figure.
     ax_ : ndarray of shape (2,) of matplotlib.axes.Axes
         Axes of the first and the second layer.
-    derivatives_ : list of (str, float)
-        The derivative that each of the first filters is most like, and the cosine between both.
+    derivatives_ : ndarray of shape (n_filters, 2)
+        Cosines between the first filters and the finite differences f′ and −f″, which are orthogonal. A
+        filter of derivatives alone has squares that sum to one; their rest is the trace's level.
 
     Examples
     --------
@@ -182,8 +180,9 @@ class PulseKernelDisplay:
     >>> from skae.plotting import PulseKernelDisplay
     >>> first = np.array([[-0.5, 0.0, 0.5], [-1.0, 2.0, -1.0]])
     >>> display = PulseKernelDisplay(first, np.ones((2, 3, 7))).plot()
-    >>> [name for name, cosine in display.derivatives_]
-    ['f′', '−f″']
+    >>> display.derivatives_.round(2) + 0.0
+    array([[1., 0.],
+           [0., 1.]])
     """
 
     def __init__(self, first, second):
@@ -226,14 +225,14 @@ class PulseKernelDisplay:
             figure = plt.figure(figsize=(9.0, 3.2), layout="constrained")
         self.figure_ = figure
         self.ax_ = figure.subplots(1, 2)
-        self.derivatives_ = [_most_alike(kernel) for kernel in self.first]
+        self.derivatives_ = np.array([_derivatives_in(kernel) for kernel in self.first])
         n_filters, n_traces, width = self.second.shape
         offsets = np.arange(self.first.shape[1]) - self.first.shape[1] // 2
-        for i, (kernel, (name, cosine)) in enumerate(
+        for i, (kernel, (slope, bend)) in enumerate(
             zip(self.first, self.derivatives_, strict=True)
         ):
-            line = f"filter {i}: {name} (cos {cosine:.2f})"
-            self.ax_[0].plot(offsets, kernel, "o:", label=line)
+            label = f"filter {i}: {slope:+.2f} f′, {bend:+.2f} (−f″)".replace("-", "−")
+            self.ax_[0].plot(offsets, kernel, "o:", label=label)
         self.ax_[0].axhline(0.0, color="grey", linewidth=0.5)
         self.ax_[0].set(title="first layer", xlabel="offset (samples)", ylabel="weight")
         self.ax_[0].set_xticks(offsets)
@@ -252,13 +251,8 @@ class PulseKernelDisplay:
         return self
 
 
-def _most_alike(kernel):
-    """Return the derivative, or its negative, that makes the smallest angle with a kernel."""
+def _derivatives_in(kernel):
+    """Return the cosines between a kernel and the finite differences f′ and −f″ of its width."""
     t = np.arange(len(kernel)) - (len(kernel) - 1) / 2
-    best = ("", -1.0)
-    for name, stencil in _DERIVATIVES.items():
-        shape = stencil(t)
-        cosine = kernel @ shape / max(np.linalg.norm(kernel) * np.linalg.norm(shape), 1e-300)
-        opposite = {"f′": "−f′", "−f″": "f″"}[name]
-        best = max(best, (name, cosine), (opposite, -cosine), key=lambda pair: pair[1])
-    return best[0], float(best[1])
+    norm = max(np.linalg.norm(kernel), np.finfo(float).tiny)
+    return [kernel @ shape / norm / np.linalg.norm(shape) for shape in (t, np.mean(t**2) - t**2)]

@@ -4,7 +4,7 @@ from skae.training.batches import Minibatches, TensorRows
 from skae.training.callbacks import EarlyStopping, EpochProgressBar, ScikitLearnCallbacks
 from skae.training.checkpoints import Checkpoint
 from skae.training.device import resolve_device
-from skae.training.inference import apply_to_rows, to_float32
+from skae.training.inference import apply_to_rows, bounded_rows, to_float32
 from skae.training.memory import should_stream
 from skae.training.net import Augmentation, TrainingNet
 from skae.training.optimizers import OPTIMIZERS, resolve_optimizer
@@ -32,6 +32,7 @@ __all__ = [
     "TensorRows",
     "TrainingNet",
     "apply_to_rows",
+    "bounded_rows",
     "check_precision",
     "draw_seed",
     "fair_share_of_threads",

@@ -12,9 +12,14 @@ from torch import Tensor
 _FEWEST_ROWS = 64
 
 # Rows in a chunk. Their activations stay in cache: faster than all rows at once, and bounded. Wide rows
-# come in smaller chunks, of this many numbers.
+# come in smaller chunks, of this many numbers: convolutions make many of each.
 _CHUNK_ROWS = 4096
-_CHUNK_NUMBERS = 2**22
+_CHUNK_NUMBERS = 2**20
+
+
+def bounded_rows(most: int, shape: tuple[int, ...]) -> int:
+    """Return how many rows of this shape go through a network at once, ``most`` or fewer."""
+    return min(most, max(_FEWEST_ROWS, _CHUNK_NUMBERS // max(1, math.prod(shape))))
 
 
 def to_float32(array: np.ndarray, name: str) -> np.ndarray:
@@ -59,8 +64,7 @@ def apply_to_rows(
     """
     result = None
     dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.float64
-    row_numbers = max(1, math.prod(X.shape[1:]))
-    chunk_rows = min(chunk_rows, max(_FEWEST_ROWS, _CHUNK_NUMBERS // row_numbers))
+    chunk_rows = bounded_rows(chunk_rows, X.shape[1:])
     with torch.inference_mode():
         for start in range(0, len(X), chunk_rows):
             chunk = X[start : start + chunk_rows]

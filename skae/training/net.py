@@ -16,6 +16,7 @@ from skae.exceptions import DivergenceError
 from skae.modules import attach_generator
 from skae.training.batches import Batch, Minibatches
 from skae.training.checkpoints import Checkpoint
+from skae.training.inference import bounded_rows
 from skae.training.schedules import SCHEDULES
 from skae.training.seeding import RandomStreams
 from skae.training.state import Position, load_callbacks, load_state, take_state
@@ -181,7 +182,10 @@ class TrainingNet(NeuralNet):
             )
             self.listens_to_gradients_ = self._any_callback_overrides("on_grad_computed")
             batches = rows.minibatches(self.batch_size, self.streams.shuffle)
-            held_out = None if validation is None else validation.minibatches(_VALIDATION_ROWS)
+            held_out = None
+            if validation is not None:
+                most = bounded_rows(_VALIDATION_ROWS, validation.x.shape[1:])
+                held_out = validation.minibatches(most)
             finite = Weights(self.module_)
             self._schedule_steps(epochs * len(batches))
             self._prepare_losses(batches.sizes[0])

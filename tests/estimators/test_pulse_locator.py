@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from skae import MatchedFilterLocator, PulseLocator
+from skae import MatchedFilterLocator, NoiseInjector, PulseLocator
 from skae.datasets import make_pulses
 from skae.metrics import position_accuracy, position_rmse
 
@@ -128,6 +128,15 @@ def test_symmetries_are_found_in_the_data():
     assert symmetries(X, np.maximum(y - 3, 0)) == (True, False)  # labels at the rising edge
     assert symmetries(X + np.linspace(0.0, 2.0, 100), y) == (True, False)
     assert symmetries(X[:, 0], y) == (False, True)
+    pedestals = np.random.default_rng(0).normal(scale=400.0, size=(2000, 1, 1))
+    assert symmetries(lopsided + pedestals, y) == (True, False)
+    assert symmetries(lopsided + np.array([[0.0], [500.0], [1000.0]]), y) == (False, False)
+
+
+def test_symmetries_are_not_denied_for_want_of_events():
+    for n in (1, 2, 3, 5, 8, 30):
+        for seed in range(20):
+            assert symmetries(*make_pulses(n, n_times=15, random_state=seed)) == (True, True)
 
 
 def symmetries(X, y):
@@ -215,6 +224,9 @@ def test_lists_tensors_and_memory_maps_are_events_too(tmp_path, events, fitted):
     from_file, in_memory = (small().fit(Z, y) for Z in (mapped, np.array(mapped, dtype=np.float64)))
     assert torch.equal(weights_of(from_file), weights_of(in_memory))
     assert np.array_equal(from_file.predict(mapped), in_memory.predict(mapped))
+    before = from_file.predict_cdf(mapped, y)
+    assert before.dtype == np.float64
+    assert ((before > 0.0) & (before < 1.0)).any()
 
 
 def test_a_single_trace_may_come_as_a_table_with_names(events):
@@ -346,6 +358,24 @@ def test_a_position_for_each_event_is_needed(events, fitted):
         fitted.predict_cdf(X, y[:-1])
 
 
+def test_before_and_behind_all_samples_the_cdf_is_zero_and_one(events, fitted):
+    X, _ = events
+    for locator in (fitted, small(sub_bin=True).fit(*events)):
+        assert np.allclose(locator.predict_cdf(X, np.full(300, -50.0)), 0.0, atol=1e-6)
+        assert np.allclose(locator.predict_cdf(X, np.full(300, 90.0)), 1.0, atol=1e-5)
+        for estimate in ("mode", "mean", "median"):
+            position = locator.set_params(estimate=estimate).predict(X)
+            assert ((position >= 0.0) & (position <= 39.0)).all()
+        locator.set_params(estimate="mode")
+
+
+def test_noise_is_for_training_only(events):
+    X, y = events
+    noisy = small(noise=NoiseInjector("gaussian", sigma=0.5, relative_to=None)).fit(X, y)
+    assert not torch.equal(weights_of(noisy), weights_of(small().fit(X, y)))
+    assert np.array_equal(noisy.predict(X), noisy.predict(X))
+
+
 # -- without training ----------------------------------------------------------------------------
 
 
@@ -385,9 +415,17 @@ def test_a_template_is_found_at_its_middle(size):
     assert np.array_equal(locator.predict(X), y)
 
 
-def test_a_template_without_shape_is_refused(events):
-    with pytest.raises(ValueError, match="template has no shape"):
-        MatchedFilterLocator(template=np.zeros(5)).fit(events[0])
+def test_a_template_without_shape_is_refused_and_the_fit_before_kept(events):
+    X, _ = events
+    locator = MatchedFilterLocator().fit(X)
+    expected = locator.predict(X)
+    for template, message in (
+        (np.zeros(5), "template has no shape"),
+        (np.ones((3, 5)), "1d array"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            locator.set_params(template=template).fit(X[:, :, :30])
+        assert np.array_equal(locator.predict(X), expected)
 
 
 def test_the_product_of_responses_orders_positions(events):

@@ -46,3 +46,10 @@ def test_negative_limits_are_refused():
         position_accuracy([1], [1], tolerance=-1)
     with pytest.raises(ValueError, match="within=-1"):
         position_rmse([1], [1], within=-1)
+
+
+def test_weights_without_a_mean_square_give_nan_or_an_error():
+    assert np.isnan(position_rmse([0, 10], [0, 20], within=2, sample_weight=[0, 1]))
+    assert np.isnan(position_rmse([0, 10], [0, 20], sample_weight=[3, -1]))
+    with pytest.raises(ValueError, match="sum of sample_weight is 0"):
+        position_accuracy([0, 10], [0, 20], sample_weight=[0, 0])

@@ -124,6 +124,13 @@ def test_units_do_not_matter(pooled):
         torch.testing.assert_close(standard.std(dim=(0, 2)), torch.ones(3), atol=1e-3, rtol=0)
 
 
+def test_small_pulses_on_a_pedestal_are_standardised():
+    x = 1.0 + 5e-4 * torch.randn(200, 3, 30)
+    module = locator(BinLaw())
+    module.fit_statistics(x)
+    np.testing.assert_allclose(module.scale, 5e-4, rtol=0.05)
+
+
 def test_constant_traces_keep_their_units():
     module = locator(BinLaw(), pooled=False)
     module.fit_statistics(torch.full((10, 3, 5), 7.0))
