@@ -23,7 +23,8 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 
-from skae import JetAutoencoder, NoiseInjector
+from skae import JetAutoencoder, NoiseInjector, PulseLocator
+from skae.datasets import make_pulses
 from skae.estimators import _resume
 from skae.estimators._identity import describe, fingerprint
 from skae.exceptions import CheckpointError, DivergenceError
@@ -126,6 +127,20 @@ def test_a_crashed_fit_of_rows_that_are_streamed_goes_on(
     for step in (4, 9):
         interrupted(model, standard_jets, step)
     model.fit(standard_jets)
+    assert torch.equal(weights_of(model), weights_of(expected))
+
+
+@pytest.mark.parametrize("sub_bin", [False, True])
+def test_a_crashed_fit_on_augmented_events_goes_on(sub_bin, tmp_path, always):
+    X, y = make_pulses(200, n_times=30, random_state=0)
+    options = {"trace_channels": 4, "n_channels": 4, "max_epochs": 4, "sub_bin": sub_bin}
+    expected = PulseLocator(**options, random_state=0).fit(X, y)
+    assert expected.permute_traces_
+    assert expected.reverse_time_
+    model = PulseLocator(**options, random_state=0, checkpoint=tmp_path)
+    for step in (1, 3, 6):
+        interrupted(model, X, step, y=y)
+    model.fit(X, y)
     assert torch.equal(weights_of(model), weights_of(expected))
 
 

@@ -11,7 +11,8 @@ import torch
 import torch._dynamo.utils as dynamo
 from skorch.callbacks import Callback
 
-from skae import JetAutoencoder, NoiseInjector
+from skae import JetAutoencoder, NoiseInjector, PulseLocator
+from skae.datasets import make_pulses
 from skae.training import checkpoints, memory
 
 pytestmark = [
@@ -32,6 +33,23 @@ def test_auto_takes_the_gpu_and_agrees_with_the_cpu(standard_jets):
     np.testing.assert_allclose(
         gpu.transform(standard_jets), cpu.transform(standard_jets), atol=1e-2
     )
+
+
+@pytest.mark.parametrize("sub_bin", [False, True])
+def test_pulses_are_augmented_and_found_on_the_device(sub_bin):
+    X, y = make_pulses(500, n_times=40, random_state=0)
+    before = torch.cuda.get_rng_state()
+    locator = PulseLocator(
+        trace_channels=4, n_channels=8, max_epochs=5, sub_bin=sub_bin, random_state=0
+    ).fit(X, y)
+    assert locator.device_.type == "cuda"
+    assert locator.permute_traces_
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+    here = locator.predict_distribution(X)
+    below = locator.predict_cdf(X, y)
+    locator.net_.to(torch.device("cpu"))
+    np.testing.assert_allclose(locator.predict_distribution(X), here, atol=1e-2)
+    np.testing.assert_allclose(locator.predict_cdf(X, y), below, atol=1e-2)
 
 
 def add_noise(batch, generator):
