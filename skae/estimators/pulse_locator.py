@@ -50,7 +50,7 @@ class PulseLocator(RegressorMixin, BaseNeuralEstimator):
     ----------
     architecture : {{"residual", "reference"}}, default="residual"
         "residual" is the network described above. "reference" is the published one of two
-        convolutional layers [1]_, of 64 parameters for three traces; it always predicts bins. To train it
+        convolutional layers [1]_, of 51 parameters for three traces; it always predicts bins. To train it
         as published: ``optimizer="adam", lr=0.01, lr_schedule="constant", weight_decay=0, batch_size=500,
         max_epochs=42, permute_traces=False, reverse_time=False`` (of 6000 events, 504 steps).
 
