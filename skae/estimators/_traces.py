@@ -60,9 +60,8 @@ def _check_events(estimator: BaseEstimator, X: Any) -> np.ndarray:
     name = type(estimator).__name__
     options = {"dtype": [np.float64, np.float32], "allow_nd": True, "estimator": name}
     if is_memory_mapped(X) and X.dtype not in options["dtype"] and len(X):
-        check_array(
-            X[:1], ensure_all_finite=False, **options
-        )  # converting all rows would copy them
+        # a conversion of all rows would copy them
+        check_array(X[:1], ensure_all_finite=False, **options)
     else:
         X = check_array(X, ensure_all_finite=False, **options)
     if 0 in X.shape:

@@ -4,10 +4,11 @@ from numbers import Real
 
 import numpy as np
 from scipy.ndimage import correlate1d
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_array, column_or_1d
 
+from skae.estimators._locator import BaseLocator
 from skae.estimators._traces import validate_positions, validate_traces
 
 # Standard deviations that a Gaussian template extends to either side.
@@ -17,7 +18,7 @@ _EXTENT = 4.0
 _CHUNK_EVENTS = 1024
 
 
-class MatchedFilterLocator(RegressorMixin, BaseEstimator):
+class MatchedFilterLocator(BaseLocator, BaseEstimator):
     r"""Locate the pulse that the traces of an event have in common with a matched filter.
 
     Each trace is correlated with the pulse's shape, the responses of all traces are multiplied, negative
@@ -25,6 +26,9 @@ class MatchedFilterLocator(RegressorMixin, BaseEstimator):
     in white noise the plain filter, ``remove_baseline=False``, finds the maximum-likelihood position.
     With ``remove_baseline=True`` the second derivative of the shape, with its sign reversed, takes its
     place: it does not see constants and slopes.
+
+    The distribution is the product of the responses, normalised: it orders positions, and its standard
+    deviation tells how sharp it is. Neither is calibrated; :class:`PulseLocator`'s are.
 
     Parameters
     ----------
@@ -108,9 +112,9 @@ class MatchedFilterLocator(RegressorMixin, BaseEstimator):
                 "template has no shape: all of its values, or their curvatures, are 0."
             )
         X = validate_traces(self, X, reset=True)
+        self.kernel_ = shape / norm
         if y is not None:
             validate_positions(self, y, X, "keep")
-        self.kernel_ = shape / norm
         return self
 
     def _shape(self) -> np.ndarray:
@@ -120,10 +124,8 @@ class MatchedFilterLocator(RegressorMixin, BaseEstimator):
         reach = max(1, round(_EXTENT * self.width))
         return np.exp(-0.5 * (np.arange(-reach, reach + 1) / self.width) ** 2)
 
-    def _log_product(self, X) -> np.ndarray:
+    def _log_product(self, X: np.ndarray) -> np.ndarray:
         """Return the logarithm of the product of the traces' responses, ``(n, n_times)``."""
-        check_is_fitted(self, "kernel_")
-        X = validate_traces(self, X, reset=False)
         result = np.empty((len(X), X.shape[-1]))
         for start in range(0, len(X), _CHUNK_EVENTS):
             events = X[start : start + _CHUNK_EVENTS].astype(np.float64)
@@ -133,53 +135,21 @@ class MatchedFilterLocator(RegressorMixin, BaseEstimator):
             result[start : start + _CHUNK_EVENTS] = np.log(positive).sum(axis=1)
         return result
 
-    def predict(self, X, return_std=False):
-        """Locate the pulse of each event.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
-            Events.
-        return_std : bool, default=False
-            Return the standard deviation of :meth:`predict_distribution`, too.
-
-        Returns
-        -------
-        position : ndarray of shape (n_samples,)
-            Positions in samples.
-        std : ndarray of shape (n_samples,)
-            How wide the product of the responses is, in samples: a measure of sharpness, not of the
-            error. Only returned with ``return_std=True``.
-        """
+    def _locate(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         log_product = self._log_product(X)
-        position = log_product.argmax(axis=1)
-        refined = position.astype(np.float64)
+        largest = log_product.argmax(axis=1)
+        position = largest.astype(np.float64)
         if self.sub_bin:
-            refined += _vertex(log_product, position)
-        if not return_std:
-            return refined
+            position += _vertex(log_product, largest)
         p = _normalise(log_product)
         bins = np.arange(p.shape[1])
-        return refined, np.sqrt((p * (bins - (p @ bins)[:, np.newaxis]) ** 2).sum(axis=1))
+        return position, np.sqrt((p * (bins - (p @ bins)[:, np.newaxis]) ** 2).sum(axis=1))
 
-    def predict_distribution(self, X):
-        """Return the product of the responses, normalised to one for each event.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
-            Events.
-
-        Returns
-        -------
-        distribution : ndarray of shape (n_samples, n_times)
-            Each row sums to one. It orders positions; it is not a calibrated probability.
-        """
+    def _distribute(self, X: np.ndarray) -> np.ndarray:
         return _normalise(self._log_product(X))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
         tags.target_tags.required = False
         tags.regressor_tags.poor_score = True
         return tags

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import GradientNormClipping
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from skae.estimators._base import BaseNeuralEstimator
 from skae.estimators._docstrings import document_shared_parameters
+from skae.estimators._locator import BaseLocator
 from skae.estimators._traces import find_symmetries, validate_positions, validate_traces
 from skae.modules import (
     BinLaw,
@@ -34,7 +34,7 @@ _AUTO = StrOptions({"auto"})
 
 
 @document_shared_parameters
-class PulseLocator(RegressorMixin, BaseNeuralEstimator):
+class PulseLocator(BaseLocator, BaseNeuralEstimator):
     r"""Locate the pulse that the traces of an event have in common.
 
     A network of residual dilated convolutions gives a probability to each sample. It looks at each
@@ -44,7 +44,8 @@ class PulseLocator(RegressorMixin, BaseNeuralEstimator):
 
     Labels that are whole numbers are bins, and the network is trained on the cross-entropy. With finer
     labels it gives a mixture of narrow Gaussians, trained on the likelihood: mean and standard deviation
-    are then resolved to hundredths of a sample.
+    are then resolved to hundredths of a sample. They leave out what is a thousand times less probable
+    than the most probable component: far away it would be all that counts.
 
     Parameters
     ----------
@@ -343,30 +344,7 @@ class PulseLocator(RegressorMixin, BaseNeuralEstimator):
 
     # -- predicting ----------------------------------------------------------------------------
 
-    def _validate_rows(self, X: Any) -> np.ndarray:
-        check_is_fitted(self, "net_")
-        return validate_traces(self, X, reset=False)
-
-    def predict(self, X, return_std=False):
-        """Locate the pulse of each event, as ``estimate`` says.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
-            Events.
-        return_std : bool, default=False
-            Return the standard deviation of the predicted distribution, too.
-
-        Returns
-        -------
-        position : ndarray of shape (n_samples,)
-            Positions in samples.
-        std : ndarray of shape (n_samples,)
-            Standard deviation of the distribution around its mean, in samples. With ``sub_bin_``,
-            without what is a thousand times less probable than the most probable position: far
-            away it would be all that counts. Only returned with ``return_std=True``.
-        """
-        X = self._validate_rows(X)
+    def _locate(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         law, estimate = self.net_.criterion_, self.estimate
 
         def locate(x: Tensor) -> Tensor:
@@ -376,22 +354,9 @@ class PulseLocator(RegressorMixin, BaseNeuralEstimator):
             return torch.stack([position.clamp(0.0, x.shape[-1] - 1.0), std], dim=1)
 
         position, std = self._apply(locate, X).T
-        return (position, std) if return_std else position
+        return position, std
 
-    def predict_distribution(self, X):
-        """Return the probability that the pulse is in each bin.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
-            Events.
-
-        Returns
-        -------
-        probability : ndarray of shape (n_samples, n_times)
-            Each row sums to one. Bin j spans positions from j − ½ to j + ½.
-        """
-        X = self._validate_rows(X)
+    def _distribute(self, X: np.ndarray) -> np.ndarray:
         law = self.net_.criterion_
         return self._apply(lambda x: law.masses(self.module_(x)), X)
 
@@ -439,6 +404,5 @@ class PulseLocator(RegressorMixin, BaseNeuralEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
         tags.regressor_tags.poor_score = self.out_of_range == "clip"
         return tags

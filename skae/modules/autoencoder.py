@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from skae.modules.losses import wrap_angle
-from skae.modules.moments import column_covariance, column_moments
+from skae.modules.moments import column_covariance, scale_of, usable_moments
 
 #: the interval of a standardised coordinate that ``winding`` turns are laid out over
 _SPAN = 6.0
@@ -95,15 +95,9 @@ class Autoencoder(nn.Module):
 
     def fit_statistics(self, x: Tensor, weight: Tensor | None = None) -> None:
         """Take mean, standard deviation and principal axes from training rows and their weights."""
-        mean, variance = column_moments(x, weight)
-        # negative weights can make a variance negative
-        absolute = weight is not None and bool((variance < 0.0).any())
-        if absolute:
-            mean, variance = column_moments(x, weight, absolute)
-        # a constant column keeps its own units; rounding alone must not pass for a spread
-        constant = variance <= (10.0 * torch.finfo(x.dtype).eps * mean) ** 2
+        mean, variance, absolute = usable_moments(x, weight)
         self.centre.copy_(mean)
-        self.scale.copy_(torch.where(constant, 1.0, variance.sqrt()))
+        self.scale.copy_(scale_of(mean, variance, x.dtype))
         if isinstance(self.encoder, LinearPath) and isinstance(self.decoder, LinearPath):
             covariance = column_covariance(x, self.centre, self.rebuilt, weight, absolute)
             self._start_at_principal_axes(covariance, self.encoder, self.decoder)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from skae.modules.moments import column_moments
+from skae.modules.moments import scale_of, usable_moments
 
 
 def _with_traces(x: Tensor) -> Tensor:
@@ -96,16 +96,13 @@ class ResidualLocator(nn.Module):
 
     def fit_statistics(self, x: Tensor, weight: Tensor | None = None) -> None:
         """Take means and standard deviations from training rows, ``(n, n_traces, n_times)``."""
-        absolute = weight is not None and bool((weight[: len(weight)] < 0.0).any())
-        mean, variance = (m.reshape(self.n_traces, -1) for m in column_moments(x, weight, absolute))
+        mean, variance, _ = usable_moments(x, weight)
+        mean, variance = mean.reshape(self.n_traces, -1), variance.reshape(self.n_traces, -1)
         dim = None if self.pooled else 1
         square = (variance + mean**2).mean(dim=dim, keepdim=True)
         mean = mean.mean(dim=dim, keepdim=True)
-        variance = square - mean**2
-        # a constant trace keeps its own units; rounding alone must not pass for a spread
-        constant = variance <= (10.0 * torch.finfo(torch.float32).eps * mean) ** 2
         self.centre.copy_(mean)
-        self.scale.copy_(torch.where(constant, 1.0, variance.clamp_min(0.0).sqrt()))
+        self.scale.copy_(scale_of(mean, square - mean**2, x.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, n_traces, n_times)`` to ``(n, n_outputs, n_times)`` or twice as many outputs."""

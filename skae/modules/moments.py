@@ -48,6 +48,27 @@ def column_moments(
     return mean, variance / total
 
 
+def usable_moments(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, bool]:
+    """Return mean and variance of the columns, and whether they had to be taken with absolute weights.
+
+    That is where negative weights make a variance negative.
+    """
+    mean, variance = column_moments(x, weight)
+    absolute = weight is not None and bool((variance < 0.0).any())
+    if absolute:
+        mean, variance = column_moments(x, weight, absolute)
+    return mean, variance, absolute
+
+
+def scale_of(mean: Tensor, variance: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return what numbers of ``dtype`` are divided by: their spread, or 1 where they are constant.
+
+    Rounding alone must not pass for a spread.
+    """
+    constant = variance <= (10.0 * torch.finfo(dtype).eps * mean) ** 2
+    return torch.where(constant, 1.0, variance.clamp_min(0.0).sqrt())
+
+
 def column_covariance(
     x: Tensor, mean: Tensor, columns: Sequence[int], weight: Tensor | None, absolute: bool
 ) -> Tensor:

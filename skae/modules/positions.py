@@ -4,6 +4,7 @@ A sample is a bin of unit width: bin j spans positions from j − ½ to j + ½.
 """
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 _HALVINGS = 32
 
 
-class PositionLaw(nn.Module):
+class PositionLaw(ABC, nn.Module):
     """A probability distribution over positions; as a module it is its own loss, −log likelihood.
 
     What goes in is the output of a network, ``(n, k · n_outputs, n_times)``: k opinions of equal weight.
@@ -28,21 +29,21 @@ class PositionLaw(nn.Module):
     n_outputs: int
     odd_outputs: tuple[int, ...] = ()
 
+    @abstractmethod
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row, ``(n,)``, from outputs and positions ``(n,)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def masses(self, output: Tensor) -> Tensor:
         """Return the probability of each bin, ``(n, n_times)``; they sum to one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def mean_and_std(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation, each ``(n,)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cdf(self, output: Tensor, position: Tensor) -> Tensor:
         """Return the probability to lie before ``position`` (n,), as ``(n,)``."""
-        raise NotImplementedError
 
     def mode(self, output: Tensor) -> Tensor:
         """Return the centre of the most probable bin, ``(n,)``."""

@@ -66,9 +66,8 @@ class PulseDisplay:
         """
         rows = X
         if hasattr(estimator, "steps"):  # a Pipeline passes on what predict asks for, and no more
-            *before, (_, estimator) = estimator.steps
-            for _, step in before:
-                rows = rows if step in (None, "passthrough") else step.transform(rows)
+            rows = estimator[:-1].transform(X) if len(estimator) > 1 else X
+            estimator = estimator[-1]
         return cls.from_predictions(X, estimator.predict_distribution(rows), y, **kwargs)
 
     @classmethod

@@ -1,5 +1,6 @@
 """What happens between epochs: early stopping, progress, and scikit-learn's own callbacks."""
 
+import dis
 from typing import Any
 
 from rich.console import Console
@@ -159,3 +160,12 @@ class ScikitLearnCallbacks(Callback):
             reconstruction_attributes=dict,  # the estimator is ready to use as it is
         ):
             net.stop_training = True
+
+
+def is_raised_by_code(interrupt: KeyboardInterrupt) -> bool:
+    """Tell ``raise KeyboardInterrupt`` in a callback from Ctrl-C arriving while it runs."""
+    traceback = interrupt.__traceback__
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    code = traceback.tb_frame.f_code.co_code
+    return code[traceback.tb_lasti] == dis.opmap["RAISE_VARARGS"]

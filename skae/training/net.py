@@ -1,7 +1,6 @@
 """skorch's net with a loop that costs what a hand-written one does."""
 
 import contextlib
-import dis
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,9 +14,10 @@ from torch import Tensor, nn
 from skae.exceptions import DivergenceError
 from skae.modules import attach_generator
 from skae.training.batches import Batch, Minibatches
+from skae.training.callbacks import is_raised_by_code
 from skae.training.checkpoints import Checkpoint
 from skae.training.inference import bounded_rows
-from skae.training.schedules import SCHEDULES
+from skae.training.schedules import start_schedule
 from skae.training.seeding import RandomStreams
 from skae.training.state import Position, load_callbacks, load_state, take_state
 from skae.training.step import CompiledGradient, make_gradient, make_loss
@@ -187,7 +187,9 @@ class TrainingNet(NeuralNet):
                 most = bounded_rows(_VALIDATION_ROWS, validation.x.shape[1:])
                 held_out = validation.minibatches(most)
             finite = Weights(self.module_)
-            self._schedule_steps(epochs * len(batches))
+            self.schedule_ = start_schedule(
+                self.optimizer_, self.lr, self.lr_schedule, epochs * len(batches)
+            )
             self._prepare_losses(batches.sizes[0])
             position = load_state(self, resume_from, finite)
             self.first_epoch_ = position.epoch
@@ -352,17 +354,6 @@ class TrainingNet(NeuralNet):
         # rows held out are judged as the module will be used
         self._validation_loss = make_loss(self.module_, self.criterion_, device, "float32")
 
-    def _schedule_steps(self, n_steps: int) -> None:
-        shape, _ = SCHEDULES[self.lr_schedule]
-        for group in self.optimizer_.param_groups:
-            group["lr"] = self.lr  # a schedule before this one may have ended elsewhere
-            group.pop("initial_lr", None)
-        self.schedule_ = None  # a constant rate is left to the callbacks, skorch's LRScheduler say
-        if self.lr_schedule != "constant":
-            self.schedule_ = torch.optim.lr_scheduler.LambdaLR(
-                self.optimizer_, lambda step: shape(min(step / n_steps, 1.0))
-            )
-
     def _forget_run(self) -> None:
         """Keep nothing that belongs to the run, callbacks and noise say: it may not pickle."""
         self.schedule_ = self._gradient = self._validation_loss = None
@@ -393,7 +384,7 @@ class TrainingNet(NeuralNet):
             try:
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt as interrupt:
-                if not _is_raised_by_code(interrupt):
+                if not is_raised_by_code(interrupt):
                     raise
                 self.stop_training = True
 
@@ -409,12 +400,3 @@ class TrainingNet(NeuralNet):
             for _, callback in self.callbacks_
             for method in methods
         )
-
-
-def _is_raised_by_code(interrupt: KeyboardInterrupt) -> bool:
-    """Tell ``raise KeyboardInterrupt`` in a callback from Ctrl-C arriving while it runs."""
-    traceback = interrupt.__traceback__
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    code = traceback.tb_frame.f_code.co_code
-    return code[traceback.tb_lasti] == dis.opmap["RAISE_VARARGS"]

@@ -3,6 +3,9 @@
 import math
 from collections.abc import Callable
 
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
 # Smith & Topin, 2018, arXiv:1708.07120, with the cosine shape and proportions that torch's
 # OneCycleLR uses: 30 % of the steps rise from lr/25 to lr, the rest fall to lr/25/1e4.
 _WARM_UP = 0.3
@@ -37,3 +40,17 @@ SCHEDULES: dict[str, tuple[Callable[[float], float], float]] = {
     "cosine": (cosine, 0.0),
     "constant": (constant, 0.0),
 }
+
+
+def start_schedule(optimizer: Optimizer, lr: float, name: str, n_steps: int) -> LambdaLR | None:
+    """Set the learning rate and let it follow a schedule over this many steps.
+
+    A constant rate, for which None is returned, is left to the callbacks, skorch's LRScheduler say.
+    """
+    shape, _ = SCHEDULES[name]
+    for group in optimizer.param_groups:
+        group["lr"] = lr  # a schedule before this one may have ended elsewhere
+        group.pop("initial_lr", None)
+    if name == "constant":
+        return None
+    return LambdaLR(optimizer, lambda step: shape(min(step / n_steps, 1.0)))

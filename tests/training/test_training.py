@@ -19,7 +19,7 @@ from skae.training import (
     resolve_optimizer,
     seeded_initialisation,
 )
-from skae.training.net import _is_raised_by_code
+from skae.training.callbacks import is_raised_by_code
 
 CPU = torch.device("cpu")
 
@@ -186,4 +186,4 @@ def test_a_callback_that_stops_is_told_from_ctrl_c():
     for function, by_code in ((raises, True), (is_interrupted, False)):
         with pytest.raises(KeyboardInterrupt) as caught:
             function()
-        assert _is_raised_by_code(caught.value) is by_code
+        assert is_raised_by_code(caught.value) is by_code
