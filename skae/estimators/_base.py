@@ -117,6 +117,9 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     #: parameters that shape the network or its optimiser: fixed once a net is built
     _structural_parameters: tuple[str, ...] = ("optimizer", "weight_decay")
 
+    #: rows that inference on the CPU takes at a time, always as many; None leaves it to the engine
+    _rows_at_once: int | None = None
+
     @abstractmethod
     def _build_module(self, rows: Rows) -> nn.Module:
         """Build the module for these training rows, on the CPU; called with the seed set."""
@@ -373,7 +376,15 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     def _apply(self, function: Callable[[Tensor], Tensor], X: np.ndarray) -> np.ndarray:
         """Apply a function of tensors to the rows of X, in bounded memory, in X's dtype."""
         with fair_share_of_threads():
-            return apply_to_rows(function, X, self.device_)
+            if self.device_.type != "cpu" or self._rows_at_once is None:
+                return apply_to_rows(function, X, self.device_)
+            return apply_to_rows(
+                function,
+                X,
+                self.device_,
+                chunk_rows=self._rows_at_once,
+                fewest_rows=self._rows_at_once,
+            )
 
 
 def _frozen(value: Any) -> Any:

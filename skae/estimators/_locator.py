@@ -13,8 +13,8 @@ class BaseLocator(RegressorMixin, ABC):
     """A regressor that gives each event a position on its samples, and a distribution over them."""
 
     @abstractmethod
-    def _locate(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return positions and standard deviations of checked events, each ``(n,)``."""
+    def _locate(self, X: np.ndarray, return_std: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return positions ``(n,)`` of checked events, and standard deviations if they are asked for."""
 
     @abstractmethod
     def _distribute(self, X: np.ndarray) -> np.ndarray:
@@ -41,7 +41,7 @@ class BaseLocator(RegressorMixin, ABC):
         std : ndarray of shape (n_samples,)
             Standard deviations in samples. Only returned with ``return_std=True``.
         """
-        position, std = self._locate(self._validate_rows(X))
+        position, std = self._locate(self._validate_rows(X), return_std)
         return (position, std) if return_std else position
 
     def predict_distribution(self, X):

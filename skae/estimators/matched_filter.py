@@ -135,12 +135,14 @@ class MatchedFilterLocator(BaseLocator, BaseEstimator):
             result[start : start + _CHUNK_EVENTS] = np.log(positive).sum(axis=1)
         return result
 
-    def _locate(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _locate(self, X: np.ndarray, return_std: bool) -> tuple[np.ndarray, np.ndarray | None]:
         log_product = self._log_product(X)
         largest = log_product.argmax(axis=1)
         position = largest.astype(np.float64)
         if self.sub_bin:
             position += _vertex(log_product, largest)
+        if not return_std:
+            return position, None
         p = _normalise(log_product)
         bins = np.arange(p.shape[1])
         return position, np.sqrt((p * (bins - (p @ bins)[:, np.newaxis]) ** 2).sum(axis=1))

@@ -344,7 +344,12 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
 
     # -- predicting ----------------------------------------------------------------------------
 
-    def _locate(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def _rows_at_once(self) -> int | None:
+        # activations of many channels stay in cache, and one event is as late as all of these
+        return None if isinstance(self.module_, ReferenceLocator) else 16
+
+    def _locate(self, X: np.ndarray, return_std: bool) -> tuple[np.ndarray, np.ndarray | None]:
         law, estimate = self.net_.criterion_, self.estimate
 
         def locate(x: Tensor) -> Tensor:

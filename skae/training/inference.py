@@ -46,6 +46,7 @@ def apply_to_rows(
     device: torch.device,
     *,
     chunk_rows: int = _CHUNK_ROWS,
+    fewest_rows: int = _FEWEST_ROWS,
 ) -> np.ndarray:
     """Return ``function`` of the rows of ``X``, computed in float32, in the dtype of ``X``.
 
@@ -61,6 +62,8 @@ def apply_to_rows(
         Where ``function`` computes.
     chunk_rows : int
         Rows handed over at once.
+    fewest_rows : int
+        Rows that fewer ones are padded to.
     """
     result = None
     dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.float64
@@ -69,7 +72,7 @@ def apply_to_rows(
         for start in range(0, len(X), chunk_rows):
             chunk = X[start : start + chunk_rows]
             n = len(chunk)
-            rows = torch.zeros(max(n, _FEWEST_ROWS), *chunk.shape[1:])
+            rows = torch.zeros(max(n, fewest_rows), *chunk.shape[1:])
             rows.numpy()[:n] = to_float32(chunk, "X")
             output = function(rows.to(device))[:n].cpu().numpy()
             if result is None:

@@ -195,11 +195,19 @@ def test_it_clones_pickles_and_keeps_its_hands_off_the_global_state(events, fitt
     assert np.array_equal(copy.predict_distribution(X), fitted.predict_distribution(X))
 
 
-def test_an_events_result_does_not_depend_on_those_beside_it(events, fitted):
-    X, _ = events
-    whole = fitted.predict_distribution(X)
-    single = np.concatenate([fitted.predict_distribution(X[i : i + 1]) for i in range(40)])
-    np.testing.assert_allclose(whole[:40], single, atol=1e-6)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"sub_bin": True, "estimate": "mean"}, {"architecture": "reference", "estimate": "mean"}],
+    ids=["bins", "sub-bin", "reference"],
+)
+def test_an_events_result_does_not_depend_on_those_beside_it(events, options):
+    X, y = events
+    locator = PulseLocator(max_epochs=1, random_state=0, **options).fit(X, y)
+    for method in (locator.predict, locator.predict_distribution):
+        whole = method(X)
+        for size in (1, 2, 5, 9):
+            parts = [method(X[start : start + size]) for start in range(0, 45, size)]
+            np.testing.assert_allclose(np.concatenate(parts)[:45], whole[:45], rtol=0, atol=1e-7)
 
 
 def test_three_axes_go_through_pipelines_and_searches(events):
