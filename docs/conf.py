@@ -27,7 +27,7 @@ autodoc_default_options = {
     "members": True,
     "inherited-members": True,
     "exclude-members": "get_metadata_routing, set_output, set_fit_request, set_partial_fit_request, "
-    "set_score_request",
+    "set_predict_request, set_score_request",
 }
 
 sphinx_gallery_conf = {
