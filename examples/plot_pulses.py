@@ -66,7 +66,7 @@ LearningCurveDisplay.from_estimator(locator)
 # What it is sure of
 # ------------------
 # The first two events are those it is surest of, the last three those it is least sure of: pulses that
-# coincide by chance, or that others cover.
+# lie where two samples meet, or that others cover.
 
 order = locator.predict_distribution(X_test).max(axis=1).argsort()
 shown = [*order[-2:], *order[:3]]

@@ -235,7 +235,8 @@ class PulseKernelDisplay:
         self.ax_[0].axhline(0.0, color="grey", linewidth=0.5)
         self.ax_[0].set(title="first layer", xlabel="offset (samples)", ylabel="weight")
         self.ax_[0].set_xticks(offsets)
-        self.ax_[0].legend(fontsize="small")
+        self.ax_[0].margins(y=0.35)  # room for the legend
+        self.ax_[0].legend(fontsize="small", loc="upper center")
         rows = self.second.transpose(1, 0, 2).reshape(-1, width)  # traces, and in each its filters
         limit = np.abs(rows).max()
         edge = width / 2
