@@ -1,4 +1,6 @@
-"""What the autoencoders share: transform, inverse_transform, and the reconstruction error as a score."""
+"""What the autoencoders share: transform, inverse_transform, and the mean of their rows' scores."""
+
+from abc import abstractmethod
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -50,25 +52,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
             )
         return self._apply(self.module_.decode, latent)
 
+    @abstractmethod
     def score_samples(self, X):
-        """Score each row by how well it is reconstructed; a low score marks an anomaly.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,)
-            Minus the mean squared reconstruction error of each row.
-        """
-        X = self._validate_rows(X)
-        criterion = self.net_.criterion_
-        return self._apply(lambda x: -criterion(self.module_(x), x), X)
+        """Score each row; a low score marks an anomaly."""
 
     def score(self, X, y=None, sample_weight=None):
-        """Return the mean of :meth:`score_samples`: minus the mean squared error.
+        """Return the mean of :meth:`score_samples`; higher is better.
 
         Parameters
         ----------
@@ -82,7 +71,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
         Returns
         -------
         score : float
-            Minus the (weighted) mean squared reconstruction error; 0 is perfect.
+            The (weighted) mean of the rows' scores.
         """
         scores = self.score_samples(X).astype(np.float64)
         return float(np.average(scores, weights=check_weight(sample_weight, scores)))

@@ -253,6 +253,23 @@ class JetAutoencoder(BaseAutoencoder):
     def _build_criterion(self) -> nn.Module:
         return SquaredError(self.angles_)
 
+    def score_samples(self, X):
+        """Score each row by how well it is reconstructed; a low score marks an anomaly.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Minus the mean squared reconstruction error of each row.
+        """
+        X = self._validate_rows(X)
+        criterion = self.net_.criterion_
+        return self._apply(lambda x: -criterion(self.module_(x), x), X)
+
 
 def _column_indices(
     columns: Sequence[int | str] | None, n_features: int, names: np.ndarray | None

@@ -9,11 +9,11 @@ from skae.modules.blocks import (
     dense_stack,
     is_activation,
 )
-from skae.modules.dropout import SeededDropout, attach_generator
 from skae.modules.locators import ReferenceLocator, ResidualLocator
 from skae.modules.losses import SquaredError, wrap_angle
 from skae.modules.noise import RowNoise
 from skae.modules.positions import BinLaw, MixtureLaw, PositionLaw
+from skae.modules.seeded import SeededDropout, SeededModule, attach_generator
 from skae.modules.symmetries import RandomSymmetries
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "ResidualLocator",
     "RowNoise",
     "SeededDropout",
+    "SeededModule",
     "SquaredError",
     "activation_names",
     "attach_generator",

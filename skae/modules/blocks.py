@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from skae.modules.dropout import SeededDropout
+from skae.modules.seeded import SeededDropout
 
 BLOCKS = ("dense", "residual", "conv")
 

@@ -254,7 +254,7 @@ class TrainingNet(NeuralNet):
         iterator: Minibatches | None,
         training: bool,
         prefix: str,
-        step_fn: Callable[..., dict[str, Tensor]],
+        step_fn: Callable[..., dict[str, Any]],
         *,
         position: Position | None = None,
         after_step: Callable[[], None] | None = None,
@@ -310,9 +310,9 @@ class TrainingNet(NeuralNet):
         self.history.record(f"{prefix}_loss_best", best)  # skorch's checkpoints ask for it
         self.history.record(f"{prefix}_batch_count", len(sizes))
 
-    def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
+    def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
         """Take one step of the optimiser and of the learning-rate schedule."""
-        step: dict[str, Tensor] = {}
+        step: dict[str, Any] = {}
 
         def closure() -> Tensor:
             self.optimizer_.zero_grad(set_to_none=True)
@@ -338,7 +338,7 @@ class TrainingNet(NeuralNet):
             self.schedule_.step()
         return step
 
-    def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
         """Compute the loss of a minibatch, without noise, dropout or gradients."""
         with torch.no_grad():
             output, loss = self._validation_loss(*batch)

@@ -13,8 +13,11 @@ from skae.exceptions import CompileWarning
 #: name → dtype that matrix products are computed in, None for the weights' own
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bf16-mixed": torch.bfloat16}
 
+#: what a module returns and its criterion reads: one tensor, or several
+Output = Tensor | tuple[Tensor, ...]
+
 #: (inputs, targets, weights or None) → (output, mean loss)
-Loss = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+Loss = Callable[[Tensor, Tensor, Tensor | None], tuple[Output, Tensor]]
 
 
 def make_loss(
@@ -33,7 +36,7 @@ def make_loss(
     """
     dtype = PRECISIONS[precision]
 
-    def mean_loss(x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    def mean_loss(x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Output, Tensor]:
         output = module(x)
         losses = criterion(output, target)  # (n,)
         # The weights' mean over *all* rows is one, so dividing by the batch's size, and never by its
@@ -43,7 +46,7 @@ def make_loss(
     if dtype is None:
         return mean_loss
 
-    def mixed_loss(x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    def mixed_loss(x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Output, Tensor]:
         with torch.autocast(device.type, dtype):
             return mean_loss(x, target, weight)
 
@@ -62,7 +65,7 @@ def check_precision(precision: str, device: torch.device) -> None:
 def make_gradient(loss: Loss) -> Loss:
     """Return a function that computes a loss as ``loss`` does, and adds its gradients to the weights'."""
 
-    def differentiate(x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    def differentiate(x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Output, Tensor]:
         output, mean_loss = loss(x, target, weight)
         mean_loss.backward()
         return output, mean_loss
@@ -108,7 +111,7 @@ class CompiledGradient:
         except RuntimeError as error:  # a Python that torch cannot compile yet
             self._give_up(error)
 
-    def __call__(self, x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    def __call__(self, x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Output, Tensor]:
         """Return output and mean loss, and add the gradients to the weights'."""
         if self._compiled is None or len(x) != self._batch_size:
             return self._plain(x, target, weight)
@@ -124,10 +127,10 @@ class CompiledGradient:
                 self._module.zero_grad(set_to_none=True)
                 return self._plain(x, target, weight)
         if self._on_graphs:  # both lie in a graph's memory
-            return output.detach().clone(), loss.detach().clone()
+            return _copy(output), loss.detach().clone()
         return output, loss
 
-    def _compile(self, x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _compile(self, x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Output, Tensor]:
         with _COMPILING, warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"torch(\.|$)")  # what torch says about itself
             result = self._compiled(x, target, weight)
@@ -144,6 +147,12 @@ class CompiledGradient:
             CompileWarning,
             stacklevel=2,
         )
+
+
+def _copy(output: Output) -> Output:
+    if isinstance(output, Tensor):
+        return output.detach().clone()
+    return tuple(part.detach().clone() for part in output)
 
 
 def _compiler_errors() -> tuple[type[Exception], ...]:

@@ -1,10 +1,24 @@
-"""Dropout that draws from a generator of its own, so that a fit never touches torch's global one."""
+"""Layers that draw from a generator of their own, so that a fit never touches torch's global one."""
 
 import torch
 from torch import Tensor, nn
 
 
-class SeededDropout(nn.Module):
+class SeededModule(nn.Module):
+    """A module that draws random numbers while training.
+
+    Attributes
+    ----------
+    generator : torch.Generator or None
+        Where they are drawn from; :func:`attach_generator` sets it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator: torch.Generator | None = None
+
+
+class SeededDropout(SeededModule):
     """Dropout (Srivastava et al., 2014, JMLR 15) with its own random stream.
 
     ``torch.nn.Dropout`` takes no generator: it draws from, and so changes, the global state.
@@ -14,17 +28,11 @@ class SeededDropout(nn.Module):
     p : float
         Probability that an element is set to zero while training; the others are scaled by
         ``1 / (1 - p)``.
-
-    Attributes
-    ----------
-    generator : torch.Generator or None
-        Where the masks are drawn from; :func:`attach_generator` sets it.
     """
 
     def __init__(self, p: float):
         super().__init__()
         self.p = p
-        self.generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero elements at random in training mode; the identity in evaluation mode."""
@@ -39,7 +47,7 @@ class SeededDropout(nn.Module):
 
 
 def attach_generator(module: nn.Module, generator: torch.Generator | None) -> None:
-    """Hand one generator to every :class:`SeededDropout` inside ``module`` (None takes it away)."""
+    """Hand one generator to every :class:`SeededModule` inside ``module`` (None takes it away)."""
     for layer in module.modules():
-        if isinstance(layer, SeededDropout):
+        if isinstance(layer, SeededModule):
             layer.generator = generator
