@@ -2,5 +2,7 @@
 
 from skae.datasets.jets import load_jets, make_jets
 from skae.datasets.pulses import make_pulses
+from skae.datasets.spectra import make_spectra
+from skae.datasets.spectra_files import load_spectra
 
-__all__ = ["load_jets", "make_jets", "make_pulses"]
+__all__ = ["load_jets", "load_spectra", "make_jets", "make_pulses", "make_spectra"]

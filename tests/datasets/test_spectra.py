@@ -1,0 +1,212 @@
+"""make_spectra looks like the published sample; load_spectra reads what people have."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from skae.datasets import load_spectra, make_spectra
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "spectra"
+needs_real = pytest.mark.skipif(
+    not (REAL / "spectra.npy").exists(), reason="the published spectra are not beside this checkout"
+)
+
+
+def test_spectra_are_baseline_and_lines_with_poisson_noise():
+    X, fluxes = make_spectra(2000, random_state=0)
+    expected, same = make_spectra(2000, noise=False, random_state=0)
+    np.testing.assert_array_equal(fluxes, same)
+    assert (np.rint(X) == X).all()
+    pulls = (X - expected) / np.sqrt(expected)
+    assert pulls.mean() == pytest.approx(0.0, abs=4 / np.sqrt(pulls.size))
+    assert pulls.var() == pytest.approx(1.0, abs=0.005)
+    design = np.c_[np.ones(2000), fluxes]
+    parts, *_ = np.linalg.lstsq(design, expected, rcond=None)
+    np.testing.assert_allclose(design @ parts, expected, rtol=1e-9)
+    np.testing.assert_allclose(parts[1:].mean(axis=1), 1.0, rtol=1e-3)
+    assert list(parts.argmax(axis=1)) == [0, 149, 274]
+
+
+def test_fluxes_are_zero_or_gamma_and_the_lines_avoid_each_other():
+    _, fluxes = make_spectra(60000, n_bins=2, random_state=0)
+    there = fluxes > 0
+    np.testing.assert_allclose(there.mean(axis=0), 0.5, atol=0.01)
+    assert there.all(axis=1).mean() == pytest.approx(1 / 6, abs=0.01)
+    assert (~there).all(axis=1).mean() == pytest.approx(1 / 6, abs=0.01)
+    for flux, mean, std in zip(fluxes.T, (112.0, 78.0), (29.0, 30.0), strict=True):
+        assert flux[flux > 0].mean() == pytest.approx(mean, rel=0.01)
+        assert flux[flux > 0].std() == pytest.approx(std, rel=0.02)
+
+
+@needs_real
+def test_they_look_like_the_published_ones():
+    real = np.load(REAL / "spectra.npy").astype(float)
+    truth = np.loadtxt(REAL / "fluxes.csv", delimiter=",", skiprows=1)
+    X, fluxes = make_spectra(20000, random_state=0)
+    for ours, theirs in ((fluxes, truth),):
+        for j in range(2):
+            lit = theirs[:, j][theirs[:, j] > 0]
+            mine = ours[:, j][ours[:, j] > 0]
+            assert mine.mean() == pytest.approx(lit.mean(), abs=4 * lit.std() / np.sqrt(len(lit)))
+            assert mine.std() == pytest.approx(lit.std(), rel=0.2)
+    parts = [
+        np.linalg.lstsq(np.c_[np.ones(len(f)), f], x, rcond=None)[0]
+        for x, f in ((X, fluxes), (real, truth))
+    ]
+    assert np.abs(parts[0] - parts[1])[0].max() < 20.0  # of 500 counts
+    assert np.abs(parts[0] - parts[1])[1:].max() < 0.2  # of 8
+
+
+def test_other_templates_and_baselines():
+    templates = np.eye(3, 10)
+    X, fluxes = make_spectra(
+        50, n_bins=10, templates=templates, baseline=np.full(10, 2.0), flux_mean=5.0,
+        flux_std=[1.0, 2.0, 3.0], zero_fraction=0.0, noise=False, random_state=0,
+    )  # fmt: skip
+    assert fluxes.shape == (50, 3)
+    assert (fluxes > 0).all()
+    np.testing.assert_allclose(X[:, :3], 2.0 + fluxes)
+    np.testing.assert_array_equal(X[:, 3:], 2.0)
+    assert (make_spectra(50, zero_fraction=1.0, random_state=0)[1] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"templates": np.ones((2, 5))}, r"templates has shape \(2, 5\)"),
+        ({"templates": -np.ones((2, 10))}, "templates has negative values"),
+        ({"baseline": np.ones(5)}, r"baseline has shape \(5,\)"),
+        ({"flux_mean": [1.0, 2.0, 3.0]}, "one for each of 2 lines"),
+        ({"flux_std": [1.0, -2.0]}, "positive"),
+        ({"zero_fraction": 1.5}, "zero_fraction"),
+    ],
+)
+def test_what_makes_no_spectra_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_spectra(5, n_bins=10, **arguments)
+
+
+# -- files -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(rng):
+    return rng.uniform(1.0, 9.0, size=(4, 6))
+
+
+GRID = np.linspace(400.0, 900.0, 6)
+
+
+def test_arrays_and_tables_in_rows(tmp_path, table):
+    np.save(tmp_path / "s.npy", table)
+    np.savetxt(tmp_path / "plain.csv", table, delimiter=",")
+    np.savetxt(tmp_path / "named.txt", table, header="a b c d e f", comments="")
+    np.savetxt(tmp_path / "commented.txt", table, header="made by a spectrograph")
+    header = ",".join(map(str, GRID))
+    np.savetxt(tmp_path / "grid.csv", table, delimiter=",", header=header, comments="")
+    for name in ("s.npy", "plain.csv", "named.txt", "commented.txt", "grid.csv"):
+        spectra = load_spectra(tmp_path / name)
+        np.testing.assert_allclose(spectra.data, table)
+        assert spectra.errors is None
+        if name == "grid.csv":
+            np.testing.assert_allclose(spectra.wavelengths, GRID)
+        else:
+            assert spectra.wavelengths is None
+
+
+def test_tables_in_columns_with_their_grid(tmp_path, table):
+    columns = np.c_[GRID, table.T]
+    np.savetxt(tmp_path / "s.csv", columns, delimiter=",", header="wavelength,a,b,c,d", comments="")
+    np.savetxt(tmp_path / "s.txt", columns)
+    np.save(tmp_path / "s.npy", columns)
+    log = np.c_[np.log10(GRID), table.T]
+    np.savetxt(tmp_path / "log.csv", log, delimiter=",", header="loglam,a,b,c,d", comments="")
+    for name in ("s.csv", "s.txt", "s.npy", "log.csv"):
+        spectra = load_spectra(tmp_path / name, orient="columns")
+        np.testing.assert_allclose(spectra.data, table)
+        np.testing.assert_allclose(spectra.wavelengths, GRID)
+    np.savetxt(tmp_path / "bare.csv", table.T, delimiter=",", header="a,b,c,d", comments="")
+    spectra = load_spectra(tmp_path / "bare.csv", orient="columns")
+    np.testing.assert_allclose(spectra.data, table)
+    assert spectra.wavelengths is None
+
+
+def test_gaps_in_a_csv_are_nan(tmp_path):
+    (tmp_path / "s.csv").write_text("a,b,c\n1,,3\n4,5,6\n")
+    np.testing.assert_array_equal(
+        load_spectra(tmp_path / "s.csv").data, [[1.0, np.nan, 3.0], [4.0, 5.0, 6.0]]
+    )
+
+
+def test_fits_images_with_their_grid(tmp_path, table):
+    image = fits.ImageHDU(table)
+    image.header.update(CRVAL1=400.0, CDELT1=100.0, CRPIX1=1.0)
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(tmp_path / "s.fits")
+    spectra = load_spectra(tmp_path / "s.fits")
+    np.testing.assert_allclose(spectra.data, table)
+    np.testing.assert_allclose(spectra.wavelengths, GRID)
+    plain = fits.PrimaryHDU(table[0])
+    plain.writeto(tmp_path / "one.fits.gz")
+    spectra = load_spectra(tmp_path / "one.fits.gz")
+    np.testing.assert_allclose(spectra.data, table[:1])
+    assert spectra.wavelengths is None
+    log = fits.PrimaryHDU(table)
+    log.header.update({"CRVAL1": 2.6, "CDELT1": 0.1, "CRPIX1": 2.0, "DC-FLAG": 1})
+    log.writeto(tmp_path / "log.fits")
+    np.testing.assert_allclose(
+        load_spectra(tmp_path / "log.fits").wavelengths, 10.0 ** (2.5 + 0.1 * np.arange(6))
+    )
+
+
+def test_fits_tables_with_errors(tmp_path, table):
+    ivar = np.full(6, 4.0)
+    ivar[2] = 0.0
+    columns = [
+        fits.Column("flux", "D", array=table[0]),
+        fits.Column("loglam", "D", array=np.log10(GRID)),
+        fits.Column("ivar", "D", array=ivar),
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "one.fits")
+    spectra = load_spectra(tmp_path / "one.fits")
+    np.testing.assert_allclose(spectra.wavelengths, GRID)
+    np.testing.assert_allclose(spectra.errors, [[0.5, 0.5, np.inf, 0.5, 0.5, 0.5]])
+    assert np.isnan(spectra.data[0, 2])
+    np.testing.assert_allclose(np.delete(spectra.data[0], 2), np.delete(table[0], 2))
+
+    vectors = [
+        fits.Column("COUNTS", "6D", array=table),
+        fits.Column("MYFLUX", "6D", array=2 * table),
+    ]
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(vectors, name="S")]).writeto(
+        tmp_path / "many.fits"
+    )
+    np.testing.assert_allclose(load_spectra(tmp_path / "many.fits").data, table)
+    chosen = load_spectra(tmp_path / "many.fits", column="MYFLUX", hdu="S")
+    np.testing.assert_allclose(chosen.data, 2 * table)
+    with pytest.raises(ValueError, match=r"no column 'nothing', only \['COUNTS', 'MYFLUX'\]"):
+        load_spectra(tmp_path / "many.fits", column="nothing")
+    with pytest.raises(ValueError, match="it holds no data in hdu=0"):
+        load_spectra(tmp_path / "many.fits", hdu=0)
+
+
+def test_files_that_are_no_spectra_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not a file"):
+        load_spectra(tmp_path / "missing.npy")
+    with pytest.raises(ValueError, match="is of no known kind"):
+        load_spectra(tmp_path / "s.xlsx")
+    np.save(tmp_path / "one.npy", np.ones(5))
+    with pytest.raises(ValueError, match=r"its shape is \(5,\)"):
+        load_spectra(tmp_path / "one.npy")
+    (tmp_path / "words.csv").write_text("a,b\nred,blue\n")
+    with pytest.raises(ValueError, match="cannot be read as spectra"):
+        load_spectra(tmp_path / "words.csv")
+    (tmp_path / "broken.fits").write_bytes(b"SIMPLE  =  nonsense")
+    with pytest.raises(ValueError, match="cannot be read as spectra"):
+        load_spectra(tmp_path / "broken.fits")
+
+
+@needs_real
+def test_the_published_file_is_read():
+    assert load_spectra(REAL / "spectra.npy").data.shape == (200, 500)
