@@ -1,5 +1,6 @@
 """Figures of merit."""
 
+from skae.metrics.latents import active_units, latent_divergence
 from skae.metrics.positions import position_accuracy, position_rmse
 from skae.metrics.residuals import (
     ResidualMoments,
@@ -9,6 +10,8 @@ from skae.metrics.residuals import (
 )
 
 __all__ = [
+    "active_units",
+    "latent_divergence",
     "ResidualMoments",
     "position_accuracy",
     "position_rmse",
