@@ -1,7 +1,8 @@
 """skae: scikit-learn-compatible deep-learning estimators for physics."""
 
 from skae._version import __version__
-from skae.estimators import JetAutoencoder, MatchedFilterLocator, PulseLocator
+from skae.estimators import JetAutoencoder, MatchedFilterLocator, PulseLocator, SpectraVAE
+from skae.sampling import sample
 from skae.transformers import (
     BoxCoxTransformer,
     KinematicsTransformer,
@@ -17,5 +18,7 @@ __all__ = [
     "MatchedFilterLocator",
     "NoiseInjector",
     "PulseLocator",
+    "SpectraVAE",
     "__version__",
+    "sample",
 ]

@@ -6,6 +6,7 @@ __all__ = [
     "ClippingWarning",
     "CompileWarning",
     "DivergenceError",
+    "OvercompleteWarning",
 ]
 
 
@@ -34,3 +35,7 @@ class ClippingWarning(UserWarning):
 
 class CompileWarning(UserWarning):
     """The training step could not be compiled and runs uncompiled."""
+
+
+class OvercompleteWarning(UserWarning):
+    """An autoencoder has as many latent coordinates as its rows have columns, or more."""

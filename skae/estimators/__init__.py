@@ -3,5 +3,6 @@
 from skae.estimators.jet_autoencoder import JetAutoencoder
 from skae.estimators.matched_filter import MatchedFilterLocator
 from skae.estimators.pulse_locator import PulseLocator
+from skae.estimators.spectra_vae import SpectraVAE
 
-__all__ = ["JetAutoencoder", "MatchedFilterLocator", "PulseLocator"]
+__all__ = ["JetAutoencoder", "MatchedFilterLocator", "PulseLocator", "SpectraVAE"]

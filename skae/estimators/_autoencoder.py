@@ -1,6 +1,7 @@
 """What the autoencoders share: transform, inverse_transform, and the mean of their rows' scores."""
 
 from abc import abstractmethod
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -8,6 +9,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from skae.estimators._base import BaseNeuralEstimator
 from skae.estimators._data import check_weight, to_host
+from skae.modules import activation_names, is_activation
 
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeuralEstimator):
@@ -75,6 +77,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
         """
         scores = self.score_samples(X).astype(np.float64)
         return float(np.average(scores, weights=check_weight(sample_weight, scores)))
+
+    def _check_layers(self) -> None:
+        """Check ``hidden_layer_sizes`` and ``activation``."""
+        sizes = list(self.hidden_layer_sizes)
+        if not all(isinstance(size, Integral) and size >= 1 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes={sizes} must hold integers of 1 or more.")
+        if not is_activation(self.activation):
+            raise ValueError(
+                f"activation={self.activation!r} is unknown; use one of {', '.join(activation_names())}."
+            )
 
     @property
     def _n_features_out(self):

@@ -389,4 +389,8 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
 def _frozen(value: Any) -> Any:
     """A parameter's value in a form that can be compared, whatever sequence it came in."""
-    return tuple(value) if isinstance(value, list | tuple | np.ndarray) else value
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    if hasattr(value, "__array__") and np.ndim(value) == 1:  # an array, a Series, a tensor
+        return tuple(np.asarray(value).tolist())
+    return value

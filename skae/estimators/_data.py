@@ -62,17 +62,28 @@ def to_host(X: Any) -> Any:
     return X.detach().cpu().numpy() if isinstance(X, Tensor) else X
 
 
-def validate_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
-    """Check X as scikit-learn does; a memory-mapped array of any numeric dtype is left where it is."""
+def validate_table(
+    estimator: BaseEstimator, X: Any, *, reset: bool, gaps: bool = False
+) -> np.ndarray:
+    """Check X as scikit-learn does; a memory-mapped array of any numeric dtype is left where it is.
+
+    With ``gaps`` it may have NaN.
+    """
     X = to_host(X)
-    options = {"dtype": [np.float64, np.float32], "reset": reset}
+    finite = "allow-nan" if gaps else True
+    options = {"dtype": [np.float64, np.float32], "reset": reset, "ensure_all_finite": finite}
     if not is_memory_mapped(X) or X.ndim != 2 or X.dtype in options["dtype"] or len(X) == 0:
         return validate_data(estimator, X, **options)
     # a conversion of all rows would copy them
     validate_data(estimator, X[:1], **options)
     if X.dtype.kind == "f":
         for start in range(0, len(X), _CHECKED_ROWS):
-            check_array(X[start : start + _CHECKED_ROWS], dtype=np.float64, input_name="X")
+            check_array(
+                X[start : start + _CHECKED_ROWS],
+                dtype=np.float64,
+                input_name="X",
+                ensure_all_finite=finite,
+            )
     return X
 
 

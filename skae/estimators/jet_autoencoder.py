@@ -17,11 +17,9 @@ from skae.modules import (
     Autoencoder,
     LinearPath,
     SquaredError,
-    activation_names,
     conv_decoder,
     conv_encoder,
     dense_stack,
-    is_activation,
 )
 from skae.training import Rows
 
@@ -205,15 +203,9 @@ class JetAutoencoder(BaseAutoencoder):
                 "batch_norm=True needs at least 2 rows to take a variance over; got "
                 f"{n_samples} to train on, with batch_size={self.batch_size}."
             )
-        sizes = list(self.hidden_layer_sizes)
-        if not all(isinstance(size, Integral) and size >= 1 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes={sizes} must hold integers of 1 or more.")
-        if self.block == "conv" and not sizes:
+        self._check_layers()
+        if self.block == "conv" and not len(self.hidden_layer_sizes):
             raise ValueError("block='conv' needs at least one layer in hidden_layer_sizes.")
-        if not is_activation(self.activation):
-            raise ValueError(
-                f"activation={self.activation!r} is unknown; use one of {', '.join(activation_names())}."
-            )
         self.angles_ = _column_indices(
             self.angles, self.n_features_in_, getattr(self, "feature_names_in_", None)
         )

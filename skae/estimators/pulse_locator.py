@@ -49,7 +49,7 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
 
     Parameters
     ----------
-    architecture : {{"residual", "reference"}}, default="residual"
+    architecture : {"residual", "reference"}, default="residual"
         "residual" is the network described above. "reference" is the published one of two
         convolutional layers [1]_, of 51 parameters for three traces; it always predicts bins. To train it
         as published: ``optimizer="adam", lr=0.01, lr_schedule="constant", weight_decay=0, batch_size=500,
@@ -66,27 +66,27 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
         then by 1, 2, 4 and 8: with 5, each prediction sees 48 samples to either side. Take more for
         pulses wider than some 20 samples.
 
-    permute_traces : {{"auto"}} or bool, default="auto"
+    permute_traces : {"auto"} or bool, default="auto"
         Put the traces of an event in random order in training. "auto" does it unless traces differ
         significantly in their mean waveform around the pulse, their mean or their variance.
 
-    reverse_time : {{"auto"}} or bool, default="auto"
+    reverse_time : {"auto"} or bool, default="auto"
         Mirror half of the events in training; the residual network also joins what it predicts for an
         event and its mirror image. "auto" does it unless the mean waveform differs
         significantly from its mirror image.
 
-    sub_bin : {{"auto"}} or bool, default="auto"
+    sub_bin : {"auto"} or bool, default="auto"
         Resolve positions finer than a sample. "auto" does it if ``y`` of the first fit has
         fractions. With False, a fractional label is shared by the two bins beside it: the mean stays
         right, but the distribution is a bin wide and ``return_std`` too large. "reference" knows
         only that.
 
-    estimate : {{"mode", "mean", "median"}}, default="mode"
+    estimate : {"mode", "mean", "median"}, default="mode"
         What :meth:`predict` returns: the most probable bin, best for the number of exactly right ones;
         the mean, best for squared errors, which one improbable bin far away may spoil; or the
         median.
 
-    out_of_range : {{"raise", "clip"}}, default="raise"
+    out_of_range : {"raise", "clip"}, default="raise"
         What becomes of a label outside of ``[0, n_times - 1]``: an error that names it, or the nearest
         position inside.
 

@@ -9,12 +9,24 @@ from skae.modules.blocks import (
     dense_stack,
     is_activation,
 )
+from skae.modules.likelihoods import GaussianLikelihood, Likelihood, PoissonLikelihood
 from skae.modules.locators import ReferenceLocator, ResidualLocator
 from skae.modules.losses import SquaredError, wrap_angle
 from skae.modules.noise import RowNoise
 from skae.modules.positions import BinLaw, MixtureLaw, PositionLaw
+from skae.modules.principal import (
+    Coordinates,
+    PrincipalFactors,
+    StandardisedColumns,
+    principal_factors,
+    standardised_columns,
+)
+from skae.modules.priors import MixturePrior, NormalPrior, Prior
+from skae.modules.recurrent import LSTMDecoder
 from skae.modules.seeded import SeededDropout, SeededModule, attach_generator
+from skae.modules.starts import decoder_at_factors, encoder_at_factors
 from skae.modules.symmetries import RandomSymmetries
+from skae.modules.variational import VariationalAutoencoder
 
 __all__ = [
     "BLOCKS",
@@ -35,6 +47,21 @@ __all__ = [
     "conv_decoder",
     "conv_encoder",
     "dense_stack",
+    "decoder_at_factors",
+    "encoder_at_factors",
     "is_activation",
     "wrap_angle",
+    "GaussianLikelihood",
+    "Likelihood",
+    "PoissonLikelihood",
+    "Coordinates",
+    "PrincipalFactors",
+    "StandardisedColumns",
+    "principal_factors",
+    "standardised_columns",
+    "MixturePrior",
+    "NormalPrior",
+    "Prior",
+    "LSTMDecoder",
+    "VariationalAutoencoder",
 ]

@@ -99,7 +99,7 @@ class Autoencoder(nn.Module):
         self.centre.copy_(mean)
         self.scale.copy_(scale_of(mean, variance, x.dtype))
         if isinstance(self.encoder, LinearPath) and isinstance(self.decoder, LinearPath):
-            covariance = column_covariance(x, self.centre, self.rebuilt, weight, absolute)
+            covariance = column_covariance(x, self.centre, weight, absolute, columns=self.rebuilt)
             self._start_at_principal_axes(covariance, self.encoder, self.decoder)
 
     def _start_at_principal_axes(

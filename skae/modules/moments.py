@@ -2,16 +2,34 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+
+class Rows(Protocol):
+    """Rows of which slices can be taken: a tensor, or what is read or made as it is needed."""
+
+    shape: torch.Size
+    dtype: torch.dtype
+
+    def __len__(self) -> int:
+        """Count the rows."""
+
+    def __getitem__(self, part: slice) -> Tensor:
+        """Return some of the rows."""
+
+
 # Sums over rows run through chunks in float64: exact enough for any mean, and in bounded memory.
 _CHUNK_NUMBERS = 2**20
 
+# Passes through the rows in which leading axes are found.
+_ITERATIONS = 6
+
 
 def _chunks(
-    x: Tensor, weight: Tensor | None, absolute: bool = False
+    x: Rows, weight: Rows | None, absolute: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows and their weights, a chunk at a time; weights of one where there are none.
 
@@ -32,31 +50,34 @@ def _chunks(
 
 
 def column_moments(
-    x: Tensor, weight: Tensor | None, absolute: bool = False
+    x: Rows, weight: Rows | None, absolute: bool = False, gaps: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Return weighted mean and variance of the columns; of rows with more axes, of all their numbers."""
+    """Return weighted mean and variance of the columns; of rows with more axes, of all their numbers.
+
+    With ``gaps`` a NaN is a number that was not observed.
+    """
     n_columns = math.prod(x.shape[1:])
-    total, mean, variance = torch.zeros(1 + 2 * n_columns, dtype=torch.float64).split(
-        [1, n_columns, n_columns]
-    )
+    total = torch.zeros(n_columns if gaps else 1, dtype=torch.float64)
+    mean, variance = torch.zeros(2 * n_columns, dtype=torch.float64).split(n_columns)
     for rows, w in _chunks(x, weight, absolute):
-        total += w.sum()
-        mean += w @ rows
+        total += w @ (~rows.isnan()).double() if gaps else w.sum()
+        mean += w @ (rows.nan_to_num(nan=0.0) if gaps else rows)
     mean /= total
     for rows, w in _chunks(x, weight, absolute):
-        variance += w @ (rows - mean).square_()
+        squares = (rows - mean).square_()
+        variance += w @ (squares.nan_to_num_(nan=0.0) if gaps else squares)
     return mean, variance / total
 
 
-def usable_moments(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, bool]:
+def usable_moments(x: Rows, weight: Rows | None, gaps: bool = False) -> tuple[Tensor, Tensor, bool]:
     """Return mean and variance of the columns, and whether they had to be taken with absolute weights.
 
     That is where negative weights make a variance negative.
     """
-    mean, variance = column_moments(x, weight)
-    absolute = weight is not None and bool((variance < 0.0).any())
+    mean, variance = column_moments(x, weight, gaps=gaps)
+    absolute = weight is not None and not bool((variance >= 0.0).all())
     if absolute:
-        mean, variance = column_moments(x, weight, absolute)
+        mean, variance = column_moments(x, weight, absolute, gaps)
     return mean, variance, absolute
 
 
@@ -70,13 +91,41 @@ def scale_of(mean: Tensor, variance: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def column_covariance(
-    x: Tensor, mean: Tensor, columns: Sequence[int], weight: Tensor | None, absolute: bool
+    x: Rows,
+    mean: Tensor,
+    weight: Rows | None,
+    absolute: bool,
+    columns: Sequence[int] | slice = slice(None),
 ) -> Tensor:
     """Return the weighted covariance of some of the columns."""
+    n_columns = len(mean[columns])
     total = torch.zeros(1, dtype=torch.float64)
-    products = torch.zeros(len(columns), len(columns), dtype=torch.float64)
+    products = torch.zeros(n_columns, n_columns, dtype=torch.float64)
     for rows, w in _chunks(x, weight, absolute):
         centred = (rows - mean)[:, columns]
         total += w.sum()
         products += (centred * w[:, None]).T @ centred
     return products / total
+
+
+def leading_axes(
+    x: Rows, mean: Tensor, scale: Tensor, weight: Rows | None, absolute: bool, n_axes: int
+) -> tuple[Tensor, Tensor]:
+    """Return the largest eigenvalues of the columns' covariance in units of ``scale``, and their axes.
+
+    Found by subspace iteration (Halko et al., 2011, arXiv:0909.4061), for more columns than a covariance
+    is formed of. Draws from torch's global random state.
+    """
+    axes = torch.linalg.qr(torch.randn(len(mean), n_axes, dtype=torch.float64)).Q
+    values = torch.zeros(n_axes, dtype=torch.float64)
+    for _ in range(_ITERATIONS):
+        total = torch.zeros(1, dtype=torch.float64)
+        product = torch.zeros_like(axes)
+        for rows, w in _chunks(x, weight, absolute):
+            white = (rows - mean) / scale
+            total += w.sum()
+            product += white.T @ ((white @ axes) * w[:, None])
+        axes, triangle = torch.linalg.qr(product / total)
+        values = triangle.diagonal().abs()
+    order = values.argsort(descending=True)
+    return values[order], axes[:, order]

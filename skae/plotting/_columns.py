@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 
@@ -13,6 +14,14 @@ def pyplot(caller: str) -> Any:
     import matplotlib.pyplot as plt
 
     return plt
+
+
+def last_step(estimator: Any, X: Any) -> tuple[Any, Any]:
+    """Return the last step of a Pipeline, and the rows as they reach it."""
+    if not isinstance(estimator, Pipeline):
+        return estimator, X
+    *before, last = [step for _, step in estimator.steps]
+    return last, estimator[:-1].transform(X) if before else X
 
 
 class RoundTripDisplay:

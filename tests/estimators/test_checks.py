@@ -6,10 +6,18 @@ import pytest
 from remaining_checks import each_remaining_check, each_remaining_check_without_transform
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skae import JetAutoencoder, MatchedFilterLocator, PulseLocator
+from skae import JetAutoencoder, MatchedFilterLocator, PulseLocator, SpectraVAE
 
 LOCATOR = {"max_epochs": 3, "n_channels": 6, "trace_channels": 4, "out_of_range": "clip"}
-TRANSFORMERS = [JetAutoencoder(max_epochs=5)]
+TRANSFORMERS = [
+    JetAutoencoder(max_epochs=5),
+    SpectraVAE(max_epochs=5),
+    SpectraVAE(max_epochs=5, hidden_layer_sizes=(8,), likelihood="poisson", prior="mixture"),
+    SpectraVAE(max_epochs=5, decoder="lstm", hidden_size=4, init="random", noise_sigma=0.5),
+    SpectraVAE(max_epochs=5, missing="mask"),
+]
+# scikit-learn's tables have one or two columns
+OVERCOMPLETE = pytest.mark.filterwarnings("ignore::skae.exceptions.OvercompleteWarning")
 REGRESSORS = [
     PulseLocator(**LOCATOR),
     PulseLocator(**LOCATOR, architecture="reference", estimate="median"),
@@ -28,6 +36,7 @@ def expected_failures(estimator):
     return {} if isinstance(estimator, MatchedFilterLocator) else MINIBATCHES
 
 
+@OVERCOMPLETE
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
 def test_scikit_learn_checks(estimator, check):
     assert os.environ["SCIPY_ARRAY_API"] == "1"
@@ -42,6 +51,7 @@ def test_no_check_is_skipped_by_a_tag(estimator):
     assert not tags._skip_test
 
 
+@OVERCOMPLETE
 # the checks mix DataFrames and arrays on purpose
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 @pytest.mark.filterwarnings("ignore:X has feature names, but")

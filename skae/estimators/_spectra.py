@@ -1,0 +1,92 @@
+"""What goes into a fit to spectra, checked: counts, gaps, the grid, and the noise."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_array
+
+# Rows looked at at once: the others may lie in a file.
+_CHECKED_ROWS = 4096
+
+
+def _name(estimator: Any, column: int) -> str:
+    """Name a column as the user does: by its name where X had names, else by its number."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return f"column {column}" if names is None else f"column {str(names[column])!r}"
+
+
+def check_counts(estimator: Any, X: np.ndarray) -> None:
+    """Refuse negative numbers where the likelihood is one of counts; NaN is let through."""
+    n_bad, first = 0, None
+    for start in range(0, len(X), _CHECKED_ROWS):
+        bad = X[start : start + _CHECKED_ROWS] < 0
+        n_bad += int(bad.sum())
+        if first is None and bad.any():
+            row, column = np.argwhere(bad)[0]
+            first = start + int(row), int(column)
+    if first is not None:
+        raise ValueError(
+            f"Negative values in data passed to {type(estimator).__name__}(likelihood='poisson'): "
+            f"{n_bad} of {X.size}, the first is {X[first]:.6g} in row {first[0]}, "
+            f"{_name(estimator, first[1])}. Counts are never negative: pass them as they were counted, "
+            "or use likelihood='gaussian' for what was subtracted from or scaled."
+        )
+
+
+def check_gaps(estimator: Any, X: np.ndarray, *, axis: int) -> None:
+    """Refuse rows (axis 1) or columns (axis 0) of which nothing was observed."""
+    blocks = [X[start : start + _CHECKED_ROWS] for start in range(0, len(X), _CHECKED_ROWS)]
+    if axis == 1:
+        empty = np.concatenate([np.isnan(block).all(axis=1) for block in blocks])
+    else:
+        empty = np.logical_and.reduce([np.isnan(block).all(axis=0) for block in blocks])
+    if empty.any():
+        first = int(empty.argmax())
+        what = "rows" if axis == 1 else "columns"
+        where = f"row {first}" if axis == 1 else _name(estimator, first)
+        raise ValueError(
+            f"X has {empty.sum()} {what} of nothing but NaN, the first is {where}: there is nothing to "
+            f"learn from or to encode. Leave these {what} out."
+        )
+
+
+def check_grid(times: Any, wavelengths: Any, n_features: int) -> np.ndarray:
+    """Return the grid ``(n_features,)``: the one that was given, or equal steps."""
+    if times is not None and wavelengths is not None:
+        raise ValueError("times and wavelengths name the same grid; give one of them.")
+    name, grid = ("times", times) if times is not None else ("wavelengths", wavelengths)
+    if grid is None:
+        return np.arange(n_features, dtype=np.float64)
+    grid = check_array(grid, ensure_2d=False, dtype=np.float64, input_name=name)
+    if grid.shape != (n_features,):
+        raise ValueError(
+            f"{name} has shape {grid.shape}, but X has {n_features} columns: it needs shape "
+            f"({n_features},), one place for each."
+        )
+    steps = np.diff(grid)
+    if not ((steps > 0).all() or (steps < 0).all()):
+        first = int(np.argmin(steps if steps.sum() > 0 else -steps))
+        raise ValueError(
+            f"{name} must rise or fall throughout, but after {grid[first]:.6g} comes "
+            f"{grid[first + 1]:.6g} (entry {first + 1}); sort it, and the columns of X with it."
+        )
+    return grid
+
+
+def check_noise(sigma: Any, n_features: int) -> np.ndarray:
+    """Return the standard deviation of the noise, ``(1,)`` or ``(n_features,)``."""
+    array = np.atleast_1d(np.asarray(sigma, dtype=np.float64))
+    if array.shape not in ((1,), (n_features,)):
+        raise ValueError(
+            f"noise_sigma has shape {array.shape}, but X has {n_features} columns: it needs one "
+            f"number, or one for each column, shape ({n_features},)."
+        )
+    bad = ~((array > 0) & np.isfinite(array))
+    if bad.any():
+        first = int(bad.argmax())
+        where = "" if array.size == 1 else f" at column {first} (and {bad.sum() - 1} more)"
+        raise ValueError(
+            f"noise_sigma={array[first]:.6g}{where} must be positive and finite: it is the standard "
+            "deviation of the noise, in the units of X. Mask bad columns with missing='mask' and NaN."
+        )
+    return array

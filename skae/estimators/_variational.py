@@ -1,0 +1,165 @@
+"""What the variational autoencoders share: posteriors, samples, bounds on the likelihood as scores."""
+
+from abc import abstractmethod
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import Callback
+from torch import Tensor
+
+from skae.estimators._autoencoder import BaseAutoencoder
+from skae.training import draw_seed
+
+# Draws over which a bound is averaged, if its expectation has no closed form.
+_DRAWS = 64
+
+
+class BaseVAE(BaseAutoencoder):
+    """An estimator whose module is a :class:`~skae.modules.VariationalAutoencoder`."""
+
+    def posterior(self, X):
+        """Return the posterior of the latent coordinates, Gaussian and independent.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, in the units of the training data.
+
+        Returns
+        -------
+        mean : ndarray of shape (n_samples, n_components)
+            Posterior means; what :meth:`transform` returns.
+        std : ndarray of shape (n_samples, n_components)
+            Posterior standard deviations.
+        """
+        X = self._validate_rows(X)
+        module = self.module_
+
+        def posterior(x: Tensor) -> Tensor:
+            mean, log_std = module.posterior(x)
+            return torch.stack([mean, torch.exp(log_std)], dim=1)
+
+        both = self._apply(posterior, X)
+        return both[:, 0], both[:, 1]
+
+    def _run_callbacks(self, epochs: int, *arguments: Any) -> list[Any]:
+        callbacks = super()._run_callbacks(epochs, *arguments)
+        if self.beta_warm_up > 0.0:
+            callbacks.insert(0, ("skae_beta_warm_up", BetaWarmUp(self.beta_warm_up, epochs)))
+        return callbacks
+
+    def score_samples(self, X, *, n_importance=1, n_draws=_DRAWS):
+        """Bound the log-likelihood of each row from below, in nats; a low score marks an anomaly.
+
+        The bound is the ELBO, with ``n_importance`` > 1 the importance-weighted one. Both count every
+        constant, and hold for rows in the units of X. Where the ELBO has a closed form no draws are made;
+        otherwise all rows share the same ones, in every call.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        n_importance : int, default=1
+            Draws that are weighted against one another. The more, the tighter the bound: with ``n_draws``
+            held fixed, and divisible by it, each doubling raises the score of every row.
+        n_draws : int, default=64
+            Draws over which the bound is averaged, in groups of ``n_importance``; no fewer than that are
+            made.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Bounds on the log-likelihood, in nats.
+        """
+        for name, value in (("n_importance", n_importance), ("n_draws", n_draws)):
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name}={value!r} must be an integer of 1 or more.")
+        X = self._validate_rows(X)
+        module = self.module_
+        return self._apply(lambda x: module.bound(x, int(n_importance), int(n_draws)), X)
+
+    def reconstruct(self, X, return_std=False):
+        """Return the mean of each row that its posterior expects.
+
+        ``inverse_transform(transform(X))`` is the mean at the posterior's centre, this the average over
+        the posterior; with a linear decoder and Gaussian noise they are the same.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        return_std : bool, default=False
+            Return the standard deviation as well.
+
+        Returns
+        -------
+        mean : ndarray of shape (n_samples, n_features)
+            Rows without noise, by the same draws for all rows.
+        std : ndarray of shape (n_samples, n_features)
+            Standard deviation that the posterior leaves to the mean; only with ``return_std=True``.
+        """
+        X = self._validate_rows(X)
+        module = self.module_
+        moments = self._apply(lambda x: module.mean_and_std(x, _DRAWS), X)
+        return (moments[:, 0], moments[:, 1]) if return_std else moments[:, 0]
+
+    def sample(self, n_samples=1, noise=True, random_state=None):
+        """Draw rows from the model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        noise : bool, default=True
+            Draw what would be observed. False returns the mean of each row, without noise.
+        random_state : int, RandomState instance or None, default=None
+            An integer makes the result reproducible. No global random state is used or changed.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Rows, in the units of the training data.
+        """
+        check_is_fitted(self, "net_")
+        if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
+            raise ValueError(f"n_samples={n_samples!r} must be an integer of 1 or more.")
+        rng = np.random.RandomState(draw_seed(random_state))
+        normal = rng.standard_normal((n_samples, self.n_components_))
+        uniform = rng.uniform(size=(n_samples, 1))
+        module, k = self.module_, self.n_components_
+
+        def decode(draws: Tensor) -> Tensor:
+            return module.decode(module.prior.transform(draws[:, :k], draws[:, k].contiguous()))
+
+        mean = self._apply(decode, np.hstack([normal, uniform]))
+        return self._add_noise(mean, rng) if noise else mean
+
+    @abstractmethod
+    def _add_noise(self, mean: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+        """Draw what would be observed where ``mean`` is expected."""
+
+
+class BetaWarmUp(Callback):
+    """Let the weight of the divergence rise in even steps, epoch by epoch.
+
+    Parameters
+    ----------
+    share : float
+        Share of the epochs over which it rises.
+    epochs : int
+        Epochs of the fit.
+    """
+
+    def __init__(self, share: float, epochs: int):
+        self.share = share
+        self.epochs = epochs
+
+    def on_epoch_begin(self, net, **_):
+        """Set the weight of this epoch."""
+        module = net.module_
+        rising = max(1.0, self.share * self.epochs)
+        epoch = round(net.progress_ * self.epochs)
+        module.beta.fill_(module.full_beta * min(1.0, (epoch + 1) / rising))

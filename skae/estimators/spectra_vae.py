@@ -1,0 +1,411 @@
+"""SpectraVAE: spectra as a few latent coordinates with errors, and spectra drawn from them.
+
+For continua and lines in counts or fluxes, and other curves on a grid whose noise is known or to be
+learnt: compression, posteriors, simulation, and anomalies.
+"""
+
+import warnings
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from skae.estimators._data import validate_table
+from skae.estimators._docstrings import document_shared_parameters
+from skae.estimators._spectra import check_counts, check_gaps, check_grid, check_noise
+from skae.estimators._variational import BaseVAE
+from skae.exceptions import OvercompleteWarning
+from skae.modules import (
+    Coordinates,
+    GaussianLikelihood,
+    Likelihood,
+    LSTMDecoder,
+    MixturePrior,
+    NormalPrior,
+    PoissonLikelihood,
+    VariationalAutoencoder,
+    decoder_at_factors,
+    dense_stack,
+    encoder_at_factors,
+    principal_factors,
+    standardised_columns,
+)
+from skae.training import Rows
+
+# The noise of columns with fewer counts than this on average is taken for that of so many.
+_FEWEST_COUNTS = 0.01
+
+_LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "gaussian": GaussianLikelihood,
+    "poisson": PoissonLikelihood,
+}
+
+
+@document_shared_parameters
+class SpectraVAE(BaseVAE):
+    r"""Variational autoencoder for spectra and other curves.
+
+    A row x is explained by a few latent coordinates z, standard normal before anything is observed.
+    A decoder gives the mean of x, an encoder the posterior of z, a Gaussian with a standard deviation
+    for each coordinate; both maximise the evidence lower bound (ELBO), in nats and in the units of X
+    [1]_ [2]_,
+
+    .. math:: E_{q(z|x)} \ln p(x|z) - \mathrm{KL}(q(z|x) \,\|\, p(z)) \le \ln p(x).
+
+    Training starts where probabilistic PCA ends [3]_, which is known in closed form: without hidden
+    layers and with Gaussian noise it is the optimum, and the ELBO is its exact likelihood. Hidden
+    layers add what is not linear.
+
+    Parameters
+    ----------
+    n_components : int, default=2
+        Latent coordinates.
+
+    hidden_layer_sizes : sequence of int, default=()
+        Widths of the encoder's hidden layers; a dense decoder mirrors them. ``()`` makes both
+        linear: best where spectra are sums of fixed shapes. Lines that shift or saturate need layers,
+        (64, 64) say.
+
+    activation : str, default="silu"
+        Any elementwise activation of torch by name.
+
+    likelihood : {"gaussian", "poisson"}, default="gaussian"
+        Law of the noise. "poisson" is for counts that were neither scaled nor subtracted from; its
+        noise follows from the mean.
+
+    noise_sigma : float, array-like of shape (n_features,) or "learn", default="learn"
+        Standard deviation of Gaussian noise, in the units of X: one number, one for each column as
+        spectrographs give them, or a number to be learnt.
+
+    beta : float, default=1.0
+        Weight of the divergence in training [4]_; 1 is the bound. More makes for simpler latents and
+        wider posteriors. Scores are those of beta = 1.
+
+    beta_warm_up : float, default=0.0
+        Share of the epochs in which the weight of the divergence rises to ``beta``: against latents
+        that a decoder learns to ignore.
+
+    prior : {"gaussian", "mixture"}, default="gaussian"
+        Law of the latent coordinates. "mixture" learns ``n_mixture`` Gaussians: for :meth:`sample`, where
+        the data lie in groups, or have many exact zeros.
+
+    n_mixture : int, default=20
+        Gaussians of ``prior="mixture"``.
+
+    decoder : {"dense", "lstm"}, default="dense"
+        "lstm" reads the grid, and the latent as its initial state; it never sees the row, so it cannot
+        do without the latent.
+
+    latent_state : {"hidden", "cell"}, default="hidden"
+        State of the LSTM that the latent sets.
+
+    hidden_size : int, default=32
+        Units of the LSTM.
+
+    times, wavelengths : array-like of shape (n_features,), default=None
+        Grid on which the rows lie, for ``decoder="lstm"``: give one of the two, in any unit. None
+        takes equal steps.
+
+    init : {"pca", "random"}, default="pca"
+        Where training starts: at probabilistic PCA, in whose factors encoder and dense decoder then
+        work, or at random weights on standardised columns.
+
+    missing : {"error", "mask"}, default="error"
+        What NaN in X means: an error, or numbers that were not observed, which neither the likelihood
+        nor the posterior counts.
+
+    {shared_parameters}
+
+    Attributes
+    ----------
+    {shared_attributes}
+
+    n_components_ : int
+        Number of latent coordinates.
+
+    noise_sigma_ : ndarray of shape (n_features,)
+        Standard deviation of the Gaussian noise, given or learnt. Not there with "poisson".
+
+    See Also
+    --------
+    skae.sample : Draw from a Pipeline that ends in this estimator.
+    skae.plotting.LatentDisplay : Posteriors in the latent plane.
+    skae.plotting.SpectrumDisplay : Rows with their reconstruction and its error.
+    sklearn.decomposition.PCA : Its ``score`` is the likelihood of probabilistic PCA with learnt noise.
+
+    References
+    ----------
+    .. [1] D. P. Kingma, M. Welling, "Auto-encoding variational Bayes", ICLR (2014), arXiv:1312.6114.
+    .. [2] D. J. Rezende, S. Mohamed, D. Wierstra, "Stochastic backpropagation and approximate inference
+       in deep generative models", ICML (2014), arXiv:1401.4082.
+    .. [3] M. E. Tipping, C. M. Bishop, "Probabilistic principal component analysis", J. R. Stat. Soc. B
+       61, 611 (1999).
+    .. [4] I. Higgins et al., "beta-VAE", ICLR (2017).
+
+    Examples
+    --------
+    >>> from skae import SpectraVAE
+    >>> from skae.datasets import make_spectra
+    >>> X, fluxes = make_spectra(200, random_state=0)
+    >>> vae = SpectraVAE(likelihood="poisson", max_epochs=10, random_state=0).fit(X)
+    >>> mean, std = vae.posterior(X)
+    >>> mean.shape, std.shape
+    ((200, 2), (200, 2))
+    >>> vae.sample(3, random_state=0).shape
+    (3, 500)
+    """
+
+    _parameter_constraints: dict = {
+        **BaseVAE._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [str],
+        "likelihood": [StrOptions(set(_LIKELIHOODS))],
+        "noise_sigma": [Real, "array-like", StrOptions({"learn"})],
+        "beta": [Interval(Real, 0, None, closed="neither")],
+        "beta_warm_up": [Interval(Real, 0, 1, closed="left")],
+        "prior": [StrOptions({"gaussian", "mixture"})],
+        "n_mixture": [Interval(Integral, 1, None, closed="left")],
+        "decoder": [StrOptions({"dense", "lstm"})],
+        "latent_state": [StrOptions({"hidden", "cell"})],
+        "hidden_size": [Interval(Integral, 1, None, closed="left")],
+        "times": ["array-like", None],
+        "wavelengths": ["array-like", None],
+        "init": [StrOptions({"pca", "random"})],
+        "missing": [StrOptions({"error", "mask"})],
+    }
+
+    _structural_parameters = (
+        *BaseVAE._structural_parameters,
+        *("n_components", "hidden_layer_sizes", "activation", "likelihood", "noise_sigma", "beta"),
+        *("prior", "n_mixture", "decoder", "latent_state", "hidden_size", "times", "wavelengths"),
+        *("init", "missing"),
+    )
+
+    def __init__(
+        self,
+        n_components=2,
+        *,
+        hidden_layer_sizes=(),
+        activation="silu",
+        likelihood="gaussian",
+        noise_sigma="learn",
+        beta=1.0,
+        beta_warm_up=0.0,
+        prior="gaussian",
+        n_mixture=20,
+        decoder="dense",
+        latent_state="hidden",
+        hidden_size=32,
+        times=None,
+        wavelengths=None,
+        init="pca",
+        missing="error",
+        max_epochs=100,
+        batch_size=128,
+        lr=3e-3,
+        optimizer="adamw",
+        weight_decay=0.0,
+        lr_schedule="one_cycle",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        noise=None,
+        device="auto",
+        precision="float32",
+        compile=False,
+        checkpoint=None,
+        callbacks=None,
+        verbose=0,
+        warm_start=False,
+        random_state=None,
+    ):
+        super().__init__(
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            lr=lr,
+            optimizer=optimizer,
+            weight_decay=weight_decay,
+            lr_schedule=lr_schedule,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            noise=noise,
+            device=device,
+            precision=precision,
+            compile=compile,
+            checkpoint=checkpoint,
+            callbacks=callbacks,
+            verbose=verbose,
+            warm_start=warm_start,
+            random_state=random_state,
+        )
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.likelihood = likelihood
+        self.noise_sigma = noise_sigma
+        self.beta = beta
+        self.beta_warm_up = beta_warm_up
+        self.prior = prior
+        self.n_mixture = n_mixture
+        self.decoder = decoder
+        self.latent_state = latent_state
+        self.hidden_size = hidden_size
+        self.times = times
+        self.wavelengths = wavelengths
+        self.init = init
+        self.missing = missing
+
+    # -- checks --------------------------------------------------------------------------------
+
+    def _validate_training_data(
+        self, X: Any, y: Any, *, reset: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        X = self._check_rows(X, reset=reset)
+        if self.missing == "mask" and reset:
+            check_gaps(self, X, axis=0)
+        return X, None
+
+    def _validate_rows(self, X: Any) -> np.ndarray:
+        check_is_fitted(self, "net_")
+        return self._check_rows(X, reset=False)
+
+    def _check_rows(self, X: Any, *, reset: bool) -> np.ndarray:
+        X = validate_table(self, X, reset=reset, gaps=self.missing == "mask")
+        if self.likelihood == "poisson":
+            check_counts(self, X)
+        if self.missing == "mask":
+            check_gaps(self, X, axis=1)
+        return X
+
+    def _check_parameters(self, n_samples: int) -> None:
+        self._check_layers()
+        self.grid_ = check_grid(self.times, self.wavelengths, self.n_features_in_)
+        if self.likelihood == "poisson" and not self._noise_is_free:
+            raise ValueError(
+                "noise_sigma belongs to likelihood='gaussian': the noise of counts follows from "
+                "their mean. Leave it at 'learn', or use likelihood='gaussian'."
+            )
+        if not self._noise_is_free:
+            check_noise(self.noise_sigma, self.n_features_in_)
+        if self.missing == "mask" and self.noise is not None:
+            raise ValueError(
+                "noise cannot corrupt what was not observed: use noise=None with missing='mask'."
+            )
+        if self.n_components >= self.n_features_in_:
+            warnings.warn(
+                f"n_components={self.n_components} latent coordinates for {self.n_features_in_} "
+                "columns compress nothing, and the likelihood cannot tell them all apart.",
+                OvercompleteWarning,
+                stacklevel=4,
+            )
+
+    @property
+    def _noise_is_free(self) -> bool:
+        return isinstance(self.noise_sigma, str)
+
+    # -- building ------------------------------------------------------------------------------
+
+    def _build_criterion(self) -> Likelihood:
+        return _LIKELIHOODS[self.likelihood](has_gaps=self.missing == "mask")
+
+    def _build_module(self, rows: Rows) -> nn.Module:
+        self.n_components_ = k = self.n_components
+        likelihood, reading = self._build_criterion(), self._read(rows)
+        options = {"noise": torch.ones(1)}
+        if self.likelihood == "gaussian":
+            options["noise"] = self._given_noise()
+            if self._noise_is_free:
+                options.update(noise=reading.noise[:1], noise_floor=reading.noise_floor)
+        sizes = list(self.hidden_layer_sizes)
+        encoder = dense_stack([reading.n_inputs, *sizes, 2 * k], self.activation)
+        if self.init == "pca":
+            encoder = encoder_at_factors(encoder, reading, k)
+        if self.decoder == "dense":
+            writing = reading.moved(*likelihood.unlink(reading.centre))
+            decoder = dense_stack([k, *sizes[::-1], writing.n_outputs], self.activation)
+            if self.init == "pca":
+                decoder = decoder_at_factors(decoder, k, writing.n_outputs)
+        else:
+            columns = self._standardise(rows)
+            writing = columns.moved(*likelihood.unlink(columns.centre))
+            grid = torch.from_numpy(self.grid_)
+            decoder = LSTMDecoder(grid, k, self.hidden_size, self.latent_state)
+        prior = NormalPrior() if self.prior == "gaussian" else MixturePrior(k, self.n_mixture)
+        return VariationalAutoencoder(
+            encoder, decoder, reading, writing, likelihood, prior, beta=self.beta, **options
+        )
+
+    def _read(self, rows: Rows) -> Coordinates:
+        """Return the coordinates in which the encoder sees rows."""
+        if self.init == "random":
+            return self._standardise(rows)
+        widen = self.beta**0.5  # a divergence of more weight counts like more noise
+        noise = None
+        if self.likelihood == "poisson":
+            noise = lambda mean: widen * mean.clamp_min(_FEWEST_COUNTS).sqrt()  # noqa: E731
+        elif not self._noise_is_free:
+            noise = lambda mean: widen * self._given_noise().expand(len(mean))  # noqa: E731
+        return principal_factors(
+            rows.x,
+            rows.weight,
+            noise=noise,
+            n_components=self.n_components,
+            has_gaps=self.missing == "mask",
+        )
+
+    def _standardise(self, rows: Rows) -> Coordinates:
+        return standardised_columns(rows.x, rows.weight, has_gaps=self.missing == "mask")
+
+    def _given_noise(self) -> Tensor | None:
+        if self._noise_is_free:
+            return None
+        return torch.from_numpy(check_noise(self.noise_sigma, self.n_features_in_))
+
+    # -- what a fit leaves ---------------------------------------------------------------------
+
+    @property
+    def noise_sigma_(self) -> np.ndarray:
+        """Standard deviation of the Gaussian noise, ``(n_features,)``, in the units of X."""
+        check_is_fitted(self, "net_")
+        if self.likelihood != "gaussian":
+            raise AttributeError("Only likelihood='gaussian' has noise_sigma_.")
+        noise = self.module_.noise.detach().cpu().numpy().astype(np.float64)
+        return np.broadcast_to(noise, (self.n_features_in_,)).copy()
+
+    def noise_std(self, mean):
+        """Return the standard deviation of the noise around mean rows.
+
+        Parameters
+        ----------
+        mean : array-like of shape (n_samples, n_features)
+            Mean rows, as :meth:`reconstruct` or :meth:`inverse_transform` return them.
+
+        Returns
+        -------
+        std : ndarray of shape (n_samples, n_features)
+            ``noise_sigma_``, or with "poisson" the square root of the mean.
+        """
+        check_is_fitted(self, "net_")
+        mean = np.asarray(mean)
+        if self.likelihood == "poisson":
+            return np.sqrt(mean)
+        return np.broadcast_to(self.noise_sigma_, mean.shape).copy()
+
+    def _add_noise(self, mean: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+        if self.likelihood == "poisson":
+            return rng.poisson(mean).astype(mean.dtype)
+        return mean + self.noise_sigma_ * rng.standard_normal(mean.shape)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = self.likelihood == "poisson"
+        tags.input_tags.allow_nan = self.missing == "mask"
+        return tags

@@ -1,0 +1,117 @@
+"""Gaussian and Poisson log-likelihoods of a row around its mean: in nats, no constant missing."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+# From here on Stirling's series is exact to float32.
+_STIRLING_FROM = 8.0
+
+# Stands for no counts in a logarithm that is then multiplied by zero.
+_TINY = 1e-30
+
+# Rates are no smaller, so that a count where none was expected is unlikely, not impossible.
+_SMALLEST_RATE = 1e-6
+
+
+class Likelihood(nn.Module):
+    """The law of a row's numbers around the mean that a decoder gives.
+
+    It is the criterion of a fit as well: minus the evidence lower bound of each row, from what
+    :class:`~skae.modules.VariationalAutoencoder` returns.
+
+    Parameters
+    ----------
+    has_gaps : bool
+        Rows may have NaN, which were not observed and do not count.
+    """
+
+    def __init__(self, has_gaps: bool = False):
+        super().__init__()
+        self.has_gaps = has_gaps
+
+    def forward(self, output: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tensor:
+        """Return the loss of each row, ``(n,)``, from (mean, noise, penalty) and rows ``(n, d)``."""
+        mean, noise, penalty = output
+        return penalty - self.log_prob(target, mean, noise)
+
+    def log_prob(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
+        """Return the log-likelihood of each row, ``(n,)``.
+
+        Parameters
+        ----------
+        x, mean : Tensor of shape (n, d)
+            What was observed, and what was expected.
+        noise : Tensor of shape (d,) or (1,)
+            Standard deviation of the noise, where the law has it as a parameter.
+        """
+        if not self.has_gaps:
+            return self.log_probs(x, mean, noise).sum(dim=1)
+        gaps = torch.isnan(x)
+        # NaN must not reach a gradient, not even times zero
+        filled = torch.where(gaps, mean.detach(), x)
+        return torch.where(gaps, 0.0, self.log_probs(filled, mean, noise)).sum(dim=1)
+
+    def link(self, rows: Tensor) -> Tensor:
+        """Map rows of any numbers to such as can be a mean."""
+        raise NotImplementedError
+
+    def unlink(self, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the link maps to ``mean``, and how much that moves when the mean does."""
+        raise NotImplementedError
+
+    def log_probs(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
+        """Return the log-likelihood of each number, ``(n, d)``."""
+        raise NotImplementedError
+
+
+class GaussianLikelihood(Likelihood):
+    r"""Gaussian noise: :math:`-(x - \hat x)^2 / 2\sigma^2 - \ln\sigma - \frac12\ln 2\pi`."""
+
+    def link(self, rows: Tensor) -> Tensor:
+        """Leave the rows as they are."""
+        return rows
+
+    def unlink(self, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean itself."""
+        return mean, torch.ones_like(mean)
+
+    def log_probs(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
+        """Return the log-likelihood of each number, ``(n, d)``."""
+        constant = noise.log() + 0.5 * math.log(2.0 * math.pi)
+        return -0.5 * ((x - mean) / noise).square() - constant
+
+
+class PoissonLikelihood(Likelihood):
+    r"""Counts: :math:`x\ln\lambda - \lambda - \ln\Gamma(x + 1)`, written so that float32 suffices.
+
+    Half the deviance, :math:`\lambda - x + x\ln(x/\lambda)`, and what it leaves of the factorial are of
+    order one, where the terms above are thousands. Numbers that are not whole are taken as they are.
+    """
+
+    def link(self, rows: Tensor) -> Tensor:
+        """Softplus: the rate itself where several counts are expected, exponential far below one."""
+        return nn.functional.softplus(rows) + _SMALLEST_RATE
+
+    def unlink(self, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """Invert softplus; of a rate near zero, a hundredth of a count."""
+        rate = mean.clamp_min(0.01)
+        slope = -torch.expm1(-rate)
+        return rate + slope.log(), 1.0 / slope
+
+    def log_probs(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
+        """Return the log-likelihood of each number, ``(n, d)``."""
+        minus_half_deviance = x - mean + x * torch.log(mean / x.clamp_min(_TINY))
+        return minus_half_deviance - _rest_of_factorial(x)
+
+
+def _rest_of_factorial(x: Tensor) -> Tensor:
+    """Return ``lnΓ(x + 1) + x − x ln x``, a number of order one."""
+    large = x.clamp_min(_STIRLING_FROM)
+    inverse = 1.0 / large
+    series = 0.5 * torch.log((2.0 * math.pi) * large)
+    series = series + inverse * (1.0 - inverse.square() / 30.0) / 12.0
+    small = x.clamp_max(_STIRLING_FROM)
+    exact = torch.lgamma(small + 1.0) + small - torch.special.xlogy(small, small)
+    return torch.where(x < _STIRLING_FROM, exact, series)

@@ -1,0 +1,85 @@
+"""Laws of the latent coordinates before anything is observed."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+_LOG_2PI = math.log(2.0 * math.pi)
+
+
+def normal_log_prob(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """Return the log-density of independent Gaussians, summed over the last axis."""
+    deviation = (z - mean) * torch.exp(-log_std)
+    return -(0.5 * deviation.square() + log_std + 0.5 * _LOG_2PI).sum(dim=-1)
+
+
+class Prior(nn.Module):
+    """A law of latent coordinates."""
+
+    #: whether its divergence from a Gaussian is known in closed form
+    is_closed: bool
+
+    def divergence(self, mean: Tensor, log_std: Tensor, z: Tensor) -> Tensor:
+        """Return KL(q ‖ p) of Gaussians q, ``(n,)``, or its estimate from one draw z of each."""
+        return normal_log_prob(z, mean, log_std) - self.log_prob(z)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return the log-density at z, ``(n,)``."""
+        raise NotImplementedError
+
+    def transform(self, normal: Tensor, uniform: Tensor) -> Tensor:
+        """Turn draws of a standard normal law ``(n, k)`` and a uniform one ``(n,)`` into its own."""
+        raise NotImplementedError
+
+
+class NormalPrior(Prior):
+    """Independent standard normal coordinates."""
+
+    is_closed = True
+
+    def divergence(self, mean: Tensor, log_std: Tensor, z: Tensor) -> Tensor:
+        r"""Return :math:`\frac12\sum_j(\mu_j^2 + \sigma_j^2 - \ln\sigma_j^2 - 1)`."""
+        return 0.5 * (mean.square() + torch.exp(2.0 * log_std) - 2.0 * log_std - 1.0).sum(dim=1)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return the log-density at z, ``(n,)``."""
+        return -(0.5 * z.square() + 0.5 * _LOG_2PI).sum(dim=-1)
+
+    def transform(self, normal: Tensor, uniform: Tensor) -> Tensor:
+        """Return the normal draws."""
+        return normal
+
+
+class MixturePrior(Prior):
+    """A mixture of Gaussians with diagonal covariances, learnt with the rest (Jiang et al., 2017).
+
+    One normal law has no gaps: a decoder would have to tear it where the data lie in separate groups. The
+    mixture follows them (arXiv:1611.05148).
+
+    Parameters
+    ----------
+    n_latent : int
+        Latent coordinates, k.
+    n_mixture : int
+        Gaussians in the mixture.
+    """
+
+    is_closed = False
+
+    def __init__(self, n_latent: int, n_mixture: int):
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(n_mixture))
+        self.means = nn.Parameter(0.7 * torch.randn(n_mixture, n_latent))
+        self.log_stds = nn.Parameter(torch.full((n_mixture, n_latent), -1.0))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return the log-density at z, ``(n,)``."""
+        parts = normal_log_prob(z[..., None, :], self.means, self.log_stds)
+        return torch.logsumexp(torch.log_softmax(self.logits, dim=0) + parts, dim=-1)
+
+    def transform(self, normal: Tensor, uniform: Tensor) -> Tensor:
+        """Take a component for each draw, and move the normal draw there."""
+        edges = torch.softmax(self.logits, dim=0).cumsum(dim=0)
+        component = torch.searchsorted(edges, uniform).clamp_max(len(edges) - 1)
+        return self.means[component] + torch.exp(self.log_stds[component]) * normal

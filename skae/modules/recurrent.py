@@ -1,0 +1,61 @@
+"""Recurrent decoders: a sequence from a latent and the grid it lies on."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+# Octaves of the waves by which a place on the grid is described: the finest has 2⁶ half-waves on it.
+_OCTAVES = 6
+
+
+def grid_features(grid: Tensor) -> Tensor:
+    """Describe places on a grid ``(d,)``: position, step, and waves of each octave, ``(d, 2 + 12)``."""
+    position = (grid - grid.min()) / (grid.max() - grid.min()).clamp_min(1e-30)
+    step = torch.diff(position, prepend=position[:1])
+    typical = step.abs().mean().clamp_min(1e-30)
+    waves = [
+        wave(math.pi * 2.0**octave * position)
+        for octave in range(_OCTAVES)
+        for wave in (torch.sin, torch.cos)
+    ]
+    return torch.stack([2.0 * position - 1.0, step / typical - 1.0, *waves], dim=1)
+
+
+class LSTMDecoder(nn.Module):
+    """Read the grid with an LSTM (Hochreiter & Schmidhuber, 1997) that a latent has set going.
+
+    It sees the places on the grid and the latent, and never a number of the row it is to rebuild: what it
+    knows of the row is in the latent.
+
+    Parameters
+    ----------
+    grid : Tensor of shape (d,)
+        Times or wavelengths.
+    n_components : int
+        Latent coordinates.
+    hidden_size : int
+        Units of the LSTM.
+    latent_state : {"hidden", "cell"}
+        Which of the two initial states the latent sets; the other one is zero.
+    """
+
+    features: Tensor
+
+    def __init__(self, grid: Tensor, n_components: int, hidden_size: int, latent_state: str):
+        super().__init__()
+        self.register_buffer("features", grid_features(grid.double()).float())
+        self.latent_state = latent_state
+        self.start = nn.Linear(n_components, hidden_size)
+        self.lstm = nn.LSTM(self.features.shape[1], hidden_size, batch_first=True)
+        self.output = nn.Linear(hidden_size, 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map latent coordinates ``(n, n_components)`` to sequences ``(n, d)``."""
+        start = self.start(z)[None]  # (1, n, hidden_size)
+        if self.latent_state == "hidden":
+            states = torch.tanh(start), torch.zeros_like(start)  # where an LSTM's output lies
+        else:
+            states = torch.zeros_like(start), start
+        sequence = self.features.expand(len(z), *self.features.shape)
+        return self.output(self.lstm(sequence, states)[0])[..., 0]

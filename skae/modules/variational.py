@@ -1,0 +1,206 @@
+"""The variational autoencoder: posterior, mean and the bound on the likelihood that they give."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from skae.modules.likelihoods import GaussianLikelihood, Likelihood
+from skae.modules.principal import Coordinates
+from skae.modules.priors import Prior, normal_log_prob
+from skae.modules.seeded import SeededModule
+
+# Fixed draws are made in blocks of so many pairs.
+_DRAWN_AT_ONCE = 32
+
+# Logarithms of posterior standard deviations are kept within these.
+_LOG_STD_RANGE = (-15.0, 5.0)
+
+
+class VariationalAutoencoder(SeededModule):
+    r"""Kingma & Welling, 2014, arXiv:1312.6114; Rezende et al., 2014, arXiv:1401.4082.
+
+    Trained on the evidence lower bound (ELBO) of each row,
+
+    .. math:: E_{q(z|x)} \ln p(x|z) - \beta\,\mathrm{KL}(q(z|x) \,\|\, p(z)) \le \ln p(x),
+
+    with independent Gaussians q. The expectation is taken with one draw a row, or exactly where it is
+    known: with Gaussian noise around a linear decoder.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        Maps what ``reading`` reads, ``(n, n_inputs)``, to the means and the log standard deviations
+        of the posterior, ``(n, 2 n_components)``.
+    decoder : nn.Module
+        Maps latent coordinates ``(n, n_components)`` to what ``writing`` writes, ``(n, n_outputs)``.
+    reading, writing : Coordinates
+        From rows to coordinates, and back; may be one and the same.
+    likelihood : Likelihood
+        Law of a row around its mean.
+    prior : Prior
+        Law of the latent coordinates.
+    noise : Tensor of shape (d,) or (1,)
+        Standard deviation of Gaussian noise, in the units of the rows.
+    noise_floor : float or None
+        Where the noise is to be learnt, the smallest it may become; None holds it fixed.
+    beta : float
+        Weight of the divergence while training.
+    """
+
+    log_noise: Tensor
+    beta: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        reading: Coordinates,
+        writing: Coordinates,
+        likelihood: Likelihood,
+        prior: Prior,
+        *,
+        noise: Tensor,
+        noise_floor: float | None = None,
+        beta: float = 1.0,
+    ):
+        super().__init__()
+        # a stack of one layer is that layer: whether a decoder is linear is seen by its type
+        if isinstance(decoder, nn.Sequential) and len(decoder) == 1:
+            decoder = decoder[0]
+        self.encoder, self.decoder = encoder, decoder
+        self.reading, self.writing = reading, writing
+        self.likelihood, self.prior = likelihood, prior
+        if noise_floor is None:
+            self.register_buffer("log_noise", noise.log().float())
+            self.log_floor = -math.inf
+        else:
+            self.log_noise = nn.Parameter(noise.log().float())
+            self.log_floor = math.log(noise_floor)
+        self.full_beta = beta
+        self.register_buffer("beta", torch.tensor(float(beta)))
+
+    @property
+    def noise(self) -> Tensor:
+        """Standard deviation of Gaussian noise."""
+        return self.log_noise.clamp_min(self.log_floor).exp()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the bound of a row is known without draws."""
+        is_linear = isinstance(self.decoder, nn.Linear)
+        return (
+            is_linear and isinstance(self.likelihood, GaussianLikelihood) and self.prior.is_closed
+        )
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and log standard deviations of the posterior, each ``(n, n_components)``."""
+        mean, log_std = self.encoder(self.reading.read(x)).chunk(2, dim=1)
+        return mean, log_std.clamp(*_LOG_STD_RANGE)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Map rows ``(n, d)`` to the means of their posteriors."""
+        return self.posterior(x)[0]
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Map latent coordinates to the mean rows ``(n, d)``."""
+        return self.likelihood.link(self.writing.write(self.decoder(z)))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mean row, noise, and what the bound is lowered by: the criterion's three inputs."""
+        mean, log_std = self.posterior(x)
+        if self.is_closed:
+            penalty = self._weight() * self.prior.divergence(mean, log_std, mean)
+            return self.decode(mean), self.noise, penalty + self._spread_of_linear(x, log_std)
+        z = mean + torch.exp(log_std) * self._draw(mean)
+        penalty = self._weight() * self.prior.divergence(mean, log_std, z)
+        return self.decode(z), self.noise, penalty
+
+    def _weight(self) -> Tensor | float:
+        # rows held out are judged by the bound that is trained for in the end
+        return self.beta if self.training else self.full_beta
+
+    def _draw(self, mean: Tensor) -> Tensor:
+        if self.training:
+            return torch.empty_like(mean).normal_(generator=self.generator)
+        draws = fixed_draws(64, mean)
+        return draws[torch.arange(len(mean), device=mean.device) % len(draws)]
+
+    def _spread_of_linear(self, x: Tensor, log_std: Tensor) -> Tensor:
+        """Return what the posterior's width adds to the squared deviations of a linear decoder."""
+        axes = self.decoder.get_parameter("weight").T
+        loadings = self.writing.write(axes) - self.writing.centre  # (n_components, d)
+        weight = 0.5 * (loadings / self.noise).square()
+        variance = torch.exp(2.0 * log_std)
+        if not self.likelihood.has_gaps:
+            return variance @ weight.sum(dim=1)
+        seen = (~torch.isnan(x)).to(variance.dtype)
+        return (variance * (seen @ weight.T)).sum(dim=1)
+
+    def bound(self, x: Tensor, n_importance: int, n_draws: int) -> Tensor:
+        """Return the bound of each row on its log-likelihood, ``(n,)``, by draws that all rows share.
+
+        With ``n_importance`` > 1 it is the importance-weighted one (Burda et al., 2016,
+        arXiv:1509.00519), averaged over the groups that ``n_draws`` draws make.
+        """
+        mean, log_std = self.posterior(x)
+        if self.is_closed and n_importance == 1:
+            spread = self._spread_of_linear(x, log_std)
+            log_prob = self.likelihood.log_prob(x, self.decode(mean), self.noise)
+            return log_prob - spread - self.prior.divergence(mean, log_std, mean)
+        if n_importance == 1:
+            draws = matched_draws(n_draws, mean)
+        else:
+            draws = fixed_draws(n_importance * max(1, n_draws // n_importance), mean)
+        total = torch.zeros_like(mean[:, 0])
+        group: list[Tensor] = []
+        for draw in draws:
+            z = mean + torch.exp(log_std) * draw
+            log_prob = self.likelihood.log_prob(x, self.decode(z), self.noise)
+            if n_importance == 1:
+                total += log_prob - self.prior.divergence(mean, log_std, z)
+                continue
+            group.append(log_prob + self.prior.log_prob(z) - normal_log_prob(z, mean, log_std))
+            if len(group) == n_importance:
+                total += torch.logsumexp(torch.stack(group), dim=0) - math.log(n_importance)
+                group = []
+        return total * (n_importance / len(draws) if n_importance > 1 else 1.0 / len(draws))
+
+    def mean_and_std(self, x: Tensor, n_draws: int) -> Tensor:
+        """Return mean and standard deviation of the decoded posterior, ``(n, 2, d)``."""
+        mean, log_std = self.posterior(x)
+        centre = self.decode(mean)
+        first, second = torch.zeros_like(centre), torch.zeros_like(centre)
+        draws = matched_draws(n_draws, mean)
+        for draw in draws:
+            deviation = self.decode(mean + torch.exp(log_std) * draw) - centre
+            first += deviation / len(draws)
+            second += deviation.square() / len(draws)
+        variance = (second - first.square()).clamp_min(0.0)
+        return torch.stack([centre + first, variance.sqrt()], dim=1)
+
+
+def fixed_draws(n: int, like: Tensor) -> Tensor:
+    """Return n draws of a standard normal law for each column of ``like``, in pairs of opposite sign.
+
+    They are always the same, and the first ones of many are those of few.
+    """
+    generator = torch.Generator().manual_seed(0)
+    # in blocks of one size: torch draws other numbers where it is asked for another number of them
+    blocks = [
+        torch.randn(_DRAWN_AT_ONCE, like.shape[1], generator=generator)
+        for _ in range(0, n, 2 * _DRAWN_AT_ONCE)
+    ]
+    half = torch.cat(blocks)
+    return torch.stack([half, -half], dim=1).flatten(0, 1)[:n].to(like)
+
+
+def matched_draws(n: int, like: Tensor) -> Tensor:
+    """Return such draws with the mean and the covariance of their law: averages of squares are exact."""
+    draws = fixed_draws(n, like).double()
+    if (
+        len(draws) % 2 or len(draws) <= 2 * draws.shape[1]
+    ):  # too few to have a covariance of full rank
+        return draws.to(like)
+    root = torch.linalg.cholesky(draws.T @ draws / len(draws))
+    return torch.linalg.solve_triangular(root, draws.T, upper=False).T.to(like)

@@ -1,0 +1,178 @@
+"""SpectrumDisplay: spectra with their reconstruction, its error, and what is left."""
+
+import numpy as np
+
+from skae.plotting._columns import last_step, pyplot
+
+
+class SpectrumDisplay:
+    """Rows as curves: what was observed, its reconstruction with error bands, and pulls below.
+
+    The dark band is what the posterior leaves open of the mean, the light one the noise around it, one
+    standard deviation each. Pulls are deviations in units of the noise.
+
+    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+        What was observed; NaN makes a gap.
+    mean : ndarray of shape (n_rows, n_features)
+        Reconstruction.
+    std : ndarray of shape (n_rows, n_features), default=None
+        Its standard deviation.
+    noise : ndarray of shape (n_rows, n_features), default=None
+        Standard deviation of the noise.
+    grid : ndarray of shape (n_features,), default=None
+        Wavelengths or times.
+
+    Attributes
+    ----------
+    figure_ : matplotlib.figure.Figure
+        The figure.
+    ax_ : ndarray of shape (n_rows,) of matplotlib.axes.Axes
+        Axes of the rows.
+    pull_ax_ : ndarray of shape (n_rows,) of matplotlib.axes.Axes
+        Axes of the pulls.
+
+    Examples
+    --------
+    >>> from skae import SpectraVAE
+    >>> from skae.datasets import make_spectra
+    >>> from skae.plotting import SpectrumDisplay
+    >>> X, _ = make_spectra(100, random_state=0)
+    >>> vae = SpectraVAE(likelihood="poisson", max_epochs=5).fit(X)
+    >>> len(SpectrumDisplay.from_estimator(vae, X[:2]).ax_)
+    2
+    """
+
+    def __init__(self, X, mean, std=None, noise=None, grid=None):
+        self.X = X
+        self.mean = mean
+        self.std = std
+        self.noise = noise
+        self.grid = grid
+
+    @classmethod
+    def from_estimator(cls, estimator, X, **kwargs):
+        """Plot rows with the reconstruction that an estimator gives them.
+
+        Parameters
+        ----------
+        estimator : SpectraVAE or Pipeline
+            Fitted. With a Pipeline that ends in one, rows are shown as they reach it.
+        X : array-like of shape (n_rows, n_features)
+            Rows, a few of them: each gets axes of its own.
+        **kwargs
+            As for ``from_predictions``; the grid is the estimator's.
+
+        Returns
+        -------
+        display : SpectrumDisplay
+            The drawn display.
+        """
+        estimator, X = last_step(estimator, X)
+        mean, std = estimator.reconstruct(X, return_std=True)
+        kwargs.setdefault("grid", estimator.grid_)
+        return cls.from_predictions(X, mean, std, noise=estimator.noise_std(mean), **kwargs)
+
+    @classmethod
+    def from_predictions(
+        cls, X, mean, std=None, *, noise=None, grid=None, xlabel=None, figure=None
+    ):
+        """Plot rows with their reconstructions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            What was observed; NaN makes a gap.
+        mean : array-like of shape (n_rows, n_features)
+            Reconstruction.
+        std : array-like of shape (n_rows, n_features), default=None
+            Its standard deviation.
+        noise : array-like of shape (n_rows, n_features) or (n_features,), default=None
+            Standard deviation of the noise; without it there are no pulls.
+        grid : array-like of shape (n_features,), default=None
+            Wavelengths or times; None numbers the columns.
+        xlabel : str, default=None
+            Label of the horizontal axis.
+        figure : matplotlib.figure.Figure, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : SpectrumDisplay
+            The drawn display.
+        """
+        X, mean = (np.atleast_2d(np.asarray(part, dtype=np.float64)) for part in (X, mean))
+        if X.shape != mean.shape:
+            raise ValueError(f"X has shape {X.shape}, mean {mean.shape}; they must be equal.")
+        std, noise = (
+            None if part is None else np.broadcast_to(np.asarray(part, dtype=np.float64), X.shape)
+            for part in (std, noise)
+        )
+        grid = np.arange(X.shape[1]) if grid is None else np.asarray(grid)
+        if grid.shape != X.shape[1:]:
+            raise ValueError(f"grid has shape {grid.shape}, but rows have {X.shape[1]} columns.")
+        return cls(X, mean, std, noise, grid).plot(xlabel=xlabel, figure=figure)
+
+    def plot(self, *, xlabel=None, figure=None):
+        """Draw the display.
+
+        Parameters
+        ----------
+        xlabel : str, default=None
+            Label of the horizontal axis.
+        figure : matplotlib.figure.Figure, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : SpectrumDisplay
+            Itself.
+        """
+        plt = pyplot("SpectrumDisplay")
+        n = len(self.X)
+        if figure is None:
+            figure = plt.figure(figsize=(4.2 * n, 4.0), layout="constrained")
+        self.figure_ = figure
+        axes = figure.subplots(
+            2, n, squeeze=False, sharex="col", gridspec_kw={"height_ratios": (3, 1)}
+        )
+        self.ax_, self.pull_ax_ = axes
+        for i, (ax, pull_ax) in enumerate(zip(*axes, strict=True)):
+            mean = self.mean[i]
+            ax.plot(self.grid, self.X[i], ".", ms=2, color="0.4", label="observed")
+            ax.plot(self.grid, mean, color="C0", lw=1.2, label="reconstructed")
+            if self.noise is not None:
+                noise = self.noise[i]
+                ax.fill_between(
+                    self.grid,
+                    mean - noise,
+                    mean + noise,
+                    color="C0",
+                    alpha=0.2,
+                    lw=0,
+                    label="noise",
+                )
+                pulls = (self.X[i] - mean) / noise
+                pull_ax.plot(self.grid, pulls, ".", ms=2, color="0.4")
+                for level in (-1.0, 0.0, 1.0):
+                    pull_ax.axhline(level, color="C0", lw=0.8, ls="--" if level else "-")
+            else:
+                pull_ax.plot(self.grid, self.X[i] - mean, ".", ms=2, color="0.4")
+            if self.std is not None:
+                std = self.std[i]
+                ax.fill_between(
+                    self.grid,
+                    mean - std,
+                    mean + std,
+                    color="C1",
+                    alpha=0.8,
+                    lw=0,
+                    label="posterior",
+                )
+            pull_ax.set_xlabel(xlabel or "")
+        self.ax_[0].legend(fontsize="small")
+        self.pull_ax_[0].set_ylabel("pull" if self.noise is not None else "residual")
+        return self

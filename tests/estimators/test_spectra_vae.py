@@ -1,0 +1,498 @@
+"""SpectraVAE against closed forms: the likelihood of probabilistic PCA, its posterior, its limits."""
+
+import copy
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fits import global_states, weights_of
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
+
+import skae
+from skae import NoiseInjector, SpectraVAE
+from skae.datasets import make_spectra
+from skae.exceptions import OvercompleteWarning
+from skae.metrics import latent_divergence
+
+
+def exact_ppca(X, sigma, n_components):
+    """Mean log-likelihood and posterior std of the best linear Gaussian model of this noise."""
+    d = X.shape[1]
+    sigma = np.broadcast_to(np.asarray(sigma, dtype=float), (d,))
+    white = (X - X.mean(axis=0)) / sigma
+    values = np.linalg.eigvalsh(white.T @ white / len(X))[::-1]
+    strength = np.maximum(values[:n_components] - 1.0, 0.0)
+    explained = (values[:n_components] * strength / (1.0 + strength)).sum()
+    log_det = np.log(1.0 + strength).sum() + 2.0 * np.log(sigma).sum()
+    log_likelihood = -0.5 * (d * np.log(2 * np.pi) + log_det + values.sum() - explained)
+    return log_likelihood, 1.0 / np.sqrt(1.0 + strength)
+
+
+def cramer_rao(X, fluxes):
+    """Smallest errors of unbiased flux estimates from Poisson counts, rms over the spectra."""
+    design = np.c_[np.ones(len(X)), fluxes]
+    expected, *_ = np.linalg.lstsq(design, X, rcond=None)
+    lines, rates = expected[1:], design @ expected
+    information = np.einsum("id,jd,nd->nij", lines, lines, 1.0 / rates)
+    return np.sqrt(np.linalg.inv(information).diagonal(axis1=1, axis2=2).mean(axis=0))
+
+
+def spectra(seed, n=200, n_bins=60):
+    return make_spectra(n, n_bins=n_bins, random_state=seed)
+
+
+@pytest.fixture(scope="module")
+def counts():
+    return spectra(0)[0]
+
+
+@pytest.fixture(scope="module")
+def vae(counts):
+    return SpectraVAE(likelihood="poisson", max_epochs=30, random_state=0).fit(counts)
+
+
+# -- closed forms ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["one number", "one a bin"])
+def test_a_linear_vae_reaches_the_likelihood_of_probabilistic_pca(seed, kind):
+    X, _ = spectra(seed)
+    sigma = 18.0 if kind == "one number" else np.sqrt(X.mean(axis=0))
+    vae = SpectraVAE(noise_sigma=sigma, max_epochs=50, random_state=seed).fit(X)
+    exact, std = exact_ppca(X, sigma, 2)
+    assert exact - 0.05 < vae.score(X) <= exact + 1e-3
+    np.testing.assert_allclose(vae.posterior(X)[1], np.broadcast_to(std, (200, 2)), rtol=0.02)
+
+
+def test_training_finds_the_closed_form_where_it_did_not_start():
+    X, _ = spectra(0)
+    start = SpectraVAE(noise_sigma=18.0, max_epochs=1, lr=1e-9, random_state=0).fit(X)
+    exact, _ = exact_ppca(X, 18.0, 2)
+    # a quarter of a turn in each network, another scale, another offset: some 80 nats short
+    with torch.no_grad():
+        start.module_.encoder.weight.mul_(0.8).add_(0.02)
+        start.module_.encoder.bias.add_(0.1)
+        start.module_.decoder.weight.mul_(1.3).add_(0.05)
+    assert start.score(X) < exact - 50.0
+    start.set_params(warm_start=True, max_epochs=400, lr=3e-3).fit(X)
+    assert exact - 0.5 < start.score(X) <= exact + 1e-3
+
+
+def test_learnt_noise_is_that_of_pca(counts):
+    vae = SpectraVAE(max_epochs=50, random_state=0).fit(counts)
+    pca = PCA(2).fit(counts)
+    n, d = counts.shape  # PCA divides by n − 1, maximum likelihood by n
+    expected = np.sqrt(pca.noise_variance_ * (n - 1) / n)
+    np.testing.assert_allclose(vae.noise_sigma_, np.full(d, expected), rtol=2e-3)
+    exact, _ = exact_ppca(counts, expected, 2)
+    assert exact - 0.1 < vae.score(counts) <= exact + 1e-3
+
+
+def test_the_likelihood_is_in_the_units_of_the_data(counts):
+    one = SpectraVAE(noise_sigma=18.0, max_epochs=5, random_state=0).fit(counts)
+    other = SpectraVAE(noise_sigma=0.018, max_epochs=5, random_state=0).fit(counts / 1000.0)
+    shift = counts.shape[1] * np.log(1000.0)
+    assert other.score(counts / 1000.0) - one.score(counts) == pytest.approx(shift, abs=0.01)
+
+
+@pytest.mark.parametrize("beta", [0.25, 4.0])
+def test_beta_is_a_change_of_the_noise(counts, beta):
+    # E ln p / β − KL is the bound for a noise of √β σ, up to a constant
+    vae = SpectraVAE(noise_sigma=18.0, beta=beta, max_epochs=30, random_state=0).fit(counts)
+    _, std = exact_ppca(counts, 18.0 * np.sqrt(beta), 2)
+    np.testing.assert_allclose(vae.posterior(counts)[1][0], std, rtol=0.02)
+
+
+def test_the_importance_weighted_bound_tightens_towards_the_likelihood():
+    X, _ = make_spectra(50, n_bins=12, flux_mean=20.0, flux_std=10.0, random_state=0)
+    sigma = 60.0  # so that a draw from the prior hits now and then
+    vae = SpectraVAE(noise_sigma=sigma, max_epochs=20, random_state=0).fit(X)
+    exact, _ = exact_ppca(X, sigma, 2)
+    with torch.no_grad():  # an encoder that has learnt nothing
+        vae.module_.encoder.weight.zero_()
+        vae.module_.encoder.bias.zero_()
+    n_draws = 4096
+    bounds = [
+        vae.score_samples(X, n_importance=k, n_draws=n_draws).mean()
+        for k in (2, 8, 32, 128, 512, 4096)
+    ]
+    assert vae.score(X) < exact - 0.3
+    assert (np.diff(bounds) > 0).all()
+    assert bounds[-1] == pytest.approx(exact, abs=0.05)
+    assert bounds[-1] <= exact + 0.02
+
+
+def test_each_doubling_of_the_draws_raises_every_rows_bound(vae, counts):
+    scores = [vae.score_samples(counts, n_importance=k, n_draws=32) for k in (2, 4, 8, 16, 32)]
+    assert (np.diff(scores, axis=0) >= -1e-4 * np.abs(scores[0])).all()
+
+
+# -- posteriors, reconstruction, samples -------------------------------------------------------
+
+
+def test_fluxes_follow_from_the_latents_with_calibrated_errors():
+    X, fluxes = make_spectra(3000, random_state=1)
+    vae = SpectraVAE(likelihood="poisson", max_epochs=30, random_state=0).fit(X[:1500])
+    mean, std = vae.posterior(X)
+    line = LinearRegression().fit(mean[:1500], fluxes[:1500])
+    error = np.sqrt(std[1500:] ** 2 @ line.coef_.T**2)
+    covered = (np.abs(line.predict(mean[1500:]) - fluxes[1500:]) < error).mean(axis=0)
+    # 1500 spectra: 0.683 ± 0.012
+    assert (np.abs(covered - 0.683) < 0.036).all()
+
+
+def test_latents_regress_onto_fluxes_at_the_cramer_rao_limit():
+    X, fluxes = make_spectra(200, random_state=0)
+    vae = SpectraVAE(likelihood="poisson", max_epochs=30, random_state=0).fit(X)
+    predicted = cross_val_predict(LinearRegression(), vae.transform(X), fluxes, cv=10)
+    assert (np.std(fluxes - predicted, axis=0) < 1.1 * cramer_rao(X, fluxes)).all()
+
+
+def test_no_latent_collapses(vae, counts):
+    assert (latent_divergence(*vae.posterior(counts)).mean(axis=0) > 1.0).all()
+
+
+def test_reconstruction_averages_the_posterior(counts):
+    vae = SpectraVAE(noise_sigma=18.0, max_epochs=5, random_state=0).fit(counts)
+    mean, std = vae.reconstruct(counts, return_std=True)
+    np.testing.assert_allclose(mean, vae.inverse_transform(vae.transform(counts)), rtol=1e-5)
+    axes = vae.inverse_transform(np.eye(2)) - vae.inverse_transform(np.zeros((1, 2)))
+    exact = np.sqrt(vae.posterior(counts)[1] ** 2 @ axes**2)
+    np.testing.assert_allclose(std, exact, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(vae.reconstruct(counts), mean)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "poisson"])
+def test_samples_have_the_moments_of_the_data(likelihood):
+    X, _ = make_spectra(2000, n_bins=40, random_state=0)
+    sigma = "learn" if likelihood == "poisson" else np.sqrt(X.mean(axis=0))
+    vae = SpectraVAE(likelihood=likelihood, noise_sigma=sigma, max_epochs=10, random_state=0).fit(X)
+    draws = vae.sample(20000, random_state=0)
+    np.testing.assert_allclose(draws.mean(axis=0), X.mean(axis=0), rtol=0.02)
+    np.testing.assert_allclose(draws.var(axis=0), X.var(axis=0), rtol=0.12)
+    if likelihood == "poisson":
+        assert (draws == np.rint(draws)).all()
+    means = vae.sample(20000, noise=False, random_state=0)
+    noise = (draws - means) / vae.noise_std(means)
+    assert abs(noise.mean()) < 0.01
+    assert noise.std() == pytest.approx(1.0, abs=0.01)
+
+
+def test_samples_are_reproducible_and_leave_global_states_alone(vae):
+    before = global_states()
+    np.testing.assert_array_equal(vae.sample(5, random_state=3), vae.sample(5, random_state=3))
+    assert not np.array_equal(vae.sample(5), vae.sample(5))
+    assert global_states() == before
+    assert vae.sample().shape == (1, 60)
+
+
+def test_a_mixture_prior_follows_groups_that_a_normal_one_cannot():
+    X, _ = make_spectra(1500, n_bins=40, random_state=0)
+    options = {"likelihood": "poisson", "hidden_layer_sizes": (32,), "max_epochs": 80}
+    plain = SpectraVAE(**options, random_state=0).fit(X)
+    mixture = SpectraVAE(**options, prior="mixture", n_mixture=8, random_state=0).fit(X)
+    assert mixture.score(X) > plain.score(X) + 1.0
+    assert mixture.sample(10, random_state=0).shape == (10, 40)
+    fit = make_pipeline(StandardScaler(), skae.SpectraVAE(prior="mixture", max_epochs=3)).fit(X)
+    assert skae.sample(fit, 4, random_state=0).shape == (4, 40)
+
+
+# -- missing pixels ----------------------------------------------------------------------------
+
+
+def gappy(X, share, seed=0):
+    rng = np.random.default_rng(seed)
+    X = X.copy()
+    X[rng.uniform(size=X.shape) < share] = np.nan
+    return X
+
+
+def test_masked_pixels_change_nothing_where_there_are_none(counts):
+    options = {"noise_sigma": 18.0, "max_epochs": 20, "random_state": 0}
+    masked = SpectraVAE(**options, missing="mask").fit(counts)
+    exact, _ = exact_ppca(counts, 18.0, 2)
+    assert exact - 0.05 < masked.score(counts) <= exact + 1e-3
+
+
+def test_a_row_with_gaps_gets_the_exact_posterior_of_what_was_seen(counts):
+    sigma = 1.2 * np.sqrt(counts.mean(axis=0))  # nothing stands above it but the two lines
+    vae = SpectraVAE(noise_sigma=sigma, max_epochs=1, lr=1e-9, missing="mask", random_state=0)
+    vae.fit(counts)
+    X = counts.copy()
+    X[:, 20:30] = np.nan
+    mean, std = vae.posterior(X)
+    loadings = vae.inverse_transform(np.eye(2)) - vae.inverse_transform(np.zeros((1, 2)))
+    seen = np.r_[0:20, 30:60]
+    weighted = (loadings / sigma**2)[:, seen]
+    precision = np.eye(2) + weighted @ loadings[:, seen].T
+    centred = (counts - vae.inverse_transform(np.zeros((1, 2))))[:, seen]
+    expected = np.linalg.solve(precision, weighted @ centred.T).T
+    np.testing.assert_allclose(mean, expected, atol=2e-4)
+    np.testing.assert_allclose(std[0], np.sqrt(np.diag(np.linalg.inv(precision))), rtol=1e-3)
+
+
+def test_gaps_do_not_count_in_the_likelihood_and_widen_posteriors(counts):
+    X = gappy(counts, 0.3)
+    vae = SpectraVAE(noise_sigma=18.0, missing="mask", max_epochs=30, random_state=0).fit(X)
+    n_seen = (~np.isnan(X)).sum(axis=1)
+    per_bin = vae.score_samples(counts).mean() / 60
+    # the divergence, some 8 nats, is the same for fewer bins
+    assert (vae.score_samples(X) / n_seen).mean() == pytest.approx(
+        per_bin - 8 * (1 / 42 - 1 / 60), abs=0.05
+    )
+    full, holed = vae.posterior(counts)[1], vae.posterior(X)[1]
+    assert (holed.mean(axis=0) > 1.1 * full.mean(axis=0)).all()
+    # what was masked is found again, to the noise of what was seen
+    filled = vae.inverse_transform(vae.transform(X))
+    truth = SpectraVAE(noise_sigma=18.0, max_epochs=30, random_state=0).fit(counts)
+    rms = np.sqrt(np.mean((filled - truth.inverse_transform(truth.transform(counts))) ** 2))
+    assert rms < 4.5
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "poisson"])
+@pytest.mark.parametrize("init", ["pca", "random"])
+def test_gaps_are_trained_on_with_every_likelihood_and_start(counts, likelihood, init):
+    X = gappy(counts, 0.2)
+    vae = SpectraVAE(
+        likelihood=likelihood, init=init, missing="mask", hidden_layer_sizes=(8,), max_epochs=3
+    ).fit(X)
+    assert np.isfinite(vae.score_samples(X)).all()
+    assert np.isfinite(vae.transform(X)).all()
+    assert np.isfinite(vae.loss_curve_).all()
+
+
+# -- sequence decoders -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("latent_state", ["hidden", "cell"])
+def test_the_lstm_decoder_sees_the_grid_and_the_latent_alone(counts, latent_state):
+    vae = SpectraVAE(
+        decoder="lstm", latent_state=latent_state, likelihood="poisson", hidden_size=8, max_epochs=2
+    ).fit(counts)
+    latent = vae.transform(counts)
+    decoded = vae.inverse_transform(latent)
+    assert decoded.shape == counts.shape
+    # the same latents give the same rows, whatever they came from
+    np.testing.assert_array_equal(vae.inverse_transform(latent), decoded)
+    other = vae.inverse_transform(latent + 1.0)
+    assert np.abs(other - decoded).max() > 1e-3
+
+
+def test_an_uneven_grid_changes_what_the_lstm_sees(counts):
+    even = SpectraVAE(decoder="lstm", hidden_size=4, max_epochs=1, random_state=0).fit(counts)
+    grid = np.geomspace(400.0, 900.0, counts.shape[1])
+    uneven = SpectraVAE(
+        decoder="lstm", hidden_size=4, max_epochs=1, wavelengths=grid, random_state=0
+    ).fit(counts)
+    np.testing.assert_array_equal(uneven.grid_, grid)
+    features = even.module_.decoder.features, uneven.module_.decoder.features
+    assert not torch.equal(*features)
+
+
+def test_an_lstm_learns_lines(counts):
+    vae = SpectraVAE(
+        decoder="lstm", likelihood="poisson", hidden_size=16, max_epochs=60, lr=1e-2, random_state=0
+    ).fit(counts)
+    first, last = vae.loss_curve_[0], vae.loss_curve_[-1]
+    mean_only = SpectraVAE(decoder="lstm", likelihood="poisson", hidden_size=16, max_epochs=1)
+    assert last < first - 50.0
+    assert vae.score(counts) > mean_only.fit(counts).score(counts) + 50.0
+
+
+# -- training ----------------------------------------------------------------------------------
+
+
+def test_the_divergence_warms_up_to_beta(counts):
+    seen = []
+
+    class Watch(Callback):
+        def on_epoch_end(self, net, **_):
+            seen.append(float(net.module_.beta))
+
+    SpectraVAE(beta=2.0, beta_warm_up=0.5, max_epochs=8, callbacks=[Watch()]).fit(counts)
+    np.testing.assert_allclose(seen, [0.5, 1.0, 1.5, 2.0, 2.0, 2.0, 2.0, 2.0])
+
+
+def test_rows_held_out_are_judged_by_the_whole_bound(counts):
+    vae = SpectraVAE(
+        noise_sigma=18.0, beta_warm_up=0.5, early_stopping=True, max_epochs=6, random_state=0
+    ).fit(counts)
+    valid = vae.history_[:, "valid_loss"]
+    # with a weight of nearly nothing at first these would start some ten nats lower
+    assert abs(valid[0] - valid[-1]) < 1.0
+
+
+def test_a_seed_gives_one_fit(counts):
+    options = {"hidden_layer_sizes": (8,), "likelihood": "poisson", "max_epochs": 3}
+    before = global_states()
+    fits = [SpectraVAE(**options, random_state=0).fit(counts) for _ in range(2)]
+    assert global_states() == before
+    assert torch.equal(weights_of(fits[0]), weights_of(fits[1]))
+    other = SpectraVAE(**options, random_state=1).fit(counts)
+    assert not torch.equal(weights_of(fits[0]), weights_of(other))
+
+
+def test_a_crashed_fit_resumes_bit_for_bit(counts, tmp_path):
+    class Crash(Callback):
+        def on_epoch_begin(self, net, **_):
+            if len(net.history) == 4:
+                raise RuntimeError("crash")
+
+    options = {
+        "likelihood": "poisson", "prior": "mixture", "beta_warm_up": 0.5, "max_epochs": 6,
+        "hidden_layer_sizes": (8,), "random_state": 0,
+    }  # fmt: skip
+    whole = SpectraVAE(**options).fit(counts)
+    with pytest.raises(RuntimeError, match="crash"):
+        SpectraVAE(**options, checkpoint=tmp_path, callbacks=[Crash()]).fit(counts)
+    resumed = SpectraVAE(**options, checkpoint=tmp_path).fit(counts)
+    assert torch.equal(weights_of(whole), weights_of(resumed))
+
+
+def test_a_compiled_fit_is_the_same(counts):
+    options = {"likelihood": "poisson", "hidden_layer_sizes": (8,), "max_epochs": 2}
+    plain = SpectraVAE(**options, random_state=0).fit(counts)
+    compiled = SpectraVAE(**options, compile=True, random_state=0).fit(counts)
+    np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=1e-4)
+
+
+def test_a_fitted_vae_survives_pickle_copy_and_search(vae, counts):
+    for other in (pickle.loads(pickle.dumps(vae)), copy.deepcopy(vae)):
+        np.testing.assert_array_equal(other.score_samples(counts), vae.score_samples(counts))
+    search = GridSearchCV(clone(vae).set_params(max_epochs=2), {"n_components": [1, 2]}, cv=2).fit(
+        counts
+    )
+    # one latent coordinate cannot hold two fluxes
+    assert search.best_params_ == {"n_components": 2}
+    assert skae.sample(search, 3, random_state=0).shape == (3, 60)
+
+
+def test_weights_of_rows_count(counts):
+    weight = np.r_[np.ones(100), np.zeros(100)]
+    options = {"noise_sigma": 18.0, "max_epochs": 40, "random_state": 0}
+    weighted = SpectraVAE(**options).fit(counts, sample_weight=weight)
+    exact, _ = exact_ppca(counts[:100], 18.0, 2)
+    assert exact - 0.5 < weighted.score(counts[:100]) <= exact + 1e-3
+    assert weighted.score(counts, sample_weight=weight) == pytest.approx(
+        weighted.score(counts[:100]), abs=1e-6
+    )
+
+
+def test_float32_goes_in_and_out(counts):
+    vae = SpectraVAE(max_epochs=1).fit(counts.astype(np.float32))
+    X = counts.astype(np.float32)
+    assert vae.transform(X).dtype == vae.score_samples(X).dtype == np.float32
+    assert all(part.dtype == np.float32 for part in vae.posterior(X))
+
+
+def test_wide_rows_find_their_factors_without_a_covariance(monkeypatch, counts):
+    monkeypatch.setattr("skae.modules.principal._MOST_COLUMNS", 10)
+    vae = SpectraVAE(noise_sigma=18.0, max_epochs=20, random_state=0).fit(counts)
+    exact, std = exact_ppca(counts, 18.0, 2)
+    assert exact - 0.1 < vae.score(counts) <= exact + 1e-3
+    np.testing.assert_allclose(vae.posterior(counts)[1][0], std, rtol=0.02)
+
+
+# -- what cannot be used -----------------------------------------------------------------------
+
+
+def refused(match, X, **parameters):
+    with pytest.raises(ValueError, match=match):
+        SpectraVAE(max_epochs=1, **parameters).fit(X)
+
+
+def test_negative_counts_are_named(counts):
+    X = counts.copy()
+    X[3, 7] = -2.0
+    message = r"Negative values in data .* 1 of 12000, the first is -2 in row 3, column 7"
+    refused(message, X, likelihood="poisson")
+    frame = pd.DataFrame(X, columns=[f"bin{j}" for j in range(60)])
+    refused(r"column 'bin7'.*likelihood='gaussian'", frame, likelihood="poisson")
+    vae = SpectraVAE(likelihood="poisson", max_epochs=1).fit(counts)
+    with pytest.raises(ValueError, match="Negative values"):
+        vae.transform(X)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "message"),
+    [
+        (0.0, "noise_sigma=0 must be positive"),
+        (-1.0, "noise_sigma=-1 must be positive"),
+        (np.nan, "noise_sigma=nan must be positive"),
+        (np.ones(59), r"noise_sigma has shape \(59,\), but X has 60 columns"),
+        (np.r_[np.ones(58), 0.0, -1.0], r"noise_sigma=0 at column 58 \(and 1 more\)"),
+        ("estimate", "noise_sigma"),
+    ],
+)
+def test_noise_must_be_positive_and_of_the_right_length(counts, sigma, message):
+    refused(message, counts, noise_sigma=sigma)
+
+
+def test_noise_belongs_to_the_gaussian_likelihood(counts, vae):
+    refused("belongs to likelihood='gaussian'", counts, likelihood="poisson", noise_sigma=1.0)
+    with pytest.raises(AttributeError, match="likelihood='gaussian'"):
+        _ = vae.noise_sigma_
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        (np.arange(59.0), r"times has shape \(59,\), but X has 60 columns"),
+        (
+            np.r_[0.0, 2.0, 1.0, np.arange(3.0, 60.0)],
+            r"times must rise .* after 2 comes 1 \(entry 2\)",
+        ),
+        (np.r_[np.arange(59.0), np.nan], "times contains NaN"),
+    ],
+)
+def test_the_grid_must_fit_the_rows(counts, grid, message):
+    refused(message, counts, times=grid)
+
+
+def test_one_grid_is_enough(counts):
+    refused("give one of them", counts, times=np.arange(60.0), wavelengths=np.arange(60.0))
+
+
+def test_rows_and_columns_of_nothing_are_named(counts):
+    X = counts.copy()
+    X[5] = np.nan
+    refused("1 rows of nothing but NaN, the first is row 5", X, missing="mask")
+    X = counts.copy()
+    X[:, 7] = np.nan
+    refused("1 columns of nothing but NaN, the first is column 7", X, missing="mask")
+    refused("contains NaN", X)
+    vae = SpectraVAE(missing="mask", max_epochs=1).fit(counts)
+    assert np.isfinite(vae.transform(X)).all()  # seen in training, missing now
+    with pytest.raises(ValueError, match="nothing but NaN"):
+        vae.transform(np.full((1, 60), np.nan))
+    refused("noise=None", counts, missing="mask", noise=NoiseInjector())
+
+
+def test_more_components_than_columns_are_warned_of(counts):
+    with pytest.warns(OvercompleteWarning, match="n_components=4 latent coordinates for 3 columns"):
+        vae = SpectraVAE(n_components=4, max_epochs=2).fit(counts[:, :3])
+    assert vae.transform(counts[:, :3]).shape == (200, 4)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True])
+def test_numbers_of_draws_are_checked(vae, counts, value):
+    with pytest.raises(ValueError, match="n_importance="):
+        vae.score_samples(counts, n_importance=value)
+    with pytest.raises(ValueError, match="n_samples="):
+        vae.sample(value)
+
+
+def test_parameters_that_shape_the_network_are_fixed_in_a_warm_start(counts):
+    vae = SpectraVAE(noise_sigma=np.full(60, 18.0), warm_start=True, max_epochs=1).fit(counts)
+    vae.fit(counts)
+    with pytest.raises(ValueError, match="noise_sigma"):
+        vae.set_params(noise_sigma=np.full(60, 9.0)).fit(counts)

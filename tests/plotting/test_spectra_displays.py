@@ -1,0 +1,100 @@
+"""LatentDisplay and SpectrumDisplay: what they draw, by artists and data."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skae import JetAutoencoder, SpectraVAE
+from skae.datasets import make_spectra
+from skae.plotting import LatentDisplay, SpectrumDisplay
+
+pytestmark = pytest.mark.usefixtures("close_figures")
+
+
+@pytest.fixture(scope="module")
+def spectra():
+    return make_spectra(100, n_bins=40, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def vae(spectra):
+    return SpectraVAE(3, likelihood="poisson", max_epochs=5, random_state=0).fit(spectra[0])
+
+
+def test_the_latent_plane_shows_ellipses_against_the_prior(vae, spectra):
+    X, fluxes = spectra
+    colour = pd.Series(fluxes[:, 0], name="flux 1")
+    display = LatentDisplay.from_estimator(vae, X, c=colour, components=(0, 2), n_sigma=2.0)
+    mean, std = vae.posterior(X)
+    points, ellipses = display.ax_.collections
+    np.testing.assert_allclose(points.get_offsets(), mean[:, [0, 2]])
+    np.testing.assert_allclose(points.get_array(), fluxes[:, 0])
+    np.testing.assert_allclose(2 * ellipses._widths, 4.0 * std[:, 0])
+    np.testing.assert_allclose(2 * ellipses._heights, 4.0 * std[:, 2])
+    assert [patch.radius for patch in display.ax_.patches] == [1.0, 2.0]
+    assert display.ax_.get_ylabel() == "latent coordinate 2"
+    assert display.figure_.axes[1].get_ylabel() == "flux 1"
+
+
+def test_pipelines_and_plain_autoencoders(spectra):
+    X, _ = spectra
+    pipeline = make_pipeline(StandardScaler(), SpectraVAE(max_epochs=2)).fit(X)
+    assert len(LatentDisplay.from_estimator(pipeline, X).ax_.collections) == 2
+    plain = JetAutoencoder(2, max_epochs=1).fit(X)
+    display = LatentDisplay.from_estimator(plain, X)
+    (points,) = display.ax_.collections
+    np.testing.assert_allclose(points.get_offsets(), plain.transform(X))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mean": np.ones((3, 1))}, r"mean has shape \(3, 1\)"),
+        ({"mean": np.ones((3, 2)), "std": np.ones((2, 2))}, r"std has shape \(2, 2\)"),
+        ({"mean": np.ones((3, 2)), "c": np.ones(4)}, r"c has shape \(4,\)"),
+    ],
+)
+def test_latents_of_the_wrong_shape_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        LatentDisplay.from_predictions(**arguments)
+
+
+def test_spectra_come_with_bands_and_pulls(vae, spectra):
+    X = spectra[0][:2]
+    display = SpectrumDisplay.from_estimator(vae, X, xlabel="bin")
+    mean, std = vae.reconstruct(X, return_std=True)
+    assert len(display.ax_) == len(display.pull_ax_) == 2
+    for i in range(2):
+        observed, reconstructed = display.ax_[i].lines
+        np.testing.assert_allclose(observed.get_ydata(), X[i])
+        np.testing.assert_allclose(reconstructed.get_ydata(), mean[i])
+        noise, posterior = (
+            part.get_paths()[0].vertices[:, 1] for part in display.ax_[i].collections
+        )
+        assert noise.max() == pytest.approx((mean[i] + np.sqrt(mean[i])).max(), rel=1e-6)
+        assert posterior.max() == pytest.approx((mean[i] + std[i]).max(), rel=1e-6)
+        pulls = display.pull_ax_[i].lines[0].get_ydata()
+        np.testing.assert_allclose(pulls, (X[i] - mean[i]) / np.sqrt(mean[i]), rtol=1e-5)
+        assert display.pull_ax_[i].get_xlabel() == "bin"
+
+
+def test_spectra_on_their_grid_with_gaps(spectra):
+    X = spectra[0].copy()
+    X[:, 5] = np.where(np.arange(100) % 2, np.nan, X[:, 5])
+    grid = np.geomspace(400.0, 900.0, 40)
+    vae = SpectraVAE(noise_sigma=18.0, missing="mask", wavelengths=grid, max_epochs=2).fit(X)
+    display = SpectrumDisplay.from_estimator(make_pipeline(vae), X[:1])
+    np.testing.assert_array_equal(display.ax_[0].lines[0].get_xdata(), grid)
+
+
+def test_residuals_where_the_noise_is_not_known(spectra):
+    X = spectra[0][:1]
+    display = SpectrumDisplay.from_predictions(X, X + 1.0)
+    np.testing.assert_allclose(display.pull_ax_[0].lines[0].get_ydata(), -1.0)
+    assert display.pull_ax_[0].get_ylabel() == "residual"
+    with pytest.raises(ValueError, match="they must be equal"):
+        SpectrumDisplay.from_predictions(X, X[:, 1:])
+    with pytest.raises(ValueError, match="grid has shape"):
+        SpectrumDisplay.from_predictions(X, X, grid=np.arange(3))
