@@ -399,6 +399,26 @@ class SpectraVAE(BaseVAE):
             return np.sqrt(mean)
         return np.broadcast_to(self.noise_sigma_, mean.shape).copy()
 
+    def pulls(self, X):
+        """Return how far each number is from its reconstruction, in standard deviations of the noise.
+
+        A likelihood sums over the row, so a spike in one bin drowns in the noise of the others; it
+        stands out in ``abs(pulls(X)).max(axis=1)``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        pulls : ndarray of shape (n_samples, n_features)
+            ``(X - mean) / noise_std(mean)`` with the ``mean`` of :meth:`reconstruct`; NaN where X has it.
+        """
+        X = self._validate_rows(X)
+        mean = self.reconstruct(X)
+        return (X - mean) / self.noise_std(mean)
+
     def _add_noise(self, mean: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         if self.likelihood == "poisson":
             return rng.poisson(mean).astype(mean.dtype)

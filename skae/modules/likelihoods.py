@@ -79,8 +79,18 @@ class GaussianLikelihood(Likelihood):
 
     def log_probs(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
         """Return the log-likelihood of each number, ``(n, d)``."""
-        constant = noise.log() + 0.5 * math.log(2.0 * math.pi)
-        return -0.5 * ((x - mean) / noise).square() - constant
+        return -0.5 * ((x - mean) / noise).square() - _log_normaliser(noise)
+
+    def log_prob(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
+        """Return the log-likelihood of each row, ``(n,)``; constants are added to its sum."""
+        if self.has_gaps:
+            return super().log_prob(x, mean, noise)
+        constant = _log_normaliser(noise).expand(x.shape[1]).sum()
+        return -0.5 * ((x - mean) / noise).square().sum(dim=1) - constant
+
+
+def _log_normaliser(noise: Tensor) -> Tensor:
+    return noise.log() + 0.5 * math.log(2.0 * math.pi)
 
 
 class PoissonLikelihood(Likelihood):

@@ -22,6 +22,22 @@ def grid_features(grid: Tensor) -> Tensor:
     return torch.stack([2.0 * position - 1.0, step / typical - 1.0, *waves], dim=1)
 
 
+def remember(lstm: nn.LSTM, n_steps: int) -> None:
+    """Let an LSTM's memories last for 1 to ``n_steps`` steps at first (Tallec & Ollivier, 2018).
+
+    With torch's own biases half of a state is gone after a step, and no gradient tells a distant one
+    of it (arXiv:1804.11188).
+    """
+    size = lstm.hidden_size
+    forget = torch.empty(size).uniform_(1.0, max(2.0, n_steps - 1.0)).log()
+    with torch.no_grad():
+        for layer in range(lstm.num_layers):
+            bias = getattr(lstm, f"bias_ih_l{layer}")  # of the gates: input, forget, cell, output
+            bias[size : 2 * size] = forget
+            bias[:size] = -forget
+            getattr(lstm, f"bias_hh_l{layer}")[: 2 * size] = 0.0
+
+
 class LSTMDecoder(nn.Module):
     """Read the grid with an LSTM (Hochreiter & Schmidhuber, 1997) that a latent has set going.
 
@@ -49,6 +65,7 @@ class LSTMDecoder(nn.Module):
         self.start = nn.Linear(n_components, hidden_size)
         self.lstm = nn.LSTM(self.features.shape[1], hidden_size, batch_first=True)
         self.output = nn.Linear(hidden_size, 1)
+        remember(self.lstm, len(grid))
 
     def forward(self, z: Tensor) -> Tensor:
         """Map latent coordinates ``(n, n_components)`` to sequences ``(n, d)``."""

@@ -187,6 +187,16 @@ def test_samples_have_the_moments_of_the_data(likelihood):
     assert noise.std() == pytest.approx(1.0, abs=0.01)
 
 
+def test_a_spike_stands_out_in_the_pulls(vae, counts):
+    X = counts.copy()
+    X[7, 30] += 10 * np.sqrt(X[7, 30])
+    pulls = vae.pulls(X)
+    assert pulls.shape == X.shape
+    assert np.abs(pulls).max(axis=1).argmax() == 7
+    assert pulls[7].argmax() == 30
+    assert np.delete(pulls, 7, axis=0).std() == pytest.approx(1.0, abs=0.03)
+
+
 def test_samples_are_reproducible_and_leave_global_states_alone(vae):
     before = global_states()
     np.testing.assert_array_equal(vae.sample(5, random_state=3), vae.sample(5, random_state=3))
