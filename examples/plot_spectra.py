@@ -123,7 +123,9 @@ pca = PCA(2).fit(many)
 scores = {
     "−ELBO (nats)": -plain.score_samples(test),
     "largest pull (σ)": np.abs(plain.pulls(test)).max(axis=1),
-    "PCA: squared error": ((test - pca.inverse_transform(pca.transform(test))) ** 2).sum(axis=1),
+    "PCA: mean squared error": ((test - pca.inverse_transform(pca.transform(test))) ** 2).mean(
+        axis=1
+    ),
 }
 fig, axes = plt.subplots(1, 3, figsize=(9, 2.8), layout="constrained")
 for ax, (name, score) in zip(axes, scores.items(), strict=True):

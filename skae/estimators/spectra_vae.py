@@ -369,6 +369,11 @@ class SpectraVAE(BaseVAE):
             return None
         return torch.from_numpy(check_noise(self.noise_sigma, self.n_features_in_))
 
+    @property
+    def _rows_at_once(self) -> int | None:
+        # an LSTM makes many numbers of each: all of its gates, at every place
+        return 64 if isinstance(self.module_.decoder, LSTMDecoder) else None
+
     # -- what a fit leaves ---------------------------------------------------------------------
 
     @property

@@ -71,19 +71,23 @@ class VariationalAutoencoder(SeededModule):
         self.encoder, self.decoder = encoder, decoder
         self.reading, self.writing = reading, writing
         self.likelihood, self.prior = likelihood, prior
+        self.noise_floor = 0.0 if noise_floor is None else noise_floor
         if noise_floor is None:
             self.register_buffer("log_noise", noise.log().float())
-            self.log_floor = -math.inf
         else:
-            self.log_noise = nn.Parameter(noise.log().float())
-            self.log_floor = math.log(noise_floor)
+            above = ((noise / noise_floor).square() - 1.0).clamp_min(1.0)
+            self.log_noise = nn.Parameter((noise_floor * above.sqrt()).log().float())
         self.full_beta = beta
         self.register_buffer("beta", torch.tensor(float(beta)))
 
     @property
     def noise(self) -> Tensor:
         """Standard deviation of Gaussian noise."""
-        return self.log_noise.clamp_min(self.log_floor).exp()
+        if self.noise_floor == 0.0:
+            return torch.exp(self.log_noise)
+        # added in squares: below the floor a gradient is small, but leads out again
+        ratio = torch.exp(2.0 * (self.log_noise - math.log(self.noise_floor)))
+        return self.noise_floor * torch.sqrt(1.0 + ratio)
 
     @property
     def is_closed(self) -> bool:
