@@ -1,6 +1,5 @@
 """What the variational autoencoders share: posteriors, samples, bounds on the likelihood as scores."""
 
-from abc import abstractmethod
 from numbers import Integral
 from typing import Any
 
@@ -11,6 +10,7 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from skae.estimators._autoencoder import BaseAutoencoder
+from skae.modules import PoissonLikelihood
 from skae.training import draw_seed
 
 # Draws over which a bound is averaged, if its expectation has no closed form.
@@ -137,9 +137,59 @@ class BaseVAE(BaseAutoencoder):
         mean = self._apply(decode, np.hstack([normal, uniform]))
         return self._add_noise(mean, rng) if noise else mean
 
-    @abstractmethod
+    def noise_std(self, mean):
+        """Return the standard deviation of the noise around mean rows.
+
+        Parameters
+        ----------
+        mean : array-like of shape (n_samples, n_features)
+            Mean rows, as :meth:`reconstruct` or :meth:`inverse_transform` return them.
+
+        Returns
+        -------
+        std : ndarray of shape (n_samples, n_features)
+            ``noise_sigma_``, or with "poisson" the square root of the mean.
+        """
+        check_is_fitted(self, "net_")
+        mean = np.asarray(mean)
+        if self._counts:
+            return np.sqrt(mean)
+        return np.broadcast_to(self._gaussian_noise(), mean.shape).copy()
+
+    def pulls(self, X):
+        """Return how far each number is from its reconstruction, in standard deviations of the noise.
+
+        A likelihood sums over the row, so a spike in one bin drowns in the noise of the others; it
+        stands out in ``abs(pulls(X)).max(axis=1)``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        pulls : ndarray of shape (n_samples, n_features)
+            ``(X - mean) / noise_std(mean)`` with the ``mean`` of :meth:`reconstruct`; NaN where X has it.
+        """
+        X = self._validate_rows(X)
+        mean = self.reconstruct(X)
+        return (X - mean) / self.noise_std(mean)
+
     def _add_noise(self, mean: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-        """Draw what would be observed where ``mean`` is expected."""
+        if self._counts:
+            return rng.poisson(mean).astype(mean.dtype)
+        return mean + self._gaussian_noise() * rng.standard_normal(mean.shape)
+
+    @property
+    def _counts(self) -> bool:
+        """Whether the fitted likelihood is one of counts."""
+        return isinstance(self.module_.likelihood, PoissonLikelihood)
+
+    def _gaussian_noise(self) -> np.ndarray:
+        """Standard deviation of Gaussian noise in each column, ``(n_features,)``."""
+        noise = self.module_.noise.detach().cpu().numpy().astype(np.float64)
+        return np.broadcast_to(noise, (self.n_features_in_,)).copy()
 
 
 class BetaWarmUp(Callback):

@@ -268,20 +268,21 @@ class SpectraVAE(BaseVAE):
     def _validate_training_data(
         self, X: Any, y: Any, *, reset: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        X = self._check_rows(X, reset=reset)
+        X = self._check_rows(X, self.likelihood == "poisson", self.missing == "mask", reset=reset)
         if self.missing == "mask" and reset:
             check_gaps(self, X, axis=0)
         return X, None
 
     def _validate_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "net_")
-        return self._check_rows(X, reset=False)
+        likelihood = self.module_.likelihood  # what was fitted, whatever the parameters are by now
+        return self._check_rows(X, self._counts, likelihood.has_gaps, reset=False)
 
-    def _check_rows(self, X: Any, *, reset: bool) -> np.ndarray:
-        X = validate_table(self, X, reset=reset, gaps=self.missing == "mask")
-        if self.likelihood == "poisson":
+    def _check_rows(self, X: Any, counts: bool, gaps: bool, *, reset: bool) -> np.ndarray:
+        X = validate_table(self, X, reset=reset, gaps=gaps)
+        if counts:
             check_counts(self, X)
-        if self.missing == "mask":
+        if gaps:
             check_gaps(self, X, axis=1)
         return X
 
@@ -380,54 +381,9 @@ class SpectraVAE(BaseVAE):
     def noise_sigma_(self) -> np.ndarray:
         """Standard deviation of the Gaussian noise, ``(n_features,)``, in the units of X."""
         check_is_fitted(self, "net_")
-        if self.likelihood != "gaussian":
+        if self._counts:
             raise AttributeError("Only likelihood='gaussian' has noise_sigma_.")
-        noise = self.module_.noise.detach().cpu().numpy().astype(np.float64)
-        return np.broadcast_to(noise, (self.n_features_in_,)).copy()
-
-    def noise_std(self, mean):
-        """Return the standard deviation of the noise around mean rows.
-
-        Parameters
-        ----------
-        mean : array-like of shape (n_samples, n_features)
-            Mean rows, as :meth:`reconstruct` or :meth:`inverse_transform` return them.
-
-        Returns
-        -------
-        std : ndarray of shape (n_samples, n_features)
-            ``noise_sigma_``, or with "poisson" the square root of the mean.
-        """
-        check_is_fitted(self, "net_")
-        mean = np.asarray(mean)
-        if self.likelihood == "poisson":
-            return np.sqrt(mean)
-        return np.broadcast_to(self.noise_sigma_, mean.shape).copy()
-
-    def pulls(self, X):
-        """Return how far each number is from its reconstruction, in standard deviations of the noise.
-
-        A likelihood sums over the row, so a spike in one bin drowns in the noise of the others; it
-        stands out in ``abs(pulls(X)).max(axis=1)``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        pulls : ndarray of shape (n_samples, n_features)
-            ``(X - mean) / noise_std(mean)`` with the ``mean`` of :meth:`reconstruct`; NaN where X has it.
-        """
-        X = self._validate_rows(X)
-        mean = self.reconstruct(X)
-        return (X - mean) / self.noise_std(mean)
-
-    def _add_noise(self, mean: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-        if self.likelihood == "poisson":
-            return rng.poisson(mean).astype(mean.dtype)
-        return mean + self.noise_sigma_ * rng.standard_normal(mean.shape)
+        return self._gaussian_noise()
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

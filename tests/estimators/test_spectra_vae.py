@@ -501,6 +501,18 @@ def test_numbers_of_draws_are_checked(vae, counts, value):
         vae.sample(value)
 
 
+def test_a_parameter_set_after_the_fit_changes_nothing_before_the_next(counts):
+    vae = SpectraVAE(likelihood="poisson", max_epochs=1, random_state=0).fit(counts)
+    expected = vae.transform(counts), vae.sample(3, random_state=0), vae.noise_std(counts)
+    vae.set_params(likelihood="gaussian", missing="mask", n_components=3, decoder="lstm")
+    for before, after in zip(
+        expected,
+        (vae.transform(counts), vae.sample(3, random_state=0), vae.noise_std(counts)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(before, after)
+
+
 def test_parameters_that_shape_the_network_are_fixed_in_a_warm_start(counts):
     vae = SpectraVAE(noise_sigma=np.full(60, 18.0), warm_start=True, max_epochs=1).fit(counts)
     vae.fit(counts)
