@@ -3,6 +3,7 @@
 from typing import Any
 
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 __all__ = ["sample"]
 
@@ -41,15 +42,14 @@ def sample(model, *args, **kwargs):
     >>> skae.sample(model, 3, random_state=0).shape
     (3, 500)
     """
-    model = getattr(model, "best_estimator_", model)
-    steps = _steps(model)
-    *before, last = steps
+    *before, last = _steps(model)
     if not callable(getattr(last, "sample", None)):
         raise TypeError(
             f"{type(last).__name__} has no sample(); use a model that can draw, SpectraVAE say."
         )
     for step in before:
-        if not hasattr(step, "inverse_transform"):
+        is_one_way = isinstance(step, FunctionTransformer) and step.func and not step.inverse_func
+        if is_one_way or not hasattr(step, "inverse_transform"):
             raise TypeError(
                 f"{type(step).__name__} has no inverse_transform, so a draw cannot be brought back "
                 "through it; sample from the last step alone, or use a transformer that has one."
@@ -61,7 +61,8 @@ def sample(model, *args, **kwargs):
 
 
 def _steps(model: Any) -> list[Any]:
-    """Return the steps of a Pipeline, those of Pipelines inside it included."""
+    """Return the steps of a Pipeline, those of Pipelines and of searches inside it included."""
+    model = getattr(model, "best_estimator_", model)
     if not isinstance(model, Pipeline):
         return [model]
     return [

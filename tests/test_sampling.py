@@ -64,6 +64,17 @@ def test_what_cannot_draw_or_bring_back_is_named(X):
         skae.sample(make_pipeline(OneWay(), SpectraVAE(max_epochs=1)).fit(X), 3)
 
 
+def test_a_pipeline_that_ends_in_a_search_draws_from_its_best(X):
+    search = GridSearchCV(SpectraVAE(max_epochs=1), {"n_components": [1]}, cv=2)
+    assert skae.sample(make_pipeline(StandardScaler(), search).fit(X), 2).shape == (2, 30)
+
+
+def test_a_function_without_an_inverse_is_named(X):
+    pipeline = make_pipeline(FunctionTransformer(np.log1p), SpectraVAE(max_epochs=1)).fit(X)
+    with pytest.raises(TypeError, match="FunctionTransformer has no inverse_transform"):
+        skae.sample(pipeline)
+
+
 def test_selections_and_functions_with_an_inverse_work(X):
     y = X[:, 0] > X[:, 0].mean()
     pipeline = make_pipeline(

@@ -1,5 +1,6 @@
 """Spectra from files: CSV, NPY and FITS, with their grid and errors where the file has them."""
 
+import re
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ _ERROR = ("error", "err", "sigma", "flux_error", "flux_err", "uncertainty", "iva
     {
         "path": [str, Path],
         "orient": [StrOptions({"rows", "columns"})],
+        "grid": ["boolean", None],
         "column": [str, None],
         "hdu": [Integral, str, None],
     },
     prefer_skip_nested_validation=True,
 )
-def load_spectra(path, *, orient="rows", column=None, hdu=None):
+def load_spectra(path, *, orient="rows", grid=None, column=None, hdu=None):
     r"""Read spectra from a CSV, NPY or FITS file.
 
     Parameters
@@ -34,9 +36,12 @@ def load_spectra(path, *, orient="rows", column=None, hdu=None):
         an image of that shape, or with a table that has a row for each bin, or a vector for each spectrum
         (needs astropy).
     orient : {"rows", "columns"}, default="rows"
-        How a CSV file or an array lies: a spectrum in each row, or in each column. In columns the
-        first one is the grid, if its name says so ("wavelength", "loglam", "energy", "time", …) or,
-        without names, if it rises or falls throughout. In rows names that are numbers are the grid.
+        How a text file, an array or an image lies: a spectrum in each row, or in each column.
+    grid : bool, default=None
+        Whether the first column (``orient="columns"``), or line (``orient="rows"``), is the grid.
+        None looks at the names of a text file: a first column called "wavelength", "loglam",
+        "energy", "time" or the like is the grid, and so are names in a table with an index, as pandas
+        writes it, if all are numbers. Without names nothing is taken for a grid.
     column : str, default=None
         Name of the fluxes in a FITS table; None looks for "flux", "counts" and the like.
     hdu : int or str, default=None
@@ -48,12 +53,14 @@ def load_spectra(path, *, orient="rows", column=None, hdu=None):
         Dictionary-like, with the following attributes.
 
         data : ndarray of shape (n_samples, n_bins)
-            Spectra, as floats. NaN where a file has no number, or a weight of zero: use
+            Spectra, as floats. NaN where a file has no number, or an error that is none: use
             ``SpectraVAE(missing="mask")``.
         wavelengths : ndarray of shape (n_bins,) or None
             The grid, in the file's unit; "loglam" is brought from its logarithm.
         errors : ndarray of shape (n_samples, n_bins) or None
-            Standard deviations; "ivar" is brought from inverse variances.
+            Standard deviations, from columns called "error", "sigma" or the like; "ivar" is brought
+            from inverse variances. ``SpectraVAE`` takes one for each bin, their rms over the spectra say:
+            ``noise_sigma=np.sqrt(np.nanmean(errors**2, axis=0))``.
 
     Raises
     ------
@@ -86,7 +93,7 @@ def load_spectra(path, *, orient="rows", column=None, hdu=None):
     if not path.is_file():
         raise FileNotFoundError(f"path={str(path)!r} is not a file.")
     try:
-        spectra = _READERS[kind](path, orient, column, hdu)
+        spectra = _READERS[kind](path, orient, grid, column, hdu)
         if spectra.data.ndim != 2 or spectra.data.size == 0:
             raise ValueError(f"its shape is {spectra.data.shape}, not (n_samples, n_bins)")
     except ImportError as error:
@@ -102,68 +109,102 @@ def load_spectra(path, *, orient="rows", column=None, hdu=None):
 
 def _bunch(data: Any, wavelengths: Any = None, errors: Any = None) -> Bunch:
     parts = {"data": data, "wavelengths": wavelengths, "errors": errors}
-    return Bunch(
+    spectra = Bunch(
         **{
             name: None if part is None else np.array(part, dtype=np.float64)
             for name, part in parts.items()
         }
     )
+    if errors is not None:
+        is_none = ~((spectra.errors > 0) & np.isfinite(spectra.errors))
+        spectra.data[is_none] = np.nan
+    return spectra
 
 
-def _read_npy(path: Path, orient: str, column: str | None, hdu: Any) -> Bunch:
+def _as_errors(name: str, values: np.ndarray) -> np.ndarray:
+    """Return standard deviations from what a file calls its errors; infinite where nothing is known."""
+    if _word(name) != "ivar":
+        return values
+    return np.where(values > 0, 1.0 / np.sqrt(np.where(values > 0, values, 1.0)), np.inf)
+
+
+def _word(name: str) -> str:
+    """The word that a name begins with: "wavelength" of "Wavelength (nm)"."""
+    match = re.match(r"[a-z_]*[a-z]", name.strip().lower())
+    whole = match.group() if match else ""
+    return whole if whole in (*_GRID, *_ERROR, *_FLUX) else whole.split("_")[0]
+
+
+def _read_npy(path: Path, orient: str, grid: bool | None, column: str | None, hdu: Any) -> Bunch:
     array = np.load(path, allow_pickle=False)
     if array.ndim != 2:
         raise ValueError(f"its shape is {array.shape}, not (n_samples, n_bins)")
-    return _by_columns(array) if orient == "columns" else _bunch(array)
+    return _from_array(array, None, orient, grid)
 
 
-def _read_text(path: Path, orient: str, column: str | None, hdu: Any) -> Bunch:
-    with open(path, encoding="utf-8") as lines:
+def _read_text(path: Path, orient: str, grid: bool | None, column: str | None, hdu: Any) -> Bunch:
+    with open(path, encoding="utf-8-sig") as lines:
         first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
-    words = [word.strip().strip("\"'") for word in _split(first)]
-    separator = "," if "," in first else r"\s+"
-    numbers = _as_numbers(words)
-    options: dict[str, Any] = {"sep": separator, "comment": "#", "skipinitialspace": True}
-    if orient == "columns":
-        table = pd.read_csv(path, header=None if numbers is not None else 0, **options)
-        return _by_columns(table.to_numpy(dtype=np.float64), None if numbers is not None else words)
-    # a line of names, or of wavelengths: these rise or fall, and no spectrum of many bins does
-    is_grid = numbers is not None and len(numbers) > 2 and _is_monotonic(numbers)
-    header = 0 if numbers is None or is_grid else None
-    table = pd.read_csv(path, header=header, **options).to_numpy(dtype=np.float64)
-    return _bunch(table, numbers if is_grid else None)
+    words = [
+        word.strip().strip("\"'") for word in (first.split(",") if "," in first else first.split())
+    ]
+    has_names = any(not _is_number(word) for word in words)
+    options: dict[str, Any] = {"sep": "," if "," in first else r"\s+", "encoding": "utf-8-sig"}
+    options.update(comment="#", skipinitialspace=True, header=None, skiprows=0)
+    table = pd.read_csv(path, **options)
+    if has_names:
+        table = table.iloc[1:]
+    array = table.apply(pd.to_numeric).to_numpy(dtype=np.float64)
+    # pandas writes an index without a name, of which the first line tells nothing else
+    body = array if has_names else array[1:]
+    has_index = words[0] in ("", "index") and np.array_equal(body[:, 0], np.arange(len(body)))
+    if has_index and len(body):
+        words, array = words[1:], body[:, 1:]
+        numbers = [float(word) if _is_number(word) and word else np.nan for word in words]
+        if grid is None and orient == "rows" and np.isfinite(numbers).all():
+            return _bunch(array, numbers)
+        has_names = True
+    return _from_array(array, words if has_names else None, orient, grid)
 
 
-def _split(line: str) -> list[str]:
-    return line.split(",") if "," in line else line.split()
-
-
-def _as_numbers(words: list[str]) -> np.ndarray | None:
+def _is_number(word: str) -> bool:
+    """Tell numbers, and what stands for a missing one, from names."""
+    if word.lower() in ("", "-", "na", "n/a", "null", "none"):
+        return True
     try:
-        return np.array([float(word) for word in words])
+        float(word)
     except ValueError:
-        return None
+        return False
+    return True
 
 
-def _is_monotonic(grid: np.ndarray) -> bool:
-    steps = np.diff(grid)
-    return bool((steps > 0).all() or (steps < 0).all())
-
-
-def _by_columns(table: np.ndarray, names: list[str] | None = None) -> Bunch:
-    """Spectra in columns; the first column may be their grid."""
-    has_grid = _is_monotonic(table[:, 0]) if names is None else names[0].lower() in _GRID
-    if not has_grid:
-        return _bunch(table.T)
-    grid = _linear(names[0], table[:, 0]) if names else table[:, 0]
-    return _bunch(table[:, 1:].T, grid)
+def _from_array(
+    table: np.ndarray, names: list[str] | None, orient: str, grid: bool | None
+) -> Bunch:
+    """Spectra in rows or in columns, of which the first may be their grid."""
+    if orient == "rows":
+        return _bunch(table[1:], table[0]) if grid else _bunch(table)
+    names = [""] * table.shape[1] if names is None else names
+    wavelengths = None
+    if grid or (grid is None and _word(names[0]) in _GRID):
+        wavelengths = _linear(names[0], table[:, 0])
+        names, table = names[1:], table[:, 1:]
+    is_error = np.array([_word(name) in _ERROR for name in names])
+    if not is_error.any():
+        return _bunch(table.T, wavelengths)
+    if is_error.sum() * 2 != len(names):
+        raise ValueError(
+            f"it has {is_error.sum()} columns of errors for {(~is_error).sum()} spectra: {names}"
+        )
+    errors = [_as_errors(names[j], table[:, j]) for j in np.flatnonzero(is_error)]
+    return _bunch(table.T[~is_error], wavelengths, errors)
 
 
 def _linear(name: str, grid: np.ndarray) -> np.ndarray:
-    return 10.0**grid if name.lower() == "loglam" else grid
+    return 10.0**grid if _word(name) == "loglam" else grid
 
 
-def _read_fits(path: Path, orient: str, column: str | None, hdu: Any) -> Bunch:
+def _read_fits(path: Path, orient: str, grid: bool | None, column: str | None, hdu: Any) -> Bunch:
     from astropy.io import fits
 
     with fits.open(path, memmap=False) as units:
@@ -173,21 +214,27 @@ def _read_fits(path: Path, orient: str, column: str | None, hdu: Any) -> Bunch:
             unit = next((unit for unit in units if unit.data is not None), None)
         if unit is None or unit.data is None:
             raise ValueError("it holds no data" + ("" if hdu is None else f" in hdu={hdu!r}"))
-        if unit.data.dtype.names is None:
-            data = np.atleast_2d(np.asarray(unit.data, dtype=np.float64))
-            return _bunch(data.T if orient == "columns" else data, _grid_of(unit.header))
-        return _from_table(unit.data, column)
+        if unit.data.dtype.names is not None:
+            return _from_table(unit.data, column)
+        data = np.atleast_2d(np.asarray(unit.data, dtype=np.float64))
+        if orient == "columns":
+            return _bunch(data.T, _grid_of(unit.header, 2))
+        return _bunch(data, _grid_of(unit.header, 1))
 
 
-def _grid_of(header: Any) -> np.ndarray | None:
-    """The linear grid along the first axis of an image, as its header describes it."""
-    step = header.get("CDELT1", header.get("CD1_1"))
-    if step is None or "CRVAL1" not in header:
+def _grid_of(header: Any, axis: int) -> np.ndarray | None:
+    """The grid along an axis of an image, as its header describes it (Greisen et al., 2006)."""
+    step = header.get(f"CDELT{axis}", header.get(f"CD{axis}_{axis}"))
+    if step is None or f"CRVAL{axis}" not in header:
         return None
-    pixel = np.arange(1, header["NAXIS1"] + 1)
-    grid = header["CRVAL1"] + (pixel - header.get("CRPIX1", 1.0)) * step
-    is_logarithmic = header.get("DC-FLAG", 0) == 1 or "LOG" in str(header.get("CTYPE1", "")).upper()
-    return 10.0**grid if is_logarithmic else grid
+    pixel = np.arange(1, header[f"NAXIS{axis}"] + 1)
+    first = header[f"CRVAL{axis}"]
+    grid = first + (pixel - header.get(f"CRPIX{axis}", 1.0)) * step
+    kind = str(header.get(f"CTYPE{axis}", "")).upper()
+    if kind.endswith("-LOG"):  # evenly spaced in the natural logarithm
+        return first * np.exp((grid - first) / first)
+    is_decadic = header.get("DC-FLAG", 0) == 1 or "LOG10" in kind or kind == "LOGLAM"
+    return 10.0**grid if is_decadic else grid
 
 
 def _from_table(table: Any, column: str | None) -> Bunch:
@@ -206,14 +253,15 @@ def _from_table(table: Any, column: str | None) -> Bunch:
         # one row a bin makes one spectrum, one vector a row makes many
         return np.atleast_2d(np.array(table[names[name]], dtype=np.float64))
 
-    data, grid, error = read(flux), find(_GRID), find(_ERROR)
+    grid, error = find(_GRID), find(_ERROR)
+    if grid is not None and not (read(grid) == read(grid)[0]).all():
+        raise ValueError(
+            f"its spectra lie on grids of their own ({names[grid]}); bring them to one, with "
+            "numpy.interp say"
+        )
     wavelengths = None if grid is None else _linear(grid, read(grid)[0])
-    errors = None if error is None else read(error)
-    if error == "ivar":
-        with np.errstate(divide="ignore"):
-            errors = 1.0 / np.sqrt(errors)
-        data = np.where(np.isfinite(errors), data, np.nan)
-    return _bunch(data, wavelengths, errors)
+    errors = None if error is None else _as_errors(error, read(error))
+    return _bunch(read(flux), wavelengths, errors)
 
 
 _READERS = {

@@ -120,6 +120,9 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     #: rows that inference on the CPU takes at a time, always as many; None leaves it to the engine
     _rows_at_once: int | None = None
 
+    #: share of the epochs in which early stopping neither counts nor keeps anything
+    _settled_from: float = 0.0
+
     @abstractmethod
     def _build_module(self, rows: Rows) -> nn.Module:
         """Build the module for these training rows, on the CPU; called with the seed set."""
@@ -332,7 +335,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     def _run_callbacks(self, epochs, validation, context, X, y):
         callbacks = []
         if validation is not None:
-            early_stopping = EarlyStopping(self.n_iter_no_change, self.tol)
+            early_stopping = EarlyStopping(self.n_iter_no_change, self.tol, self._settled_from)
             callbacks.append(("skae_early_stopping", early_stopping))
         if self.verbose == 1:
             callbacks.append(EpochProgressBar(type(self).__name__, epochs))

@@ -81,12 +81,14 @@ def check_noise(sigma: Any, n_features: int) -> np.ndarray:
             f"noise_sigma has shape {array.shape}, but X has {n_features} columns: it needs one "
             f"number, or one for each column, shape ({n_features},)."
         )
-    bad = ~((array > 0) & np.isfinite(array))
+    with np.errstate(over="ignore", under="ignore"):
+        single = array.astype(np.float32)
+    bad = ~((single > np.finfo(np.float32).tiny) & np.isfinite(single))
     if bad.any():
         first = int(bad.argmax())
         where = "" if array.size == 1 else f" at column {first} (and {bad.sum() - 1} more)"
         raise ValueError(
-            f"noise_sigma={array[first]:.6g}{where} must be positive and finite: it is the standard "
-            "deviation of the noise, in the units of X. Mask bad columns with missing='mask' and NaN."
+            f"noise_sigma={array[first]:.6g}{where} must be positive and finite in float32: it is the "
+            "standard deviation of the noise, in the units of X. Leave out columns without one."
         )
     return array

@@ -45,10 +45,16 @@ class BaseVAE(BaseAutoencoder):
         both = self._apply(posterior, X)
         return both[:, 0], both[:, 1]
 
+    @property
+    def _settled_from(self) -> float:
+        return (
+            self.beta_warm_up
+        )  # until then the model is trained for another bound than it is judged by
+
     def _run_callbacks(self, epochs: int, *arguments: Any) -> list[Any]:
         callbacks = super()._run_callbacks(epochs, *arguments)
-        if self.beta_warm_up > 0.0:
-            callbacks.insert(0, ("skae_beta_warm_up", BetaWarmUp(self.beta_warm_up, epochs)))
+        # without a warm-up as well: a fit before may have ended in the middle of one
+        callbacks.insert(0, ("skae_beta_warm_up", BetaWarmUp(self.beta_warm_up, epochs)))
         return callbacks
 
     def score_samples(self, X, *, n_importance=1, n_draws=_DRAWS):
@@ -64,7 +70,7 @@ class BaseVAE(BaseAutoencoder):
             Rows.
         n_importance : int, default=1
             Draws that are weighted against one another. The more, the tighter the bound: with ``n_draws``
-            held fixed, and divisible by it, each doubling raises the score of every row.
+            held fixed, and divisible by it, from 2 on each doubling raises the score of every row.
         n_draws : int, default=64
             Draws over which the bound is averaged, in groups of ``n_importance``; no fewer than that are
             made.
@@ -101,10 +107,13 @@ class BaseVAE(BaseAutoencoder):
         std : ndarray of shape (n_samples, n_features)
             Standard deviation that the posterior leaves to the mean; only with ``return_std=True``.
         """
-        X = self._validate_rows(X)
+        mean, std = self._reconstruct(self._validate_rows(X))
+        return (mean, std) if return_std else mean
+
+    def _reconstruct(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         module = self.module_
         moments = self._apply(lambda x: module.mean_and_std(x, _DRAWS), X)
-        return (moments[:, 0], moments[:, 1]) if return_std else moments[:, 0]
+        return moments[:, 0], moments[:, 1]
 
     def sample(self, n_samples=1, noise=True, random_state=None):
         """Draw rows from the model.
@@ -173,7 +182,7 @@ class BaseVAE(BaseAutoencoder):
             ``(X - mean) / noise_std(mean)`` with the ``mean`` of :meth:`reconstruct`; NaN where X has it.
         """
         X = self._validate_rows(X)
-        mean = self.reconstruct(X)
+        mean, _ = self._reconstruct(X)
         return (X - mean) / self.noise_std(mean)
 
     def _add_noise(self, mean: np.ndarray, rng: np.random.RandomState) -> np.ndarray:

@@ -98,7 +98,8 @@ class SpectraVAE(BaseVAE):
 
     decoder : {"dense", "lstm"}, default="dense"
         "lstm" reads the grid, and the latent as its initial state; it never sees the row, so it cannot
-        do without the latent.
+        do without the latent. It learns more slowly: give it ``lr=1e-2``, ``batch_size=64`` and some
+        1000 steps.
 
     latent_state : {"hidden", "cell"}, default="hidden"
         State of the LSTM that the latent sets.
@@ -111,8 +112,10 @@ class SpectraVAE(BaseVAE):
         takes equal steps.
 
     init : {"pca", "random"}, default="pca"
-        Where training starts: at probabilistic PCA, in whose factors encoder and dense decoder then
-        work, or at random weights on standardised columns.
+        Where training starts: at probabilistic PCA, in whose factors the encoder then sees all rows and
+        a dense decoder writes them, or at random weights on standardised columns. With
+        :meth:`partial_fit` the factors are those of the first chunk: let it be some hundred rows that
+        look like the others, or use "random".
 
     missing : {"error", "mask"}, default="error"
         What NaN in X means: an error, or numbers that were not observed, which neither the likelihood
@@ -324,19 +327,25 @@ class SpectraVAE(BaseVAE):
         if self.likelihood == "gaussian":
             options["noise"] = self._given_noise()
             if self._noise_is_free:
-                options.update(noise=reading.noise[:1], noise_floor=reading.noise_floor)
+                noise = reading.noise[:1] / self.beta**0.5 if self.init == "pca" else reading.noise
+                options.update(noise=noise, noise_floor=reading.noise_floor)
         sizes = list(self.hidden_layer_sizes)
         encoder = dense_stack([reading.n_inputs, *sizes, 2 * k], self.activation)
         if self.init == "pca":
             encoder = encoder_at_factors(encoder, reading, k)
         if self.decoder == "dense":
-            writing = reading.moved(*likelihood.unlink(reading.centre))
-            decoder = dense_stack([k, *sizes[::-1], writing.n_outputs], self.activation)
-            if self.init == "pca":
-                decoder = decoder_at_factors(decoder, k, writing.n_outputs)
+            writing = reading.writer(*likelihood.unlink(reading.centre))
+            if (
+                self.init == "pca" and not sizes
+            ):  # the way back from factors is all there is to learn
+                decoder, writing = nn.Identity(), writing.widened(k)
+            else:
+                decoder = dense_stack([k, *sizes[::-1], writing.n_outputs], self.activation)
+                if self.init == "pca":
+                    decoder = decoder_at_factors(decoder, k, writing.n_outputs)
         else:
             columns = self._standardise(rows)
-            writing = columns.moved(*likelihood.unlink(columns.centre))
+            writing = columns.writer(*likelihood.unlink(columns.centre))
             grid = torch.from_numpy(self.grid_)
             decoder = LSTMDecoder(grid, k, self.hidden_size, self.latent_state)
         prior = NormalPrior() if self.prior == "gaussian" else MixturePrior(k, self.n_mixture)
@@ -348,18 +357,20 @@ class SpectraVAE(BaseVAE):
         """Return the coordinates in which the encoder sees rows."""
         if self.init == "random":
             return self._standardise(rows)
-        widen = self.beta**0.5  # a divergence of more weight counts like more noise
         noise = None
         if self.likelihood == "poisson":
-            noise = lambda mean: widen * mean.clamp_min(_FEWEST_COUNTS).sqrt()  # noqa: E731
+            noise = _noise_of_counts
         elif not self._noise_is_free:
-            noise = lambda mean: widen * self._given_noise().expand(len(mean))  # noqa: E731
+            noise = self._given_noise().expand_as
         return principal_factors(
             rows.x,
             rows.weight,
             noise=noise,
             n_components=self.n_components,
             has_gaps=self.missing == "mask",
+            beta=self.beta,
+            # a linear decoder writes no more, and fewer are told apart in rows with gaps
+            at_most=None if len(self.hidden_layer_sizes) else self.n_components,
         )
 
     def _standardise(self, rows: Rows) -> Coordinates:
@@ -368,7 +379,7 @@ class SpectraVAE(BaseVAE):
     def _given_noise(self) -> Tensor | None:
         if self._noise_is_free:
             return None
-        return torch.from_numpy(check_noise(self.noise_sigma, self.n_features_in_))
+        return torch.tensor(check_noise(self.noise_sigma, self.n_features_in_))
 
     @property
     def _rows_at_once(self) -> int | None:
@@ -390,3 +401,7 @@ class SpectraVAE(BaseVAE):
         tags.input_tags.positive_only = self.likelihood == "poisson"
         tags.input_tags.allow_nan = self.missing == "mask"
         return tags
+
+
+def _noise_of_counts(mean: Tensor) -> Tensor:
+    return mean.clamp_min(_FEWEST_COUNTS).sqrt()

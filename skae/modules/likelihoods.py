@@ -46,12 +46,23 @@ class Likelihood(nn.Module):
         noise : Tensor of shape (d,) or (1,)
             Standard deviation of the noise, where the law has it as a parameter.
         """
+        return self.log_peak(x, noise) - self.misfit(x, mean, noise)
+
+    def misfit(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
+        """Return half the deviance of each row, ``(n,)``: what it falls short of its peak."""
         if not self.has_gaps:
-            return self.log_probs(x, mean, noise).sum(dim=1)
+            return self.half_deviances(x, mean, noise).sum(dim=1)
         gaps = torch.isnan(x)
         # NaN must not reach a gradient, not even times zero
         filled = torch.where(gaps, mean.detach(), x)
-        return torch.where(gaps, 0.0, self.log_probs(filled, mean, noise)).sum(dim=1)
+        return torch.where(gaps, 0.0, self.half_deviances(filled, mean, noise)).sum(dim=1)
+
+    def log_peak(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return the log-likelihood of each row where the mean is the row itself, ``(n,)``."""
+        if not self.has_gaps:
+            return self.log_peaks(x, noise).sum(dim=1)
+        gaps = torch.isnan(x)
+        return torch.where(gaps, 0.0, self.log_peaks(torch.where(gaps, 0.0, x), noise)).sum(dim=1)
 
     def link(self, rows: Tensor) -> Tensor:
         """Map rows of any numbers to such as can be a mean."""
@@ -61,8 +72,12 @@ class Likelihood(nn.Module):
         """Return what the link maps to ``mean``, and how much that moves when the mean does."""
         raise NotImplementedError
 
-    def log_probs(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
-        """Return the log-likelihood of each number, ``(n, d)``."""
+    def half_deviances(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
+        """Return what the log-likelihood of each number falls short of its peak, ``(n, d)``."""
+        raise NotImplementedError
+
+    def log_peaks(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return the log-likelihood of each number where it is the mean, ``(n, d)`` or ``(1, d)``."""
         raise NotImplementedError
 
 
@@ -77,20 +92,19 @@ class GaussianLikelihood(Likelihood):
         """Return the mean itself."""
         return mean, torch.ones_like(mean)
 
-    def log_probs(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
-        """Return the log-likelihood of each number, ``(n, d)``."""
-        return -0.5 * ((x - mean) / noise).square() - _log_normaliser(noise)
+    def half_deviances(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
+        """Return half the squared pulls, ``(n, d)``."""
+        return 0.5 * ((x - mean) / noise).square()
 
-    def log_prob(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
-        """Return the log-likelihood of each row, ``(n,)``; constants are added to its sum."""
+    def misfit(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
+        """Return half the sum of squared pulls of each row, ``(n,)``."""
         if self.has_gaps:
-            return super().log_prob(x, mean, noise)
-        constant = _log_normaliser(noise).expand(x.shape[1]).sum()
-        return -0.5 * ((x - mean) / noise).square().sum(dim=1) - constant
+            return super().misfit(x, mean, noise)
+        return 0.5 * ((x - mean) / noise).square().sum(dim=1)
 
-
-def _log_normaliser(noise: Tensor) -> Tensor:
-    return noise.log() + 0.5 * math.log(2.0 * math.pi)
+    def log_peaks(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return minus the logarithm of the normalisation of each column, ``(1, d)``."""
+        return -(noise.log() + 0.5 * math.log(2.0 * math.pi)).expand(1, x.shape[1])
 
 
 class PoissonLikelihood(Likelihood):
@@ -105,15 +119,18 @@ class PoissonLikelihood(Likelihood):
         return nn.functional.softplus(rows) + _SMALLEST_RATE
 
     def unlink(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """Invert softplus; of a rate near zero, a hundredth of a count."""
-        rate = mean.clamp_min(0.01)
+        """Invert softplus; of a rate of zero, one of 1e-5."""
+        rate = mean.clamp_min(1e-5)
         slope = -torch.expm1(-rate)
         return rate + slope.log(), 1.0 / slope
 
-    def log_probs(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
-        """Return the log-likelihood of each number, ``(n, d)``."""
-        minus_half_deviance = x - mean + x * torch.log(mean / x.clamp_min(_TINY))
-        return minus_half_deviance - _rest_of_factorial(x)
+    def half_deviances(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
+        """Return half the deviance of each number, ``(n, d)``."""
+        return mean - x - x * torch.log(mean / x.clamp_min(_TINY))
+
+    def log_peaks(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return what the deviance leaves of the factorial, ``(n, d)``."""
+        return -_rest_of_factorial(x)
 
 
 def _rest_of_factorial(x: Tensor) -> Tensor:

@@ -62,6 +62,7 @@ def column_moments(
     for rows, w in _chunks(x, weight, absolute):
         total += w @ (~rows.isnan()).double() if gaps else w.sum()
         mean += w @ (rows.nan_to_num(nan=0.0) if gaps else rows)
+    total = total.where(total != 0.0, 1.0)  # of a column that no row has observed
     mean /= total
     for rows, w in _chunks(x, weight, absolute):
         squares = (rows - mean).square_()

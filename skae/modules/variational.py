@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skae.modules.likelihoods import GaussianLikelihood, Likelihood
-from skae.modules.principal import Coordinates
+from skae.modules.principal import ColumnWriter, Coordinates, Writer
 from skae.modules.priors import Prior, normal_log_prob
 from skae.modules.seeded import SeededModule
 
@@ -34,8 +34,10 @@ class VariationalAutoencoder(SeededModule):
         of the posterior, ``(n, 2 n_components)``.
     decoder : nn.Module
         Maps latent coordinates ``(n, n_components)`` to what ``writing`` writes, ``(n, n_outputs)``.
-    reading, writing : Coordinates
-        From rows to coordinates, and back; may be one and the same.
+    reading : Coordinates
+        From rows to what the encoder reads.
+    writing : nn.Module
+        From what the decoder writes to rows.
     likelihood : Likelihood
         Law of a row around its mean.
     prior : Prior
@@ -56,7 +58,7 @@ class VariationalAutoencoder(SeededModule):
         encoder: nn.Module,
         decoder: nn.Module,
         reading: Coordinates,
-        writing: Coordinates,
+        writing: Writer | ColumnWriter,
         likelihood: Likelihood,
         prior: Prior,
         *,
@@ -92,14 +94,14 @@ class VariationalAutoencoder(SeededModule):
     @property
     def is_closed(self) -> bool:
         """Whether the bound of a row is known without draws."""
-        is_linear = isinstance(self.decoder, nn.Linear)
+        is_linear = isinstance(self.decoder, nn.Linear | nn.Identity)
         return (
             is_linear and isinstance(self.likelihood, GaussianLikelihood) and self.prior.is_closed
         )
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and log standard deviations of the posterior, each ``(n, n_components)``."""
-        mean, log_std = self.encoder(self.reading.read(x)).chunk(2, dim=1)
+        mean, log_std = self.encoder(self.reading(x)).chunk(2, dim=1)
         return mean, log_std.clamp(*_LOG_STD_RANGE)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -108,14 +110,15 @@ class VariationalAutoencoder(SeededModule):
 
     def decode(self, z: Tensor) -> Tensor:
         """Map latent coordinates to the mean rows ``(n, d)``."""
-        return self.likelihood.link(self.writing.write(self.decoder(z)))
+        return self.likelihood.link(self.writing(self.decoder(z)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean row, noise, and what the bound is lowered by: the criterion's three inputs."""
         mean, log_std = self.posterior(x)
         if self.is_closed:
+            noise = self.noise
             penalty = self._weight() * self.prior.divergence(mean, log_std, mean)
-            return self.decode(mean), self.noise, penalty + self._spread_of_linear(x, log_std)
+            return self.decode(mean), noise, penalty + self._spread_of_linear(x, log_std, noise)
         z = mean + torch.exp(log_std) * self._draw(mean)
         penalty = self._weight() * self.prior.divergence(mean, log_std, z)
         return self.decode(z), self.noise, penalty
@@ -127,14 +130,17 @@ class VariationalAutoencoder(SeededModule):
     def _draw(self, mean: Tensor) -> Tensor:
         if self.training:
             return torch.empty_like(mean).normal_(generator=self.generator)
-        draws = fixed_draws(64, mean)
+        draws = fixed_draws(64, mean.shape[1]).to(mean)
         return draws[torch.arange(len(mean), device=mean.device) % len(draws)]
 
-    def _spread_of_linear(self, x: Tensor, log_std: Tensor) -> Tensor:
+    def _spread_of_linear(self, x: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
         """Return what the posterior's width adds to the squared deviations of a linear decoder."""
-        axes = self.decoder.get_parameter("weight").T
-        loadings = self.writing.write(axes) - self.writing.centre  # (n_components, d)
-        weight = 0.5 * (loadings / self.noise).square()
+        if isinstance(self.writing, Writer) and isinstance(self.decoder, nn.Identity):
+            loadings = self.writing.loadings  # (n_components, d)
+        else:
+            axes = self.decoder.get_parameter("weight").T
+            loadings = self.writing(axes) - self.writing.centre
+        weight = 0.5 * (loadings / noise).square()
         variance = torch.exp(2.0 * log_std)
         if not self.likelihood.has_gaps:
             return variance @ weight.sum(dim=1)
@@ -149,18 +155,20 @@ class VariationalAutoencoder(SeededModule):
         """
         mean, log_std = self.posterior(x)
         if self.is_closed and n_importance == 1:
-            spread = self._spread_of_linear(x, log_std)
+            spread = self._spread_of_linear(x, log_std, self.noise)
             log_prob = self.likelihood.log_prob(x, self.decode(mean), self.noise)
             return log_prob - spread - self.prior.divergence(mean, log_std, mean)
         if n_importance == 1:
-            draws = matched_draws(n_draws, mean)
+            draws = matched_draws(n_draws, mean.shape[1]).to(mean)
         else:
-            draws = fixed_draws(n_importance * max(1, n_draws // n_importance), mean)
+            draws = fixed_draws(n_importance * max(1, n_draws // n_importance), mean.shape[1]).to(
+                mean
+            )
         total = torch.zeros_like(mean[:, 0])
         group: list[Tensor] = []
         for draw in draws:
             z = mean + torch.exp(log_std) * draw
-            log_prob = self.likelihood.log_prob(x, self.decode(z), self.noise)
+            log_prob = -self.likelihood.misfit(x, self.decode(z), self.noise)
             if n_importance == 1:
                 total += log_prob - self.prior.divergence(mean, log_std, z)
                 continue
@@ -168,14 +176,15 @@ class VariationalAutoencoder(SeededModule):
             if len(group) == n_importance:
                 total += torch.logsumexp(torch.stack(group), dim=0) - math.log(n_importance)
                 group = []
-        return total * (n_importance / len(draws) if n_importance > 1 else 1.0 / len(draws))
+        # what does not depend on the latents is added once
+        return total * (n_importance / len(draws)) + self.likelihood.log_peak(x, self.noise)
 
     def mean_and_std(self, x: Tensor, n_draws: int) -> Tensor:
         """Return mean and standard deviation of the decoded posterior, ``(n, 2, d)``."""
         mean, log_std = self.posterior(x)
         centre = self.decode(mean)
         first, second = torch.zeros_like(centre), torch.zeros_like(centre)
-        draws = matched_draws(n_draws, mean)
+        draws = matched_draws(n_draws, mean.shape[1]).to(mean)
         for draw in draws:
             deviation = self.decode(mean + torch.exp(log_std) * draw) - centre
             first += deviation / len(draws)
@@ -184,27 +193,25 @@ class VariationalAutoencoder(SeededModule):
         return torch.stack([centre + first, variance.sqrt()], dim=1)
 
 
-def fixed_draws(n: int, like: Tensor) -> Tensor:
-    """Return n draws of a standard normal law for each column of ``like``, in pairs of opposite sign.
+def fixed_draws(n: int, n_columns: int) -> Tensor:
+    """Return n draws of a standard normal law for each column, in pairs of opposite sign.
 
     They are always the same, and the first ones of many are those of few.
     """
     generator = torch.Generator().manual_seed(0)
     # in blocks of one size: torch draws other numbers where it is asked for another number of them
     blocks = [
-        torch.randn(_DRAWN_AT_ONCE, like.shape[1], generator=generator)
+        torch.randn(_DRAWN_AT_ONCE, n_columns, generator=generator)
         for _ in range(0, n, 2 * _DRAWN_AT_ONCE)
     ]
     half = torch.cat(blocks)
-    return torch.stack([half, -half], dim=1).flatten(0, 1)[:n].to(like)
+    return torch.stack([half, -half], dim=1).flatten(0, 1)[:n]
 
 
-def matched_draws(n: int, like: Tensor) -> Tensor:
+def matched_draws(n: int, n_columns: int) -> Tensor:
     """Return such draws with the mean and the covariance of their law: averages of squares are exact."""
-    draws = fixed_draws(n, like).double()
-    if (
-        len(draws) % 2 or len(draws) <= 2 * draws.shape[1]
-    ):  # too few to have a covariance of full rank
-        return draws.to(like)
-    root = torch.linalg.cholesky(draws.T @ draws / len(draws))
-    return torch.linalg.solve_triangular(root, draws.T, upper=False).T.to(like)
+    draws = fixed_draws(n, n_columns).double()
+    if n % 2 or n <= 2 * n_columns:  # too few to have a covariance of full rank
+        return draws.float()
+    root = torch.linalg.cholesky(draws.T @ draws / n)
+    return torch.linalg.solve_triangular(root, draws.T, upper=False).T.float()

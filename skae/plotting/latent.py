@@ -75,6 +75,8 @@ class LatentDisplay:
             The drawn display.
         """
         estimator, X = last_step(estimator, X)
+        if getattr(estimator, "prior", "gaussian") != "gaussian":
+            kwargs.setdefault("prior", False)
         if hasattr(estimator, "posterior"):
             mean, std = estimator.posterior(X)
         else:
@@ -92,6 +94,7 @@ class LatentDisplay:
         components=(0, 1),
         n_sigma=1.0,
         cmap=None,
+        prior=True,
         ax=None,
     ):
         """Plot latent coordinates with their standard deviations.
@@ -112,6 +115,9 @@ class LatentDisplay:
             Half-axes of the ellipses, in standard deviations.
         cmap : str or Colormap, default=None
             Colours, matplotlib's default where None.
+        prior : bool, default=True
+            Draw the circles of the standard normal prior. ``from_estimator`` leaves them out where the
+            prior is another one.
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a new figure.
 
@@ -134,15 +140,15 @@ class LatentDisplay:
                 )
         if c is not None:
             c_name = getattr(c, "name", None) if c_name is None else c_name
-            c = np.asarray(c)
+            c = np.asarray(c, dtype=np.float64)
             if c.shape != (len(mean),):
                 raise ValueError(
                     f"c has shape {c.shape}; it needs one number for each of {len(mean)} rows."
                 )
         display = cls(mean, std, c, c_name)
-        return display.plot(components=components, n_sigma=n_sigma, cmap=cmap, ax=ax)
+        return display.plot(components=components, n_sigma=n_sigma, cmap=cmap, prior=prior, ax=ax)
 
-    def plot(self, *, components=(0, 1), n_sigma=1.0, cmap=None, ax=None):
+    def plot(self, *, components=(0, 1), n_sigma=1.0, cmap=None, prior=True, ax=None):
         """Draw the display.
 
         Parameters
@@ -153,6 +159,8 @@ class LatentDisplay:
             Half-axes of the ellipses, in standard deviations.
         cmap : str or Colormap, default=None
             Colours.
+        prior : bool, default=True
+            Draw the circles of the standard normal prior.
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a new figure.
 
@@ -184,7 +192,7 @@ class LatentDisplay:
                 linewidths=0.6,
             )
             ax.add_collection(ellipses)
-        for radius in (1.0, 2.0):
+        for radius in (1.0, 2.0) if prior else ():
             circle = plt.Circle(
                 (0.0, 0.0), radius, fill=False, ls="--", color="0.6", lw=0.8, zorder=0
             )

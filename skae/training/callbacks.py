@@ -29,11 +29,14 @@ class EarlyStopping(Callback):
     tol : float
         Relative improvement that counts: below ``best · (1 − tol)`` (for a negative loss, below
         ``best − tol·|best|``).
+    settled_from : float
+        Share of the epochs that is passed over: where the loss is still changing its meaning.
     """
 
-    def __init__(self, patience: int, tol: float):
+    def __init__(self, patience: int, tol: float, settled_from: float = 0.0):
         self.patience = patience
         self.tol = tol
+        self.settled_from = settled_from
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Forget an earlier fit."""
@@ -45,6 +48,8 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Compare this epoch's validation loss with the best."""
+        if net.progress_ <= self.settled_from:
+            return
         loss = net.history[-1, "valid_loss"]
         if loss < self.best_loss_:
             self.best_loss_ = loss

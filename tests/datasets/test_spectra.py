@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from astropy.io import fits
 
@@ -45,12 +46,10 @@ def test_they_look_like_the_published_ones():
     real = np.load(REAL / "spectra.npy").astype(float)
     truth = np.loadtxt(REAL / "fluxes.csv", delimiter=",", skiprows=1)
     X, fluxes = make_spectra(20000, random_state=0)
-    for ours, theirs in ((fluxes, truth),):
-        for j in range(2):
-            lit = theirs[:, j][theirs[:, j] > 0]
-            mine = ours[:, j][ours[:, j] > 0]
-            assert mine.mean() == pytest.approx(lit.mean(), abs=4 * lit.std() / np.sqrt(len(lit)))
-            assert mine.std() == pytest.approx(lit.std(), rel=0.2)
+    for ours, theirs in zip(fluxes.T, truth.T, strict=True):
+        lit, mine = theirs[theirs > 0], ours[ours > 0]
+        assert mine.mean() == pytest.approx(lit.mean(), abs=4 * lit.std() / np.sqrt(len(lit)))
+        assert mine.std() == pytest.approx(lit.std(), rel=0.2)
     parts = [
         np.linalg.lstsq(np.c_[np.ones(len(f)), f], x, rcond=None)[0]
         for x, f in ((X, fluxes), (real, truth))
@@ -107,7 +106,7 @@ def test_arrays_and_tables_in_rows(tmp_path, table):
     header = ",".join(map(str, GRID))
     np.savetxt(tmp_path / "grid.csv", table, delimiter=",", header=header, comments="")
     for name in ("s.npy", "plain.csv", "named.txt", "commented.txt", "grid.csv"):
-        spectra = load_spectra(tmp_path / name)
+        spectra = load_spectra(tmp_path / name, grid=True if name == "grid.csv" else None)
         np.testing.assert_allclose(spectra.data, table)
         assert spectra.errors is None
         if name == "grid.csv":
@@ -124,13 +123,54 @@ def test_tables_in_columns_with_their_grid(tmp_path, table):
     log = np.c_[np.log10(GRID), table.T]
     np.savetxt(tmp_path / "log.csv", log, delimiter=",", header="loglam,a,b,c,d", comments="")
     for name in ("s.csv", "s.txt", "s.npy", "log.csv"):
-        spectra = load_spectra(tmp_path / name, orient="columns")
+        named = name.endswith(".csv")
+        spectra = load_spectra(tmp_path / name, orient="columns", grid=None if named else True)
         np.testing.assert_allclose(spectra.data, table)
         np.testing.assert_allclose(spectra.wavelengths, GRID)
     np.savetxt(tmp_path / "bare.csv", table.T, delimiter=",", header="a,b,c,d", comments="")
     spectra = load_spectra(tmp_path / "bare.csv", orient="columns")
     np.testing.assert_allclose(spectra.data, table)
     assert spectra.wavelengths is None
+
+
+def test_no_spectrum_is_taken_for_a_header_or_a_grid(tmp_path):
+    file = tmp_path / "s.csv"
+    falling = [[9.0, 5.0, 1.0], [8.0, 6.0, 2.0]]
+    for text, expected in (
+        ("1,,3\n4,5,6\n7,8,10\n", [[1, np.nan, 3], [4, 5, 6], [7, 8, 10]]),
+        ("1,NA,3\n4,5,6\n", [[1, np.nan, 3], [4, 5, 6]]),
+        ("\ufeff1,2,1\n4,5,6\n", [[1, 2, 1], [4, 5, 6]]),
+        ("9,5,1\n8,6,2\n", falling),
+    ):
+        file.write_text(text, encoding="utf-8")
+        spectra = load_spectra(file)
+        np.testing.assert_array_equal(spectra.data, expected)
+        assert spectra.wavelengths is None
+
+
+def test_what_pandas_writes_is_read_back(tmp_path, table):
+    pd.DataFrame(table, columns=GRID).to_csv(tmp_path / "s.csv")
+    spectra = load_spectra(tmp_path / "s.csv")
+    np.testing.assert_allclose(spectra.data, table)
+    np.testing.assert_allclose(spectra.wavelengths, GRID)
+    pd.DataFrame(table, columns=list("abcdef")).to_csv(tmp_path / "s.csv")
+    np.testing.assert_allclose(load_spectra(tmp_path / "s.csv").data, table)
+
+
+def test_names_with_units_and_columns_of_errors(tmp_path, table):
+    columns = np.c_[GRID, table[0], 0.1 * table[0]]
+    for names in ("Wavelength (nm),flux,error", "wavelength_A,flux_density,flux_err"):
+        np.savetxt(tmp_path / "s.csv", columns, delimiter=",", header=names, comments="")
+        spectra = load_spectra(tmp_path / "s.csv", orient="columns")
+        np.testing.assert_allclose(spectra.wavelengths, GRID)
+        np.testing.assert_allclose(spectra.data, table[:1])
+        np.testing.assert_allclose(spectra.errors, 0.1 * table[:1])
+    np.savetxt(
+        tmp_path / "s.csv", np.c_[columns, columns[:, 1]], delimiter=",",
+        header="wavelength,a,error,b", comments="",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="1 columns of errors for 2 spectra"):
+        load_spectra(tmp_path / "s.csv", orient="columns")
 
 
 def test_gaps_in_a_csv_are_nan(tmp_path):
@@ -160,9 +200,28 @@ def test_fits_images_with_their_grid(tmp_path, table):
     )
 
 
+def test_fits_grids_in_the_natural_logarithm_and_along_the_other_axis(tmp_path, table):
+    image = fits.PrimaryHDU(table.T)
+    image.header.update(CRVAL2=400.0, CDELT2=4.0, CRPIX2=1.0, CTYPE2="WAVE-LOG")
+    image.writeto(tmp_path / "s.fits")
+    spectra = load_spectra(tmp_path / "s.fits", orient="columns")
+    np.testing.assert_allclose(spectra.data, table)
+    np.testing.assert_allclose(spectra.wavelengths, 400.0 * np.exp(0.01 * np.arange(6)))
+
+
+def test_fits_tables_with_grids_of_their_own_are_refused(tmp_path, table):
+    columns = [
+        fits.Column("flux", "6D", array=table),
+        fits.Column("wave", "6D", array=GRID + np.arange(4)[:, None]),
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "s.fits")
+    with pytest.raises(ValueError, match="grids of their own"):
+        load_spectra(tmp_path / "s.fits")
+
+
 def test_fits_tables_with_errors(tmp_path, table):
     ivar = np.full(6, 4.0)
-    ivar[2] = 0.0
+    ivar[2] = -1.0
     columns = [
         fits.Column("flux", "D", array=table[0]),
         fits.Column("loglam", "D", array=np.log10(GRID)),

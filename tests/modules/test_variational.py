@@ -155,7 +155,7 @@ def test_factors_are_posterior_means_and_bring_rows_back():
     precision = torch.eye(2) + loadings @ loadings.T
     expected = torch.linalg.solve(precision, loadings @ (x - factors.centre).T).T
     torch.testing.assert_close(read, expected, rtol=1e-3, atol=1e-4)
-    rms = (factors.write(read) - x).square().mean().sqrt()
+    rms = (factors.expect(x) - x).square().mean().sqrt()
     assert rms == pytest.approx(math.sqrt(28 / 30), abs=0.02)
 
 
@@ -210,13 +210,12 @@ def test_factors_do_not_depend_on_the_unit():
 
 
 def test_draws_are_the_same_ones_nested_and_antithetic():
-    like = torch.zeros(1, 3)
-    many, few = fixed_draws(64, like), fixed_draws(10, like)
+    many, few = fixed_draws(64, 3), fixed_draws(10, 3)
     torch.testing.assert_close(many[:10], few)
     torch.testing.assert_close(many[::2], -many[1::2])
-    matched = matched_draws(64, like)
+    matched = matched_draws(64, 3)
     torch.testing.assert_close(matched.T @ matched / 64, torch.eye(3), rtol=0, atol=1e-6)
-    assert matched_draws(1, like).shape == (1, 3)
+    assert matched_draws(1, 3).shape == (1, 3)
 
 
 @pytest.mark.parametrize("latent_state", ["hidden", "cell"])
@@ -241,7 +240,12 @@ def test_grid_features_tell_places_apart_and_ignore_the_unit():
     torch.testing.assert_close(grid_features(1e3 * grid), features)
 
 
-def test_factors_that_move_keep_their_shape():
-    factors = PrincipalFactors(torch.zeros(3), torch.ones(3), torch.tensor([[1.0, 2.0, 0.0]]))
-    moved = factors.moved(torch.ones(3), torch.tensor([1.0, 2.0, 1.0]))
-    torch.testing.assert_close(moved.write(torch.ones(1, 1)), torch.tensor([[2.0, 5.0, 1.0]]))
+def test_a_writer_brings_factors_back_and_is_trained_in_steps_of_the_noise():
+    factors = PrincipalFactors(
+        torch.zeros(3), torch.full((3,), 0.5), torch.tensor([[1.0, 2.0, 0.0]])
+    )
+    writer = factors.writer(torch.ones(3), torch.tensor([1.0, 2.0, 1.0]))
+    torch.testing.assert_close(writer(torch.ones(1, 1)), torch.tensor([[2.0, 5.0, 1.0]]))
+    with torch.no_grad():
+        writer.offset += 1.0
+    torch.testing.assert_close(writer(torch.zeros(1, 1)), torch.tensor([[1.5, 2.0, 1.5]]))

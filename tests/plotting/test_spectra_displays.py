@@ -48,6 +48,14 @@ def test_pipelines_and_plain_autoencoders(spectra):
     np.testing.assert_allclose(points.get_offsets(), plain.transform(X))
 
 
+def test_the_circles_are_those_of_the_normal_prior(spectra):
+    X, _ = spectra
+    vae = SpectraVAE(prior="mixture", max_epochs=1).fit(X)
+    assert len(LatentDisplay.from_estimator(vae, X).ax_.patches) == 0
+    with pytest.raises(ValueError, match="could not convert"):
+        LatentDisplay.from_estimator(vae, X, c=np.full(100, "red"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
