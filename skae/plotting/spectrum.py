@@ -145,34 +145,19 @@ class SpectrumDisplay:
             ax.plot(self.grid, self.X[i], ".", ms=2, color="0.4", label="observed")
             ax.plot(self.grid, mean, color="C0", lw=1.2, label="reconstructed")
             if self.noise is not None:
-                noise = self.noise[i]
-                ax.fill_between(
-                    self.grid,
-                    mean - noise,
-                    mean + noise,
-                    color="C0",
-                    alpha=0.2,
-                    lw=0,
-                    label="noise",
-                )
-                pulls = (self.X[i] - mean) / noise
+                self._draw_band(ax, mean, self.noise[i], color="C0", alpha=0.2, label="noise")
+                pulls = (self.X[i] - mean) / self.noise[i]
                 pull_ax.plot(self.grid, pulls, ".", ms=2, color="0.4")
                 for level in (-1.0, 0.0, 1.0):
                     pull_ax.axhline(level, color="C0", lw=0.8, ls="--" if level else "-")
             else:
                 pull_ax.plot(self.grid, self.X[i] - mean, ".", ms=2, color="0.4")
             if self.std is not None:
-                std = self.std[i]
-                ax.fill_between(
-                    self.grid,
-                    mean - std,
-                    mean + std,
-                    color="C1",
-                    alpha=0.8,
-                    lw=0,
-                    label="posterior",
-                )
+                self._draw_band(ax, mean, self.std[i], color="C1", alpha=0.8, label="posterior")
             pull_ax.set_xlabel(xlabel or "")
         self.ax_[0].legend(fontsize="small")
         self.pull_ax_[0].set_ylabel("pull" if self.noise is not None else "residual")
         return self
+
+    def _draw_band(self, ax, mean, width, **style):
+        ax.fill_between(self.grid, mean - width, mean + width, lw=0, **style)

@@ -11,8 +11,8 @@ import torch
 import torch._dynamo.utils as dynamo
 from skorch.callbacks import Callback
 
-from skae import JetAutoencoder, NoiseInjector, PulseLocator
-from skae.datasets import make_pulses
+from skae import JetAutoencoder, NoiseInjector, PulseLocator, SpectraVAE
+from skae.datasets import make_pulses, make_spectra
 from skae.training import checkpoints, memory
 
 pytestmark = [
@@ -50,6 +50,33 @@ def test_pulses_are_augmented_and_found_on_the_device(sub_bin):
     locator.net_.to(torch.device("cpu"))
     np.testing.assert_allclose(locator.predict_distribution(X), here, atol=1e-2)
     np.testing.assert_allclose(locator.predict_cdf(X, y), below, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"likelihood": "poisson", "hidden_layer_sizes": (8,), "prior": "mixture"},
+        {"noise_sigma": 18.0, "missing": "mask"},
+        {"decoder": "lstm", "hidden_size": 8},
+        {"likelihood": "poisson", "compile": True},
+    ],
+    ids=str,
+)
+def test_spectra_are_encoded_and_drawn_on_the_device(options):
+    X, _ = make_spectra(300, n_bins=40, random_state=0)
+    if "missing" in options:
+        X[:, 5:10] = np.where(np.arange(300)[:, None] % 2, np.nan, X[:, 5:10])
+    before = torch.cuda.get_rng_state()
+    vae = SpectraVAE(**options, max_epochs=3, random_state=0).fit(X)
+    assert vae.device_.type == "cuda"
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+    here = (*vae.posterior(X), vae.score_samples(X), vae.reconstruct(X))
+    drawn = vae.sample(50, noise=False, random_state=0)
+    vae.net_.to(torch.device("cpu"))
+    there = (*vae.posterior(X), vae.score_samples(X), vae.reconstruct(X))
+    for ours, theirs in zip(here, there, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(vae.sample(50, noise=False, random_state=0), drawn, rtol=1e-3)
 
 
 def add_noise(batch, generator):
