@@ -335,9 +335,8 @@ class SpectraVAE(BaseVAE):
             encoder = encoder_at_factors(encoder, reading, k)
         if self.decoder == "dense":
             writing = reading.writer(*likelihood.unlink(reading.centre))
-            if (
-                self.init == "pca" and not sizes
-            ):  # the way back from factors is all there is to learn
+            if self.init == "pca" and not sizes:
+                # the way back from the factors is all that there is to learn
                 decoder, writing = nn.Identity(), writing.widened(k)
             else:
                 decoder = dense_stack([k, *sizes[::-1], writing.n_outputs], self.activation)
@@ -362,6 +361,7 @@ class SpectraVAE(BaseVAE):
             noise = _noise_of_counts
         elif not self._noise_is_free:
             noise = self._given_noise().expand_as
+        is_linear = self.decoder == "dense" and not len(self.hidden_layer_sizes)
         return principal_factors(
             rows.x,
             rows.weight,
@@ -370,7 +370,7 @@ class SpectraVAE(BaseVAE):
             has_gaps=self.missing == "mask",
             beta=self.beta,
             # a linear decoder writes no more, and fewer are told apart in rows with gaps
-            at_most=None if len(self.hidden_layer_sizes) else self.n_components,
+            at_most=self.n_components if is_linear else None,
         )
 
     def _standardise(self, rows: Rows) -> Coordinates:

@@ -9,18 +9,13 @@ from skae.modules.blocks import (
     dense_stack,
     is_activation,
 )
+from skae.modules.coordinates import Coordinates, PrincipalFactors, StandardisedColumns
 from skae.modules.likelihoods import GaussianLikelihood, Likelihood, PoissonLikelihood
 from skae.modules.locators import ReferenceLocator, ResidualLocator
 from skae.modules.losses import SquaredError, wrap_angle
 from skae.modules.noise import RowNoise
 from skae.modules.positions import BinLaw, MixtureLaw, PositionLaw
-from skae.modules.principal import (
-    Coordinates,
-    PrincipalFactors,
-    StandardisedColumns,
-    principal_factors,
-    standardised_columns,
-)
+from skae.modules.principal import principal_factors, standardised_columns
 from skae.modules.priors import MixturePrior, NormalPrior, Prior
 from skae.modules.recurrent import LSTMDecoder
 from skae.modules.seeded import SeededDropout, SeededModule, attach_generator

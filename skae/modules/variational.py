@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from skae.modules.coordinates import ColumnWriter, Coordinates, Writer
 from skae.modules.likelihoods import GaussianLikelihood, Likelihood
-from skae.modules.principal import ColumnWriter, Coordinates, Writer
 from skae.modules.priors import Prior, normal_log_prob
 from skae.modules.seeded import SeededModule
 
@@ -161,9 +161,8 @@ class VariationalAutoencoder(SeededModule):
         if n_importance == 1:
             draws = matched_draws(n_draws, mean.shape[1]).to(mean)
         else:
-            draws = fixed_draws(n_importance * max(1, n_draws // n_importance), mean.shape[1]).to(
-                mean
-            )
+            whole_groups = n_importance * max(1, n_draws // n_importance)
+            draws = fixed_draws(whole_groups, mean.shape[1]).to(mean)
         total = torch.zeros_like(mean[:, 0])
         group: list[Tensor] = []
         for draw in draws:

@@ -1,0 +1,250 @@
+"""Coordinates in which networks find data easy: factors of probabilistic PCA, or standardised columns.
+
+Where signals stand far above the noise, as in spectra, gradient descent from standardised columns needs
+tens of thousands of steps. In the factors it starts at what is known in closed form.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+# What a link maps from moves no faster than this with the mean, where it is taken for linear.
+_LARGEST_SLOPE = 10.0
+
+# Numbers in the masked loadings of the rows with gaps whose equations are solved at once.
+_SOLVED_NUMBERS = 2**22
+
+
+def full_precision(x: Tensor) -> AbstractContextManager:
+    """Leave mixed precision: rows that differ little must not be rounded to three digits."""
+    kind = x.device.type
+    is_mixed = torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if is_mixed else nullcontext()
+
+
+class Coordinates(nn.Module):
+    """Maps rows ``(n, d)`` to what an encoder reads."""
+
+    #: numbers in what an encoder reads, and in what a decoder writes back
+    n_inputs: int
+    n_outputs: int
+
+    #: smallest noise that is told from rounding, in the units of the rows
+    noise_floor: float
+
+    centre: Tensor
+
+    def writer(self, centre: Tensor, slope: Tensor) -> "Writer | ColumnWriter":
+        """Return the way back, to a function of the rows with its value and slope at the centre."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map rows ``(n, d)``, NaN where nothing was observed, to ``(n, n_inputs)``."""
+        with full_precision(x):
+            return self.read(x.float())
+
+    def read(self, x: Tensor) -> Tensor:
+        """Map rows in full precision."""
+        raise NotImplementedError
+
+
+class Writer(nn.Module):
+    """Maps ``(n, n_outputs)`` to rows ``(n, d)``: ``centre + output @ loadings``, both trainable.
+
+    They are trained in steps of the noise, and so are moved only where the rows ask for it.
+
+    Parameters
+    ----------
+    centre : Tensor of shape (d,)
+        The row that an output of zeros is written to.
+    loadings : Tensor of shape (n_outputs, d)
+        What each output adds.
+    unit : Tensor of shape (d,)
+        What a column's steps are measured in.
+    """
+
+    base: Tensor
+    unit: Tensor
+
+    def __init__(self, centre: Tensor, loadings: Tensor, unit: Tensor):
+        super().__init__()
+        self.register_buffer("base", centre.float())
+        self.register_buffer("unit", unit.float())
+        self.offset = nn.Parameter(torch.zeros(len(centre)))
+        self.steps = nn.Parameter((loadings / unit).float())
+        self.n_outputs = len(loadings)
+
+    def widened(self, n_outputs: int) -> "Writer":
+        """Return one for as many outputs, of which more than before add nothing yet."""
+        more = self.unit.new_zeros(max(0, n_outputs - self.n_outputs), len(self.unit))
+        return Writer(self.base, torch.cat([self.loadings.detach(), more]), self.unit)
+
+    @property
+    def loadings(self) -> Tensor:
+        """What each output adds, ``(n_outputs, d)``."""
+        return self.steps * self.unit
+
+    @property
+    def centre(self) -> Tensor:
+        """The row that an output of zeros is written to."""
+        return self.base + self.unit * self.offset
+
+    def forward(self, output: Tensor) -> Tensor:
+        """Write rows."""
+        with full_precision(output):
+            return torch.addmm(self.centre, output.float(), self.loadings)
+
+
+class ColumnWriter(nn.Module):
+    """Maps standardised rows ``(n, d)`` to rows.
+
+    Parameters
+    ----------
+    centre, scale : Tensor of shape (d,)
+        Where a zero is written to, and a one from there.
+    """
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, centre: Tensor, scale: Tensor):
+        super().__init__()
+        self.register_buffer("centre", centre.float())
+        self.register_buffer("scale", scale.float())
+        self.n_outputs = len(centre)
+
+    def forward(self, output: Tensor) -> Tensor:
+        """Write rows."""
+        return torch.addcmul(self.centre, output.float(), self.scale)
+
+
+class StandardisedColumns(Coordinates):
+    """Columns with zero mean and unit variance.
+
+    Parameters
+    ----------
+    centre, scale : Tensor of shape (d,)
+        Mean and standard deviation of each column.
+    has_gaps : bool
+        Rows may have NaN: they are read as the mean, followed by a 1 for each gap.
+    """
+
+    scale: Tensor
+
+    def __init__(
+        self, centre: Tensor, scale: Tensor, *, noise_floor: float = 0.0, has_gaps: bool = False
+    ):
+        super().__init__()
+        self.noise_floor = noise_floor
+        self.register_buffer("centre", centre.float())
+        self.register_buffer("scale", scale.float())
+        self.has_gaps = has_gaps
+        self.n_outputs = len(centre)
+        self.n_inputs = self.n_outputs * (2 if has_gaps else 1)
+
+    @property
+    def noise(self) -> Tensor:
+        """A first guess of the noise, ``(1,)``: what the columns spread by."""
+        return self.scale.square().mean().sqrt()[None]
+
+    def writer(self, centre: Tensor, slope: Tensor) -> ColumnWriter:
+        """Return the way back."""
+        return ColumnWriter(centre, self.scale * slope)
+
+    def read(self, x: Tensor) -> Tensor:
+        """Standardise rows."""
+        standard = (x - self.centre) / self.scale
+        if not self.has_gaps:
+            return standard
+        gaps = torch.isnan(x)
+        return torch.cat([torch.where(gaps, 0.0, standard), gaps.to(standard.dtype)], dim=1)
+
+
+class PrincipalFactors(Coordinates):
+    r"""Factors f of probabilistic PCA (Tipping & Bishop, 1999, doi:10.1111/1467-9868.00196).
+
+    In its model :math:`x = c + f L + \varepsilon` with :math:`f \sim N(0, 1)` and noise
+    :math:`\varepsilon \sim N(0, \operatorname{diag} \sigma^2)`. A row is read as the mean of its factors'
+    posterior, so a factor that noise hides is near zero.
+
+    Parameters
+    ----------
+    centre : Tensor of shape (d,)
+        Mean row, c.
+    noise : Tensor of shape (d,)
+        Standard deviation of the noise, σ.
+    loadings : Tensor of shape (n_factors, d)
+        L; rows of L/σ must be orthogonal.
+    has_gaps : bool
+        Rows may have NaN. Their factors follow from what was observed, and the logarithms of the factors'
+        posterior standard deviations are read behind them.
+    """
+
+    noise: Tensor
+    loadings: Tensor
+    reading: Tensor
+    log_std: Tensor
+
+    def __init__(
+        self,
+        centre: Tensor,
+        noise: Tensor,
+        loadings: Tensor,
+        *,
+        noise_floor: float = 0.0,
+        has_gaps: bool = False,
+    ):
+        super().__init__()
+        self.noise_floor = noise_floor
+        white = loadings / noise
+        precision = 1.0 + white.square().sum(dim=1)  # of the posterior of each factor
+        self.register_buffer("centre", centre.float())
+        self.register_buffer("noise", noise.float())
+        self.register_buffer("loadings", loadings.float())
+        self.register_buffer(
+            "reading", (white / noise / precision[:, None]).T.float()
+        )  # (d, n_factors)
+        self.register_buffer("log_std", -0.5 * precision.log().float())
+        self.has_gaps = has_gaps
+        self.n_outputs = len(loadings)
+        self.n_inputs = self.n_outputs * (2 if has_gaps else 1)
+
+    def writer(self, centre: Tensor, slope: Tensor) -> Writer:
+        """Return the way back; where hardly anything was counted it starts nearly silent."""
+        slope = slope.clamp_max(_LARGEST_SLOPE)
+        return Writer(centre, self.loadings * slope, self.noise * slope)
+
+    def read(self, x: Tensor) -> Tensor:
+        """Return the posterior means of the factors, and where there may be gaps their log σ."""
+        centred = x - self.centre
+        if not self.has_gaps:
+            return centred @ self.reading
+        seen = ~torch.isnan(centred)
+        white = torch.where(seen, centred, 0.0) / self.noise  # (n, d)
+        step = max(1, _SOLVED_NUMBERS // self.loadings.numel())
+        parts = [
+            self._solve(white[start : start + step], seen[start : start + step])
+            for start in range(0, len(x), step)
+        ]
+        return torch.cat(parts)
+
+    def _solve(self, white: Tensor, seen: Tensor) -> Tensor:
+        """Factors of rows with gaps: the posterior of a linear model, row by row."""
+        loadings = self.loadings / self.noise
+        masked = loadings * seen[:, None].to(loadings.dtype)  # (n, n_factors, d)
+        identity = torch.eye(len(loadings), dtype=white.dtype, device=white.device)
+        precision = masked @ loadings.T + identity  # (n, n_factors, n_factors)
+        root = torch.linalg.cholesky(precision)
+        mean = torch.cholesky_solve((masked @ white[:, :, None]), root)[..., 0]
+        inverse = torch.linalg.solve_triangular(root, identity.expand_as(root), upper=False)
+        return torch.cat([mean, inverse.square().sum(dim=1).log() / 2.0], dim=1)
+
+    def expect(self, x: Tensor) -> Tensor:
+        """Return the rows that the factors of ``x`` make."""
+        return torch.addmm(self.centre, self.read(x)[:, : self.n_outputs], self.loadings)
+
+    def are_near(self, other: "PrincipalFactors", tolerance: float) -> bool:
+        """Tell whether the strengths of the factors are those of others, relative to themselves."""
+        ours, theirs = self.log_std, other.log_std
+        return ours.shape == theirs.shape and bool((ours - theirs).abs().max() < tolerance)
