@@ -18,6 +18,7 @@ import time
 
 import numpy as np
 import torch
+from _loops import train_by_hand
 from scipy.stats import poisson
 from torch import nn
 
@@ -70,25 +71,16 @@ class Autoregressive(nn.Module):
         log_prob = self.log_prob(x, mean + log_std.exp() * torch.randn_like(mean))
         return log_prob - 0.5 * (mean**2 + (2 * log_std).exp() - 2 * log_std - 1.0).sum(dim=1)
 
-    def fit(self, x, epochs, lr, batch_size):
-        """Train with Adam on a one-cycle schedule."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=lr, fused=True)
-        steps = epochs * -(-len(x) // batch_size)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps + 1)
-        for _ in range(epochs):
-            shuffled = x[torch.randperm(len(x))]
-            for first in range(0, len(x), batch_size):
-                optimizer.zero_grad()
-                (-self.bound(shuffled[first : first + batch_size]).mean()).backward()
-                optimizer.step()
-                schedule.step()
-        return self
+    def loss(self, x):
+        """Return minus the mean bound of a minibatch."""
+        return -self.bound(x).mean()
 
 
 def judge_autoregressive(train, test, seed, options):
     torch.manual_seed(seed)
     train, test = (torch.tensor(part, dtype=torch.float32) for part in (train, test))
-    model = Autoregressive(train, 2, options.hidden_size).fit(train, options.epochs, 1e-2, 64)
+    model = Autoregressive(train, 2, options.hidden_size)
+    train_by_hand(model, model.loss, train, batch_size=64, epochs=options.epochs, lr=1e-2)
     with torch.no_grad():
         mean, log_std = model.posterior(test)
         bound = statistics.mean(model.bound(test).mean().item() for _ in range(16))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _loops import train_by_hand
 from _timing import interleave, print_ratios
 from scipy.stats import poisson
 from sklearn.decomposition import PCA, FactorAnalysis
@@ -80,18 +81,8 @@ class HandWritten(nn.Module):
         return (0.5 * residual.square().sum(dim=1) + constant + divergence).mean()
 
     def fit(self, x, batch_size, epochs, lr):
-        """Train as an expert would: permute once, slice, fused optimiser, schedule by the step."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=lr, fused=True)
-        steps = epochs * -(-len(x) // batch_size)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps + 1)
-        for _ in range(epochs):
-            shuffled = x[torch.randperm(len(x))]
-            for first in range(0, len(x), batch_size):
-                optimizer.zero_grad()
-                self.loss(shuffled[first : first + batch_size]).backward()
-                optimizer.step()
-                schedule.step()
-        return self
+        """Train as an expert would."""
+        return train_by_hand(self, self.loss, x, batch_size=batch_size, epochs=epochs, lr=lr)
 
 
 def bench_closed(real):

@@ -5,14 +5,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_array
 
+from skae.transformers._messages import name_column
+
 # Rows looked at at once: the others may lie in a file.
 _CHECKED_ROWS = 4096
-
-
-def _name(estimator: Any, column: int) -> str:
-    """Name a column as the user does: by its name where X had names, else by its number."""
-    names = getattr(estimator, "feature_names_in_", None)
-    return f"column {column}" if names is None else f"column {str(names[column])!r}"
 
 
 def check_counts(estimator: Any, X: np.ndarray) -> None:
@@ -28,8 +24,8 @@ def check_counts(estimator: Any, X: np.ndarray) -> None:
         raise ValueError(
             f"Negative values in data passed to {type(estimator).__name__}(likelihood='poisson'): "
             f"{n_bad} of {X.size}, the first is {X[first]:.6g} in row {first[0]}, "
-            f"{_name(estimator, first[1])}. Counts are never negative: pass them as they were counted, "
-            "or use likelihood='gaussian' for what was subtracted from or scaled."
+            f"{name_column(estimator, first[1])}. Counts are never negative: pass them as they were "
+            "counted, or use likelihood='gaussian' for what was subtracted from or scaled."
         )
 
 
@@ -43,7 +39,7 @@ def check_gaps(estimator: Any, X: np.ndarray, *, axis: int) -> None:
     if empty.any():
         first = int(empty.argmax())
         what = "rows" if axis == 1 else "columns"
-        where = f"row {first}" if axis == 1 else _name(estimator, first)
+        where = f"row {first}" if axis == 1 else name_column(estimator, first)
         raise ValueError(
             f"X has {empty.sum()} {what} of nothing but NaN, the first is {where}: there is nothing to "
             f"learn from or to encode. Leave these {what} out."

@@ -36,9 +36,6 @@ from skae.modules import (
 )
 from skae.training import Rows
 
-# The noise of columns with fewer counts than this on average is taken for that of so many.
-_FEWEST_COUNTS = 0.01
-
 _LIKELIHOODS: dict[str, type[Likelihood]] = {
     "gaussian": GaussianLikelihood,
     "poisson": PoissonLikelihood,
@@ -292,12 +289,12 @@ class SpectraVAE(BaseVAE):
     def _check_parameters(self, n_samples: int) -> None:
         self._check_layers()
         self.grid_ = check_grid(self.times, self.wavelengths, self.n_features_in_)
-        if self.likelihood == "poisson" and not self._noise_is_free:
-            raise ValueError(
-                "noise_sigma belongs to likelihood='gaussian': the noise of counts follows from "
-                "their mean. Leave it at 'learn', or use likelihood='gaussian'."
-            )
         if not self._noise_is_free:
+            if self.likelihood == "poisson":
+                raise ValueError(
+                    "noise_sigma belongs to likelihood='gaussian': the noise of counts follows from "
+                    "their mean. Leave it at 'learn', or use likelihood='gaussian'."
+                )
             check_noise(self.noise_sigma, self.n_features_in_)
         if self.missing == "mask" and self.noise is not None:
             raise ValueError(
@@ -324,11 +321,11 @@ class SpectraVAE(BaseVAE):
         self.n_components_ = k = self.n_components
         likelihood, reading = self._build_criterion(), self._read(rows)
         options = {"noise": torch.ones(1)}
-        if self.likelihood == "gaussian":
+        if not self._noise_is_free:
             options["noise"] = self._given_noise()
-            if self._noise_is_free:
-                noise = reading.noise[:1] / self.beta**0.5 if self.init == "pca" else reading.noise
-                options.update(noise=noise, noise_floor=reading.noise_floor)
+        elif self.likelihood == "gaussian":
+            noise = reading.noise[:1] / self.beta**0.5 if self.init == "pca" else reading.noise
+            options.update(noise=noise, noise_floor=reading.noise_floor)
         sizes = list(self.hidden_layer_sizes)
         encoder = dense_stack([reading.n_inputs, *sizes, 2 * k], self.activation)
         if self.init == "pca":
@@ -358,7 +355,7 @@ class SpectraVAE(BaseVAE):
             return self._standardise(rows)
         noise = None
         if self.likelihood == "poisson":
-            noise = _noise_of_counts
+            noise = PoissonLikelihood.noise_around
         elif not self._noise_is_free:
             noise = self._given_noise().expand_as
         is_linear = self.decoder == "dense" and not len(self.hidden_layer_sizes)
@@ -376,9 +373,7 @@ class SpectraVAE(BaseVAE):
     def _standardise(self, rows: Rows) -> Coordinates:
         return standardised_columns(rows.x, rows.weight, has_gaps=self.missing == "mask")
 
-    def _given_noise(self) -> Tensor | None:
-        if self._noise_is_free:
-            return None
+    def _given_noise(self) -> Tensor:
         return torch.tensor(check_noise(self.noise_sigma, self.n_features_in_))
 
     @property
@@ -401,7 +396,3 @@ class SpectraVAE(BaseVAE):
         tags.input_tags.positive_only = self.likelihood == "poisson"
         tags.input_tags.allow_nan = self.missing == "mask"
         return tags
-
-
-def _noise_of_counts(mean: Tensor) -> Tensor:
-    return mean.clamp_min(_FEWEST_COUNTS).sqrt()

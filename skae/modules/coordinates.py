@@ -4,6 +4,7 @@ Where signals stand far above the noise, as in spectra, gradient descent from st
 tens of thousands of steps. In the factors it starts at what is known in closed form.
 """
 
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -23,7 +24,7 @@ def full_precision(x: Tensor) -> AbstractContextManager:
     return torch.autocast(kind, enabled=False) if is_mixed else nullcontext()
 
 
-class Coordinates(nn.Module):
+class Coordinates(nn.Module, ABC):
     """Maps rows ``(n, d)`` to what an encoder reads."""
 
     #: numbers in what an encoder reads, and in what a decoder writes back
@@ -35,18 +36,18 @@ class Coordinates(nn.Module):
 
     centre: Tensor
 
+    @abstractmethod
     def writer(self, centre: Tensor, slope: Tensor) -> "Writer | ColumnWriter":
         """Return the way back, to a function of the rows with its value and slope at the centre."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows ``(n, d)``, NaN where nothing was observed, to ``(n, n_inputs)``."""
         with full_precision(x):
             return self.read(x.float())
 
+    @abstractmethod
     def read(self, x: Tensor) -> Tensor:
         """Map rows in full precision."""
-        raise NotImplementedError
 
 
 class Writer(nn.Module):

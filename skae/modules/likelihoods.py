@@ -1,6 +1,7 @@
 """Gaussian and Poisson log-likelihoods of a row around its mean: in nats, no constant missing."""
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +12,14 @@ _STIRLING_FROM = 8.0
 # Stands for no counts in a logarithm that is then multiplied by zero.
 _TINY = 1e-30
 
+# The noise of fewer counts than this on average is taken for that of so many.
+_FEWEST_COUNTS = 0.01
+
 # Rates are no smaller, so that a count where none was expected is unlikely, not impossible.
 _SMALLEST_RATE = 1e-6
 
 
-class Likelihood(nn.Module):
+class Likelihood(nn.Module, ABC):
     """The law of a row's numbers around the mean that a decoder gives.
 
     It is the criterion of a fit as well: minus the evidence lower bound of each row, from what
@@ -64,21 +68,21 @@ class Likelihood(nn.Module):
         gaps = torch.isnan(x)
         return torch.where(gaps, 0.0, self.log_peaks(torch.where(gaps, 0.0, x), noise)).sum(dim=1)
 
+    @abstractmethod
     def link(self, rows: Tensor) -> Tensor:
         """Map rows of any numbers to such as can be a mean."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unlink(self, mean: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the link maps to ``mean``, and how much that moves when the mean does."""
-        raise NotImplementedError
 
+    @abstractmethod
     def half_deviances(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
         """Return what the log-likelihood of each number falls short of its peak, ``(n, d)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def log_peaks(self, x: Tensor, noise: Tensor) -> Tensor:
         """Return the log-likelihood of each number where it is the mean, ``(n, d)`` or ``(1, d)``."""
-        raise NotImplementedError
 
 
 class GaussianLikelihood(Likelihood):
@@ -123,6 +127,11 @@ class PoissonLikelihood(Likelihood):
         rate = mean.clamp_min(1e-5)
         slope = -torch.expm1(-rate)
         return rate + slope.log(), 1.0 / slope
+
+    @staticmethod
+    def noise_around(mean: Tensor) -> Tensor:
+        """Return the standard deviation of counts around their mean."""
+        return mean.clamp_min(_FEWEST_COUNTS).sqrt()
 
     def half_deviances(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
         """Return half the deviance of each number, ``(n, d)``."""

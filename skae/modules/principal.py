@@ -192,10 +192,8 @@ def _noise_variance(
     A factor in use leaves β σ² of its eigenvalue to the residuals, so that the best σ² is what the
     other eigenvalues leave to each of the d − β k columns; for β = 1 it is their mean.
     """
-    if (
-        n_rows <= n_components + 1
-    ):  # these factors fit any rows exactly, and say nothing of the noise
-        return total / d
+    if n_rows <= n_components + 1:
+        return total / d  # so many factors fit any rows exactly, and say nothing of the noise
     for used in range(min(n_components, len(values)), 0, -1):
         rest = max(total - float(values[:used].sum()), 0.0)
         free = d - beta * used

@@ -1,6 +1,7 @@
 """Laws of the latent coordinates before anything is observed."""
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ def normal_log_prob(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     return -(0.5 * deviation.square() + log_std + 0.5 * _LOG_2PI).sum(dim=-1)
 
 
-class Prior(nn.Module):
+class Prior(nn.Module, ABC):
     """A law of latent coordinates."""
 
     #: whether its divergence from a Gaussian is known in closed form
@@ -24,13 +25,13 @@ class Prior(nn.Module):
         """Return KL(q ‖ p) of Gaussians q, ``(n,)``, or its estimate from one draw z of each."""
         return normal_log_prob(z, mean, log_std) - self.log_prob(z)
 
+    @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the log-density at z, ``(n,)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def transform(self, normal: Tensor, uniform: Tensor) -> Tensor:
         """Turn draws of a standard normal law ``(n, k)`` and a uniform one ``(n,)`` into its own."""
-        raise NotImplementedError
 
 
 class NormalPrior(Prior):

@@ -3,7 +3,7 @@
 from typing import Any
 
 
-def name_column(transformer: Any, index: int) -> str:
+def name_column(estimator: Any, index: int) -> str:
     """Name a column as the user does: by its name where X had names, else by its number."""
-    names = getattr(transformer, "feature_names_in_", None)
+    names = getattr(estimator, "feature_names_in_", None)
     return f"column {index}" if names is None else f"column {str(names[index])!r}"
