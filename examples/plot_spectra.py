@@ -33,22 +33,25 @@ ax.set(xlabel="bin", ylabel="counts", title="four of the spectra")
 # -----------------------------
 # Counts have Poisson noise, which the likelihood knows: there is nothing to scale and no noise to guess.
 # An ellipse is the posterior of one spectrum, one standard deviation; the dashed circles are the prior.
-# Posteriors are a hundred times narrower, so points lie inside their ellipses; the inset shows a few.
+# Posteriors are a hundred times narrower: on the left points cover them, on the right a few are enlarged.
 
 vae = SpectraVAE(likelihood="poisson", random_state=0).fit(X)
 mean, std = vae.posterior(X)
 print("posterior σ:", std.mean(axis=0).round(4))
 print("nats that each coordinate tells:", latent_divergence(mean, std).mean(axis=0).round(2))
 
-display = LatentDisplay.from_estimator(vae, X, c=fluxes[:, 0], c_name="flux of the narrow line")
-inset = display.ax_.inset_axes([0.66, 0.66, 0.32, 0.32])
-closest = np.argsort(((mean - mean[0]) ** 2).sum(axis=1))[:4]
-LatentDisplay.from_predictions(mean[closest], std[closest], ax=inset)
-for patch in list(inset.patches):
-    patch.remove()
-inset.set(xlabel="", ylabel="", xticks=[], yticks=[])
-inset.relim()
-inset.autoscale_view()
+fig, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+LatentDisplay.from_estimator(vae, X, c=fluxes[:, 0], c_name="flux of the narrow line", ax=axes[0])
+LatentDisplay.from_predictions(
+    mean, std, c=fluxes[:, 0], c_name="flux of the narrow line", ax=axes[1]
+)
+centre, width = mean[fluxes.sum(axis=1) > 0][0], 8.0 * std.max()
+axes[1].set_aspect("equal", adjustable="box")
+axes[1].set(
+    xlim=(centre[0] - width, centre[0] + width),
+    ylim=(centre[1] - width, centre[1] + width),
+    title="enlarged",
+)
 
 # %%
 # They are the fluxes
@@ -74,7 +77,7 @@ for j, ax in enumerate(axes):
 # --------------------------------
 # Blue is the noise, orange what the posterior leaves open of the mean: with 500 bins, very little.
 
-SpectrumDisplay.from_estimator(vae, X[:2], xlabel="bin")
+SpectrumDisplay.from_estimator(vae, X[:2], xlabel="bin", ylabel="counts")
 
 # %%
 # New spectra
@@ -137,5 +140,5 @@ axes[0].set_ylabel("spectra")
 axes[0].legend(fontsize="small")
 
 # %%
-SpectrumDisplay.from_estimator(plain, test[:2], xlabel="bin")
+SpectrumDisplay.from_estimator(plain, test[:2], xlabel="bin", ylabel="counts")
 plt.show()

@@ -78,7 +78,7 @@ class SpectrumDisplay:
 
     @classmethod
     def from_predictions(
-        cls, X, mean, std=None, *, noise=None, grid=None, xlabel=None, figure=None
+        cls, X, mean, std=None, *, noise=None, grid=None, xlabel=None, ylabel=None, figure=None
     ):
         """Plot rows with their reconstructions.
 
@@ -94,8 +94,8 @@ class SpectrumDisplay:
             Standard deviation of the noise; without it there are no pulls.
         grid : array-like of shape (n_features,), default=None
             Wavelengths or times; None numbers the columns.
-        xlabel : str, default=None
-            Label of the horizontal axis.
+        xlabel, ylabel : str, default=None
+            Labels of the axes.
         figure : matplotlib.figure.Figure, default=None
             Where to draw; None makes a new figure.
 
@@ -114,15 +114,15 @@ class SpectrumDisplay:
         grid = np.arange(X.shape[1]) if grid is None else np.asarray(grid)
         if grid.shape != X.shape[1:]:
             raise ValueError(f"grid has shape {grid.shape}, but rows have {X.shape[1]} columns.")
-        return cls(X, mean, std, noise, grid).plot(xlabel=xlabel, figure=figure)
+        return cls(X, mean, std, noise, grid).plot(xlabel=xlabel, ylabel=ylabel, figure=figure)
 
-    def plot(self, *, xlabel=None, figure=None):
+    def plot(self, *, xlabel=None, ylabel=None, figure=None):
         """Draw the display.
 
         Parameters
         ----------
-        xlabel : str, default=None
-            Label of the horizontal axis.
+        xlabel, ylabel : str, default=None
+            Labels of the axes.
         figure : matplotlib.figure.Figure, default=None
             Where to draw; None makes a new figure.
 
@@ -156,6 +156,7 @@ class SpectrumDisplay:
                 self._draw_band(ax, mean, self.std[i], color="C1", alpha=0.8, label="posterior")
             pull_ax.set_xlabel(xlabel or "")
         self.ax_[0].legend(fontsize="small")
+        self.ax_[0].set_ylabel(ylabel or "")
         self.pull_ax_[0].set_ylabel("pull" if self.noise is not None else "residual")
         return self
 

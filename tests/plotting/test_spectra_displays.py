@@ -71,9 +71,10 @@ def test_latents_of_the_wrong_shape_are_refused(arguments, message):
 
 def test_spectra_come_with_bands_and_pulls(vae, spectra):
     X = spectra[0][:2]
-    display = SpectrumDisplay.from_estimator(vae, X, xlabel="bin")
+    display = SpectrumDisplay.from_estimator(vae, X, xlabel="bin", ylabel="counts")
     mean, std = vae.reconstruct(X, return_std=True)
     assert len(display.ax_) == len(display.pull_ax_) == 2
+    assert display.ax_[0].get_ylabel() == "counts"
     for i in range(2):
         observed, reconstructed = display.ax_[i].lines
         np.testing.assert_allclose(observed.get_ydata(), X[i])
