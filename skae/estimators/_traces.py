@@ -7,7 +7,8 @@ from scipy import stats
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from skae.estimators._data import check_finite_rows, is_memory_mapped, to_host, validate_table
+from skae.estimators._data import to_host
+from skae.estimators._sequences import SequenceWords, validate_sequences
 
 # What symmetries are judged by: as many events, as many numbers in them, this far around the pulse.
 _JUDGED_EVENTS = 5000
@@ -20,57 +21,12 @@ _IMPROBABLE = 1e-9
 _LARGE = 0.05
 
 
+_WORDS = SequenceWords("trace_shape_", "n_traces", "event", "events", "trace", "sample")
+
+
 def validate_traces(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
     """Check events, of traces or of a single one, and that their shape is the one of fit."""
-    X = to_host(X)
-    n_axes = _count_axes(X)
-    if n_axes is not None and n_axes > 3:
-        raise ValueError(
-            f"Found array with {n_axes} axes; X must be (n_samples, n_traces, n_times), or (n_samples, "
-            "n_times) for a single trace."
-        )
-    if n_axes == 3:
-        X = _check_events(estimator, X)
-        if reset:
-            estimator.n_features_in_ = X.shape[2]
-            vars(estimator).pop("feature_names_in_", None)
-    else:
-        X = validate_table(estimator, X, reset=reset)
-    if reset:
-        estimator.trace_shape_ = X.shape[1:]
-    elif X.shape[1:] != estimator.trace_shape_:
-        raise ValueError(
-            f"X has events of shape {_shown(X.shape[1:])}, but {type(estimator).__name__} was fitted on "
-            f"events of shape {_shown(estimator.trace_shape_)}."
-        )
-    return X
-
-
-def _count_axes(X: Any) -> int | None:
-    """Return the number of axes; of what is no array before it is converted, None."""
-    return np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", None)
-
-
-def _shown(shape: tuple[int, ...]) -> str:
-    names = ("n_traces", "n_times") if len(shape) == 2 else ("n_times",)
-    return "(" + ", ".join(f"{name}={size}" for name, size in zip(names, shape, strict=True)) + ")"
-
-
-def _check_events(estimator: BaseEstimator, X: Any) -> np.ndarray:
-    name = type(estimator).__name__
-    options = {"dtype": [np.float64, np.float32], "allow_nd": True, "estimator": name}
-    if is_memory_mapped(X) and X.dtype not in options["dtype"] and len(X):
-        # a conversion of all rows would copy them
-        check_array(X[:1], ensure_all_finite=False, **options)
-    else:
-        X = check_array(X, ensure_all_finite=False, **options)
-    if 0 in X.shape:
-        raise ValueError(
-            f"Found array with shape {X.shape} while a minimum of one trace of one sample is required "
-            f"by {name}."
-        )
-    check_finite_rows(X, "event {}, trace {}, sample {}".format)
-    return X
+    return validate_sequences(estimator, X, _WORDS, reset=reset)
 
 
 def validate_positions(

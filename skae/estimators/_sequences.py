@@ -1,0 +1,90 @@
+"""Rows of one or several sequences each, as scikit-learn sees them: checked on both axes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_array
+
+from skae.estimators._data import check_finite_rows, is_memory_mapped, to_host, validate_table
+
+
+@dataclass(frozen=True)
+class SequenceWords:
+    """What an estimator calls the sequences that it takes.
+
+    Attributes
+    ----------
+    attribute : str
+        The fitted attribute that keeps the shape of a row.
+    axis : str
+        The axis between rows and times.
+    row, rows, sequence, place : str
+        One row, several of them, one of its sequences, and one number in that.
+    """
+
+    attribute: str
+    axis: str
+    row: str
+    rows: str
+    sequence: str
+    place: str
+
+    def shown(self, shape: tuple[int, ...]) -> str:
+        """Write the shape of a row with the names of its axes."""
+        names = (self.axis, "n_times") if len(shape) == 2 else ("n_times",)
+        return (
+            "(" + ", ".join(f"{name}={size}" for name, size in zip(names, shape, strict=True)) + ")"
+        )
+
+
+def validate_sequences(
+    estimator: BaseEstimator, X: Any, words: SequenceWords, *, reset: bool
+) -> np.ndarray:
+    """Check rows, of several sequences or of a single one, and that their shape is the one of fit."""
+    X = to_host(X)
+    n_axes = _count_axes(X)
+    if n_axes is not None and n_axes > 3:
+        raise ValueError(
+            f"Found array with {n_axes} axes; X must be (n_samples, {words.axis}, n_times), or "
+            f"(n_samples, n_times) for a single {words.sequence}."
+        )
+    if n_axes == 3:
+        X = _check_rows(estimator, X, words)
+        if reset:
+            estimator.n_features_in_ = X.shape[2]
+            vars(estimator).pop("feature_names_in_", None)
+    else:
+        X = validate_table(estimator, X, reset=reset)
+    if reset:
+        setattr(estimator, words.attribute, X.shape[1:])
+    elif X.shape[1:] != (fitted := getattr(estimator, words.attribute)):
+        raise ValueError(
+            f"X has {words.rows} of shape {words.shown(X.shape[1:])}, but {type(estimator).__name__} "
+            f"was fitted on {words.rows} of shape {words.shown(fitted)}."
+        )
+    return X
+
+
+def _count_axes(X: Any) -> int | None:
+    """Return the number of axes; of what is no array before it is converted, None."""
+    return np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", None)
+
+
+def _check_rows(estimator: BaseEstimator, X: Any, words: SequenceWords) -> np.ndarray:
+    name = type(estimator).__name__
+    options = {"dtype": [np.float64, np.float32], "allow_nd": True, "estimator": name}
+    if is_memory_mapped(X) and X.dtype not in options["dtype"] and len(X):
+        # a conversion of all rows would copy them
+        check_array(X[:1], ensure_all_finite=False, **options)
+    else:
+        X = check_array(X, ensure_all_finite=False, **options)
+    if 0 in X.shape:
+        raise ValueError(
+            f"Found array with shape {X.shape} while a minimum of one {words.sequence} of one "
+            f"{words.place} is required by {name}."
+        )
+    places = f"{words.row} {{}}, {words.sequence} {{}}, {words.place} {{}}"
+    check_finite_rows(X, places.format)
+    return X
