@@ -8,6 +8,7 @@ from skae.transformers import (
     KinematicsTransformer,
     LogRatioTransformer,
     NoiseInjector,
+    PhotonCorrelationFit,
 )
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "LogRatioTransformer",
     "MatchedFilterLocator",
     "NoiseInjector",
+    "PhotonCorrelationFit",
     "PulseLocator",
     "SpectraVAE",
     "__version__",

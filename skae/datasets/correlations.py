@@ -1,0 +1,318 @@
+"""Photon correlations: pulsed and continuous ones as Hanbury Brown and Twiss would count them."""
+
+from numbers import Integral, Real
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import Bunch, check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from skae._correlations import continuous_correlation, pulsed_correlation
+
+_RANGE = ["array-like", Interval(Real, None, None, closed="neither")]
+_LIFETIMES = {"pulsed": ((0.02, 0.1), (0.01, 0.05)), "continuous": ((0.01, 0.1), (0.1, 1.0))}
+
+# Rows that are computed at a time.
+_ROWS = 256
+
+
+@validate_params(
+    {
+        "n_samples": [Interval(Integral, 1, None, closed="left")],
+        "kind": [StrOptions({"pulsed", "continuous"})],
+        "n_times": [Interval(Integral, 2, None, closed="left")],
+        "tau_range": ["array-like"],
+        "spacing": [StrOptions({"linear", "log"})],
+        "g2_zero": _RANGE,
+        "period": _RANGE,
+        "zero_delay": _RANGE,
+        "lifetimes": ["array-like", None],
+        "background": _RANGE,
+        "bunching": _RANGE,
+        "signal": _RANGE,
+        "jitter": _RANGE,
+        "counts": _RANGE,
+        "gaussian_fraction": [Interval(Real, 0, 1, closed="both")],
+        "sigma": [Interval(Real, 0, None, closed="left")],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def make_photon_correlations(
+    n_samples=1000,
+    *,
+    kind="pulsed",
+    n_times=1501,
+    tau_range=(-1.5, 1.5),
+    spacing="linear",
+    g2_zero=(0.0, 1.0),
+    period=(0.99, 1.01),
+    zero_delay=0.0,
+    lifetimes=None,
+    background=(0.0, 0.075),
+    bunching=0.0,
+    signal=(0.5, 1.0),
+    jitter=0.0,
+    counts=(1.0, 1000.0),
+    gaussian_fraction=0.05,
+    sigma=0.1,
+    random_state=None,
+):
+    r"""Generate second-order correlations of light, and what is counted of them.
+
+    Under *pulsed* excitation with period P, with :math:`t = \tau - \tau_0` and weights
+    :math:`a_1 = a`, :math:`a_2 = 1 - a` drawn uniformly,
+
+    .. math:: g(\tau) = b + \sum_i a_i \Big[ r\, e^{-|t|/T_i} + \sum_{k \ne 0} e^{-|t + kP|/T_i} \Big];
+
+    under *continuous* excitation, with a share ρ of signal and bunching B,
+
+    .. math:: g(\tau) = 1 + \rho^2 \big[ B\, e^{-|t|/T_2} - (1 + B)\, e^{-|t|/T_1} \big].
+
+    Jitter blurs the exponentials with a Gaussian. Curves are divided by their largest value.
+    Counting draws Poisson numbers in each bin, in proportion to its width; few rows have Gaussian noise
+    instead. Each parameter is a number, or a range (low, high) that it is drawn from, uniformly;
+    ``counts`` uniformly in its logarithm.
+
+    Parameters
+    ----------
+    n_samples : int, default=1000
+        Number of curves.
+    kind : {"pulsed", "continuous"}, default="pulsed"
+        Excitation.
+    n_times : int, default=1501
+        Delays of a curve.
+    tau_range : (float, float), default=(-1.5, 1.5)
+        First and last delay, in the unit of all times: μs for the default values.
+    spacing : {"linear", "log"}, default="linear"
+        Steps of the delays: equal, or equal in the logarithm, for a ``tau_range`` above 0.
+    g2_zero : float or (float, float), default=(0, 1)
+        Pulsed: r, the peak at zero delay in units of the others.
+    period : float or (float, float), default=(0.99, 1.01)
+        Pulsed: P.
+    zero_delay : float or (float, float), default=0
+        τ₀, the delay at which both detectors see the same photon pair.
+    lifetimes : sequence of float or (float, float), default=None
+        One or two lifetimes Tᵢ. None stands for ((0.02, 0.1), (0.01, 0.05)), the published
+        ranges, or for ((0.01, 0.1), (0.1, 1)) of continuous excitation.
+    background : float or (float, float), default=(0, 0.075)
+        Pulsed: b.
+    bunching : float or (float, float), default=0
+        Continuous: B. 0 is a system of two levels.
+    signal : float or (float, float), default=(0.5, 1)
+        Continuous: ρ.
+    jitter : float or (float, float), default=0
+        Standard deviation of the Gaussian.
+    counts : float or (float, float), default=(1, 1000)
+        Counts expected in a bin of mean width where a curve is at its largest.
+    gaussian_fraction : float, default=0.05
+        Share of rows with Gaussian noise.
+    sigma : float, default=0.1
+        Standard deviation of that noise.
+    random_state : int, RandomState instance or None, default=None
+        An integer makes the result reproducible.
+
+    Returns
+    -------
+    correlations : :class:`~sklearn.utils.Bunch`
+        Dictionary-like, with the following attributes.
+
+        noisy : ndarray of shape (n_samples, n_times)
+            What was counted, in units of the largest value expected.
+        clean : ndarray of shape (n_samples, n_times)
+            What was expected; its largest value is 1.
+        tau : ndarray of shape (n_times,)
+            Delays.
+        params : DataFrame of shape (n_samples, n_params)
+            Parameters of the curves by name, and ``scale``, the largest value of a curve as the formula
+            has it. ``counts`` is NaN where noise is Gaussian.
+
+    Examples
+    --------
+    >>> from skae.datasets import make_photon_correlations
+    >>> g2 = make_photon_correlations(100, random_state=0)
+    >>> g2.noisy.shape, g2.clean.max(), list(g2.params)[:3]
+    ((100, 1501), 1.0, ['g2_zero', 'period', 'background'])
+    """
+    rng = check_random_state(random_state)
+    tau = _delays(tau_range, n_times, spacing)
+    lifetimes = _LIFETIMES[kind] if lifetimes is None else lifetimes
+    if len(lifetimes) not in (1, 2):
+        raise ValueError(f"lifetimes={lifetimes!r} must have one or two entries.")
+
+    def draw(name, values, **limits):
+        low, high = _as_range(name, values, **limits)
+        return rng.uniform(low, high, n_samples)
+
+    if kind == "pulsed":
+        params = {
+            "g2_zero": draw("g2_zero", g2_zero, at_least=0.0),
+            "period": draw("period", period, above=0.0),
+            "background": draw("background", background, at_least=0.0),
+        }
+    else:
+        params = {
+            "bunching": draw("bunching", bunching, at_least=0.0),
+            "signal": draw("signal", signal, at_least=0.0, at_most=1.0),
+        }
+    params["zero_delay"] = draw("zero_delay", zero_delay)
+    params["jitter"] = draw("jitter", jitter, at_least=0.0)
+    for number, values in enumerate(lifetimes, start=1):
+        params[f"lifetime_{number}"] = draw("lifetimes", values, above=0.0)
+    if kind == "pulsed":
+        first = rng.uniform(size=n_samples) if len(lifetimes) == 2 else np.ones(n_samples)
+        params["weight_1"] = first
+    table = pd.DataFrame(params)
+    clean = correlations_of(tau, table)
+    table["scale"] = clean.max(axis=1)
+    clean /= table["scale"].to_numpy()[:, np.newaxis]
+    low, high = _as_range("counts", counts, above=0.0)
+    table["counts"] = np.exp(rng.uniform(np.log(low), np.log(high), n_samples))
+    widths = np.gradient(tau)
+    exposure = table["counts"].to_numpy()[:, np.newaxis] * (widths / widths.mean())
+    noisy = rng.poisson(clean * exposure) / exposure
+    gaussian = rng.uniform(size=n_samples) < gaussian_fraction
+    noisy[gaussian] = clean[gaussian] + sigma * rng.standard_normal((gaussian.sum(), n_times))
+    table.loc[gaussian, "counts"] = np.nan
+    return Bunch(noisy=noisy, clean=clean, tau=tau, params=table)
+
+
+def correlations_of(tau, params):
+    """Return the curves of a table of parameters as :func:`make_photon_correlations` returns it.
+
+    Parameters
+    ----------
+    tau : array-like of shape (n_times,)
+        Delays.
+    params : DataFrame of shape (n_samples, n_params)
+        Parameters by name.
+
+    Returns
+    -------
+    curves : ndarray of shape (n_samples, n_times)
+        As the formulas have them, not divided by anything.
+    """
+    tau = np.asarray(tau, dtype=np.float64)
+    curves = np.empty((len(params), len(tau)))
+    for start in range(0, len(params), _ROWS):
+        part = params.iloc[start : start + _ROWS]
+        columns = {name: part[name].to_numpy(dtype=np.float64) for name in part}
+        lifetimes = np.stack(
+            [columns[f"lifetime_{i}"] for i in (1, 2) if f"lifetime_{i}" in part], 1
+        )
+        shared = {
+            "zero_delay": columns["zero_delay"],
+            "jitter": columns["jitter"],
+            "lifetimes": lifetimes,
+        }
+        if "period" in part:
+            weight = columns["weight_1"]
+            weights = np.stack([weight, 1.0 - weight], axis=1)[:, : lifetimes.shape[1]]
+            names = ("g2_zero", "period", "background")
+            more = {name: columns[name] for name in names}
+            rows = pulsed_correlation(tau, weights=weights, **shared, **more)
+        else:
+            more = {name: columns[name] for name in ("bunching", "signal")}
+            rows = continuous_correlation(tau, **shared, **more)
+        curves[start : start + _ROWS] = rows
+    return curves
+
+
+def _delays(tau_range, n_times, spacing):
+    low, high = _as_range("tau_range", tau_range)
+    if spacing == "log":
+        if not low > 0.0:
+            raise ValueError(f"tau_range={tau_range!r} must lie above 0 with spacing='log'.")
+        return np.geomspace(low, high, n_times)
+    return np.linspace(low, high, n_times)
+
+
+def _as_range(name, values, *, above=-np.inf, at_least=-np.inf, at_most=np.inf):
+    """Return (low, high) of a number or a pair, checked."""
+    array = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    low, high = array[0], array[-1]
+    in_order = array.shape in ((1,), (2,)) and np.isfinite(array).all() and low <= high
+    if not (in_order and low > above and low >= at_least and high <= at_most):
+        if name == "tau_range":
+            raise ValueError(f"tau_range={values!r} must be two numbers, the lower one first.")
+        limits = [f"above {above:g}"] if above > -np.inf else []
+        limits += [f"of {at_least:g} or more"] if at_least > -np.inf else []
+        limits += [f"of {at_most:g} or less"] if at_most < np.inf else []
+        raise ValueError(
+            f"{name}={values!r} must be a number or a range (low, high) of finite numbers"
+            f"{' ' + ' and '.join(limits) if limits else ''}."
+        )
+    return low, high
+
+
+@validate_params(
+    {"path": [str, Path], "drop_last": [Interval(Integral, 0, None, closed="left")]},
+    prefer_skip_nested_validation=True,
+)
+def load_photon_correlations(path, *, drop_last=0):
+    r"""Read a table of coincidences: a column of delays, and one for each snapshot that was counted.
+
+    Parameters
+    ----------
+    path : str or Path
+        A text file, which may be compressed (.gz, .bz2, .xz, .zip), separated by tabs, commas,
+        semicolons or spaces, with or without a line of names; lines that begin with # are left out.
+    drop_last : int, default=0
+        Snapshots at the end to leave out, where a measurement was broken off.
+
+    Returns
+    -------
+    correlations : :class:`~sklearn.utils.Bunch`
+        Dictionary-like, with the following attributes.
+
+        counts : ndarray of shape (n_snapshots, n_times)
+            Coincidences of each snapshot; ``counts[:k].sum(axis=0)`` is the histogram after k of them.
+        tau : ndarray of shape (n_times,)
+            Delays, in the file's unit.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no such table, delays do not increase, or counts are negative or missing.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from skae.datasets import load_photon_correlations
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "g2.txt")
+    ...     _ = file.write_text("0.0\t1\t0\n0.5\t3\t2\n")
+    ...     g2 = load_photon_correlations(file)
+    >>> g2.tau, g2.counts.sum(axis=0)
+    (array([0. , 0.5]), array([1., 5.]))
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"path={str(path)!r} is not a file.")
+    try:
+        table = pd.read_csv(path, sep=r"[\t,; ]+", engine="python", header=None, comment="#")
+        if pd.to_numeric(table.iloc[0], errors="coerce").isna().all():  # a line of names
+            table = table.iloc[1:]
+        table = table.apply(pd.to_numeric).to_numpy(dtype=np.float64)
+        if table.shape[1] < 2 + drop_last:
+            raise ValueError(
+                f"it has {table.shape[1]} columns; needed are delays and one snapshot more than "
+                f"drop_last={drop_last}"
+            )
+        tau, counts = table[:, 0], table[:, 1 : table.shape[1] - drop_last].T
+        check_array(tau, ensure_2d=False, input_name="its delays")
+        check_array(counts, input_name="its counts")
+        if not (np.diff(tau) > 0).all():
+            raise ValueError("its first column, of delays, does not increase")
+        if (counts < 0).any():
+            raise ValueError(f"{(counts < 0).sum()} of its counts are negative")
+    except (PermissionError, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"path={str(path)!r} cannot be read as a table of coincidences: {error}"
+        ) from error
+    return Bunch(counts=np.ascontiguousarray(counts), tau=tau)

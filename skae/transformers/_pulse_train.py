@@ -1,0 +1,273 @@
+"""The maximum-likelihood fit of one correlation histogram, as :class:`PhotonCorrelationFit` makes it."""
+
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from scipy.optimize import least_squares, nnls
+
+from skae._correlations import pulsed_correlation
+
+# Relative step of derivatives, and of lifetimes that are tried at first.
+_STEP = 1e-6
+_FIRST_LIFETIMES = 6
+
+# Periods looked at for each that fits into the histogram more often, and starts that are followed.
+_PERIODS_A_CYCLE = 8
+_MOST_PERIODS = 4000
+_STARTS = 3
+
+# Evaluations of the curve in one fit.
+_MOST_STEPS = 200
+
+# Rates are no smaller, in units of the largest.
+_SMALLEST_RATE = 1e-9
+
+Bounds = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class PulseTrain:
+    """The model of a histogram: ``amplitude · g(τ)``, each parameter between bounds, or fixed.
+
+    Attributes
+    ----------
+    tau : ndarray of shape (n_times,)
+        Delays.
+    bounds : dict
+        Lowest and highest value of each parameter by its name, ``amplitude`` left out.
+    n_lifetimes : int
+        One or two.
+    gaussian : bool
+        Whether noise is Gaussian and everywhere the same, and not Poisson.
+    """
+
+    tau: np.ndarray
+    bounds: Bounds
+    n_lifetimes: int
+    gaussian: bool
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the parameters, ``amplitude`` the last."""
+        return [*self.bounds, "amplitude"]
+
+    @property
+    def _n_free(self) -> int:
+        return 1 + sum(low < high for low, high in self.bounds.values())
+
+    def curve(self, values: np.ndarray) -> np.ndarray:
+        """Return what is expected in each bin, ``(n_times,)``."""
+        q = {name: np.array([value]) for name, value in zip(self.names, values, strict=True)}
+        weights = [q["weight_1"], 1.0 - q["weight_1"]] if self.n_lifetimes == 2 else [np.ones(1)]
+        return (
+            values[-1]
+            * pulsed_correlation(
+                self.tau,
+                lifetimes=np.stack(
+                    [q[f"lifetime_{i + 1}"] for i in range(self.n_lifetimes)], axis=1
+                ),
+                weights=np.stack(weights, axis=1),
+                **{name: q[name] for name in _OTHERS},
+            )[0]
+        )
+
+    def fixed_at(self, name: str, value: float) -> "PulseTrain":
+        """Return the model with one parameter fixed."""
+        return replace(self, bounds={**self.bounds, name: (value, value)})
+
+    # -- fitting -------------------------------------------------------------------------------
+
+    def fit(self, x: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the most likely parameters of a histogram, and its deviance."""
+        if not x.max() > 0.0:  # nothing was counted: nothing is known but that
+            return np.array([*(low for low, _ in self.bounds.values()), 0.0]), 0.0
+        starts = self._starts(x)
+        if len(x) < 3 * self._n_free:  # many curves go through all of it, or nearly
+            starts = starts[:1]
+        fits = [self.improve(x, start) for start in starts]
+        return min(fits, key=lambda fit: fit[1])
+
+    def improve(self, x: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the most likely parameters near a start, and the deviance."""
+        low, high = np.array([*self.bounds.values(), (0.0, np.inf)]).T
+        free = low < high
+        scale = self._scale(start)
+        unit = 1.0 if self.gaussian else np.sqrt(x.mean())  # deviances of order one
+
+        def whole(values):
+            q = start.copy()
+            q[free] = values
+            return q
+
+        def residuals(values):
+            return self._residuals(x, self.curve(whole(values)))[0] / unit
+
+        def slopes(values):
+            q = whole(values)
+            mean = self.curve(q)
+            by_mean = self._residuals(x, mean)[1]
+            return by_mean[:, None] * self._derivatives(q, mean, free, scale, low, high) / unit
+
+        inside = np.clip(start[free], low[free], high[free])
+        try:
+            fit = least_squares(
+                residuals,
+                inside,
+                slopes,
+                bounds=(low[free], high[free]),
+                x_scale=scale[free],
+                method="trf",
+                max_nfev=_MOST_STEPS if len(x) >= 3 * self._n_free else 10,
+            )
+        except np.linalg.LinAlgError:  # a histogram that says nothing of what it was fitted for
+            return start, float(np.square(residuals(inside)).sum()) * unit**2
+        return whole(fit.x), 2.0 * fit.cost * unit**2
+
+    def information(self, values: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return the Fisher information of all parameters, ``(n_params, n_params)``, zero where fixed."""
+        low, high = np.array([*self.bounds.values(), (0.0, np.inf)]).T
+        free = low < high
+        mean = self.curve(values)
+        if not mean.max() > 0.0:
+            return np.zeros((len(values), len(values)))
+        slopes = self._derivatives(values, mean, free, self._scale(values), low, high)
+        if self.gaussian:
+            variance = np.full(len(x), max(np.square(x - mean).mean(), 1e-300))
+        else:
+            variance = np.maximum(mean, _SMALLEST_RATE * mean.max())
+        information = np.zeros((len(values), len(values)))
+        information[np.ix_(free, free)] = (slopes / variance[:, None]).T @ slopes
+        return information
+
+    def _residuals(self, x, mean):
+        """Return residuals whose squares add up to the deviance, and their derivatives by the mean."""
+        if self.gaussian:
+            return mean - x, np.ones_like(mean)
+        mean = np.maximum(mean, _SMALLEST_RATE * x.max())
+        counted = x > 0.0
+        ratio = np.where(counted, mean / np.where(counted, x, 1.0), 1.0)
+        # 2 (µ − x − x ln(µ/x)), near its zero by its series
+        offset = ratio - 1.0
+        exact = 2.0 * x * (offset - np.log(ratio))
+        near = x * offset**2 * (1.0 - offset * (2.0 / 3.0 - 0.5 * offset))
+        deviance = np.where(counted, np.where(np.abs(offset) < 1e-4, near, exact), 2.0 * mean)
+        root = np.sign(mean - x) * np.sqrt(np.maximum(deviance, 0.0))
+        steep = np.abs(root) > 1e-9 * np.sqrt(x.max())
+        slope = np.where(steep, (1.0 - x / mean) / np.where(steep, root, 1.0), 1.0 / np.sqrt(mean))
+        return root, slope
+
+    def _derivatives(self, values, mean, free, scale, low, high):
+        """Return the curve's derivatives by the free parameters, ``(n_times, n_free)``."""
+        columns = []
+        for index in np.flatnonzero(free):
+            if index == len(values) - 1:
+                columns.append(
+                    mean / values[-1] if values[-1] > 0 else self.curve(_at(values, -1, 1.0))
+                )
+                continue
+            step = _STEP * scale[index]
+            if values[index] + step > high[index]:
+                step = -step
+            moved = _at(values, index, values[index] + step)
+            columns.append((self.curve(moved) - mean) / step)
+        return np.stack(columns, axis=1)
+
+    def _scale(self, values):
+        """Return what changes of the parameters are measured in."""
+        longest = max(
+            values[self.names.index(f"lifetime_{i + 1}")] for i in range(self.n_lifetimes)
+        )
+        scale = dict.fromkeys(_TIMES, longest)
+        scale["period"] = longest / max(1.0, np.ptp(self.tau) / values[self.names.index("period")])
+        return np.array([
+            max(values[-1], 1e-300) if name == "amplitude" else scale.get(name, 1.0)
+            for name in self.names
+        ])  # fmt: skip
+
+    # -- where to begin ------------------------------------------------------------------------
+
+    def _starts(self, x):
+        """Return parameters to begin at: of the likeliest trains, by linear fits of their heights."""
+        bounds = self.bounds
+        starts = []
+        for period, zero_delay in self._combs(x):
+            ranges = [
+                np.geomspace(*bounds[f"lifetime_{i + 1}"], _FIRST_LIFETIMES)
+                if bounds[f"lifetime_{i + 1}"][0] < bounds[f"lifetime_{i + 1}"][1]
+                else [bounds[f"lifetime_{i + 1}"][0]]
+                for i in range(self.n_lifetimes)
+            ]
+            for lifetimes in product(*ranges):
+                q = {name: 0.5 * sum(limits) for name, limits in bounds.items()}
+                q.update(period=period, zero_delay=zero_delay, background=0.0, amplitude=1.0)
+                q.update({f"lifetime_{i + 1}": value for i, value in enumerate(lifetimes)})
+                for name in ("jitter", "background", "g2_zero"):
+                    low, high = bounds[name]
+                    guess = {"jitter": 0.3 * min(lifetimes), "background": 0.1, "g2_zero": 0.7}[
+                        name
+                    ]
+                    q[name] = min(max(guess, low), high)
+                q = self._heights(x, q)
+                values = np.array([q[name] for name in self.names])
+                deviance = np.square(self._residuals(x, self.curve(values))[0]).sum()
+                starts.append((deviance, values))
+        starts.sort(key=lambda start: start[0])
+        return [values for _, values in starts[:_STARTS]]
+
+    def _heights(self, x, q):
+        """Fit the heights of background and decays, which are linear, by least squares."""
+        bounds = self.bounds
+        basis = [np.ones(len(x))]
+        for number in range(self.n_lifetimes):
+            part = {**q, "background": 0.0, "weight_1": 1.0 if number == 0 else 0.0}
+            basis.append(self.curve(np.array([part[name] for name in self.names])))
+        heights, _ = nnls(np.stack(basis, axis=1), np.maximum(x, 0.0))
+        total = heights[1:].sum()
+        amplitude = total if total > 0.0 else max(x.mean(), 1e-300)
+        q = {**q, "amplitude": amplitude}
+        q["background"] = float(np.clip(heights[0] / amplitude, *bounds["background"]))
+        if self.n_lifetimes == 2:
+            share = heights[1] / total if total > 0.0 else 0.5
+            q["weight_1"] = float(np.clip(np.clip(share, 0.05, 0.95), *bounds["weight_1"]))
+        return q
+
+    def _combs(self, x):
+        """Return the likeliest pairs of period and zero delay: the histogram folded at the period."""
+        tau = self.tau
+        low, high = self.bounds["period"]
+        span = max(np.ptp(tau), 1e-300)
+        n_periods = int(
+            np.clip(_PERIODS_A_CYCLE * span * (1.0 / low - 1.0 / high), 1, _MOST_PERIODS)
+        )
+        periods = 1.0 / np.linspace(1.0 / high, 1.0 / low, n_periods + 2 * (low < high))
+        excess = x - x.mean()
+        first, last = self.bounds["zero_delay"]
+        if first == last:  # the train's place is known
+            phases = np.cos(2.0 * np.pi * (tau - first) / periods[:, None])
+            best = periods[np.argsort(-(phases @ excess))[:2]]
+            return [(period, first) for period in best]
+        waves = np.exp(-2j * np.pi * tau / periods[:, None]) @ excess  # (n_periods,)
+        combs = []
+        for best in np.argsort(-np.abs(waves))[:2]:
+            period = periods[best]
+            place = -np.angle(waves[best]) / (2.0 * np.pi) * period
+            peaks = place + period * np.arange(
+                np.ceil((first - place) / period), np.floor((last - place) / period) + 1
+            )
+            peaks = peaks if len(peaks) else np.array([0.5 * (first + last)])
+            near = np.abs(tau - peaks[:, None]) < period / 2.0
+            whole = near.sum(axis=1) >= 0.9 * np.median(near.sum(axis=1))
+            areas = np.where(whole, near @ x, np.inf)
+            combs += [(period, peaks[i]) for i in np.argsort(areas)[:2]]
+        return combs
+
+
+_OTHERS = ("g2_zero", "period", "zero_delay", "jitter", "background")
+_TIMES = ("zero_delay", "jitter", "lifetime_1", "lifetime_2")
+
+
+def _at(values, index, value):
+    moved = values.copy()
+    moved[index] = value
+    return moved

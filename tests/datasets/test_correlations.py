@@ -1,0 +1,203 @@
+"""make_photon_correlations follows its formulas; load_photon_correlations reads what labs write."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.signal import fftconvolve
+
+from skae._correlations import two_sided_decay
+from skae.datasets import load_photon_correlations, make_photon_correlations
+from skae.datasets.correlations import correlations_of
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "g2"
+needs_real = pytest.mark.skipif(
+    not (REAL / "hbt_8uW_5100cps.txt.gz").exists(),
+    reason="the measured histograms are not beside this checkout",
+)
+
+
+def published_formula(tau, q):
+    """The pulsed correlation as published: seven peaks, written out."""
+    total = q.background.to_numpy()[:, None] * np.ones(len(tau))
+    for weight, lifetime in ((q.weight_1, q.lifetime_1), (1.0 - q.weight_1, q.lifetime_2)):
+        for k in range(-3, 4):
+            height = weight * (q.g2_zero if k == 0 else 1.0)
+            t = tau + k * q.period.to_numpy()[:, None]
+            total += height.to_numpy()[:, None] * np.exp(-np.abs(t) / lifetime.to_numpy()[:, None])
+    return total
+
+
+def test_pulsed_curves_are_the_published_formula_over_its_largest_value():
+    g2 = make_photon_correlations(200, random_state=0)
+    formula = published_formula(g2.tau, g2.params)
+    np.testing.assert_allclose(g2.params["scale"], formula.max(axis=1), rtol=1e-10)
+    np.testing.assert_allclose(g2.clean, formula / formula.max(axis=1, keepdims=True), atol=1e-10)
+    np.testing.assert_allclose(g2.tau, np.linspace(-1.5, 1.5, 1501))
+
+
+def test_parameters_fill_the_published_ranges():
+    q = make_photon_correlations(4000, n_times=2, random_state=0).params
+    ranges = {
+        "g2_zero": (0.0, 1.0),
+        "period": (0.99, 1.01),
+        "background": (0.0, 0.075),
+        "lifetime_1": (0.02, 0.1),
+        "lifetime_2": (0.01, 0.05),
+        "weight_1": (0.0, 1.0),
+    }
+    for name, (low, high) in ranges.items():
+        unit = (q[name] - low) / (high - low)
+        assert 0.0 <= unit.min() < 0.01
+        assert 0.99 < unit.max() <= 1.0
+        assert unit.mean() == pytest.approx(0.5, abs=0.02)
+    assert q["counts"].isna().mean() == pytest.approx(0.05, abs=0.012)
+    assert np.log10(q["counts"]).mean() == pytest.approx(1.5, abs=0.05)
+
+
+def test_counts_are_poisson_in_proportion_to_the_width_of_bins():
+    g2 = make_photon_correlations(
+        400, n_times=200, tau_range=(0.001, 1.5), spacing="log", gaussian_fraction=0, random_state=0
+    )
+    exposure = (
+        g2.params["counts"].to_numpy()[:, None] * np.gradient(g2.tau) / np.gradient(g2.tau).mean()
+    )
+    counts, expected = g2.noisy * exposure, g2.clean * exposure
+    np.testing.assert_allclose(counts, np.rint(counts), atol=1e-6)
+    many = expected > 20.0
+    pulls = (counts - expected)[many] / np.sqrt(expected[many])
+    assert pulls.mean() == pytest.approx(0.0, abs=4.0 / np.sqrt(pulls.size))
+    assert pulls.var() == pytest.approx(1.0, abs=0.03)
+    assert np.ptp(np.diff(np.log(g2.tau))) < 1e-9
+
+
+def test_gaussian_noise_has_its_width():
+    g2 = make_photon_correlations(100, gaussian_fraction=1.0, sigma=0.05, random_state=0)
+    assert (g2.noisy - g2.clean).std() == pytest.approx(0.05, rel=0.01)
+    assert g2.params["counts"].isna().all()
+
+
+@pytest.mark.parametrize(("lifetime", "jitter"), [(1.0, 0.5), (0.3, 2.0), (2.0, 0.05), (0.1, 1.0)])
+def test_blur_is_a_convolution(lifetime, jitter):
+    t = np.linspace(-12.0, 12.0, 48001)
+    kernel = np.exp(-0.5 * (t / jitter) ** 2)
+    numeric = fftconvolve(np.exp(-np.abs(t) / lifetime), kernel / kernel.sum(), "same")
+    exact = two_sided_decay(t, np.array(lifetime), np.array(jitter))
+    np.testing.assert_allclose(exact[12000:36000], numeric[12000:36000], atol=2e-6)
+    far = two_sided_decay(np.array([1e3, 1e6]), np.array(lifetime), np.array(jitter))
+    assert np.isfinite(far).all()
+
+
+def test_blurred_trains_are_sums_of_blurred_peaks_at_any_zero_delay():
+    g2 = make_photon_correlations(
+        20, n_times=500, tau_range=(0.0, 128.0), period=(12.0, 13.0), lifetimes=((0.3, 4.0),),
+        jitter=(0.1, 0.8), zero_delay=(20.0, 100.0), random_state=0,
+    )  # fmt: skip
+    q = {name: g2.params[name].to_numpy()[:, None] for name in g2.params}
+    total = q["background"] * np.ones(500)
+    for k in range(-30, 31):
+        height = np.where(k == 0, q["g2_zero"], 1.0)
+        t = g2.tau - q["zero_delay"] + k * q["period"]
+        total = total + height * two_sided_decay(t, q["lifetime_1"], q["jitter"])
+    np.testing.assert_allclose(g2.clean * q["scale"], total, atol=1e-9)
+
+
+def test_continuous_excitation_of_two_and_three_levels():
+    two = make_photon_correlations(
+        50, kind="continuous", lifetimes=((0.02, 0.1),), zero_delay=0.1, random_state=0
+    )
+    q = {name: two.params[name].to_numpy()[:, None] for name in two.params}
+    dip = np.exp(-np.abs(two.tau - 0.1) / q["lifetime_1"])
+    np.testing.assert_allclose(two.clean * q["scale"], 1.0 - q["signal"] ** 2 * dip, atol=1e-12)
+    three = make_photon_correlations(50, kind="continuous", bunching=(0.2, 1.0), random_state=0)
+    q = {name: three.params[name].to_numpy()[:, None] for name in three.params}
+    first, second = (np.exp(-np.abs(three.tau) / q[f"lifetime_{i}"]) for i in (1, 2))
+    g = 1.0 - (1.0 + q["bunching"]) * first + q["bunching"] * second
+    expected = 1.0 + q["signal"] ** 2 * (g - 1.0)
+    np.testing.assert_allclose(three.clean * q["scale"], expected, atol=1e-12)
+    assert (three.params["scale"] > 1.0).all()  # bunched
+
+
+def test_the_same_seed_gives_the_same_curves_and_parameters_give_them_back():
+    first, second = (make_photon_correlations(300, random_state=3) for _ in range(2))
+    np.testing.assert_array_equal(first.noisy, second.noisy)
+    again = correlations_of(first.tau, first.params)
+    np.testing.assert_allclose(again, first.clean * first.params[["scale"]].to_numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"period": (0.0, 1.0)}, "period=.* above 0"),
+        ({"period": (2.0, 1.0)}, "period="),
+        ({"g2_zero": -0.1}, "g2_zero=-0.1 .* of 0 or more"),
+        ({"kind": "continuous", "signal": (0.5, 1.5)}, "signal=.* of 1 or less"),
+        ({"lifetimes": ()}, "one or two"),
+        ({"lifetimes": (1.0, 2.0, 3.0)}, "one or two"),
+        ({"counts": 0.0}, "counts="),
+        ({"spacing": "log"}, "must lie above 0"),
+        ({"tau_range": (1.0, -1.0)}, "tau_range="),
+    ],
+)
+def test_bad_ranges_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_photon_correlations(3, **options)
+
+
+TABLE = "0.0\t1\t0\t2\n0.25\t0\t0\t1\n0.5\t4\t1\t1\n"
+
+
+@pytest.mark.parametrize("separator", ["\t", ",", " ", ";", ", "])
+@pytest.mark.parametrize("head", ["", "delay a b c\n", "# made in a laboratory\n"])
+def test_tables_of_any_separator_are_read(tmp_path, separator, head):
+    file = tmp_path / "g2.csv"
+    file.write_text(
+        (head if head.startswith("#") else head.replace(" ", separator))
+        + TABLE.replace("\t", separator)
+    )
+    g2 = load_photon_correlations(file)
+    np.testing.assert_array_equal(g2.tau, [0.0, 0.25, 0.5])
+    np.testing.assert_array_equal(g2.counts, [[1, 0, 4], [0, 0, 1], [2, 1, 1]])
+
+
+def test_compressed_tables_and_broken_off_snapshots(tmp_path):
+    file = tmp_path / "g2.txt.gz"
+    file.write_bytes(gzip.compress(TABLE.encode()))
+    g2 = load_photon_correlations(str(file), drop_last=2)
+    np.testing.assert_array_equal(g2.counts, [[1, 0, 4]])
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("0\t1\n0\t2\n", {}, "does not increase"),
+        ("0\t1\n1\t-2\n", {}, "1 of its counts are negative"),
+        ("0\t1\n1\tx\n", {}, "cannot be read"),
+        ("0\t1\n1\t\n", {}, "cannot be read"),
+        ("0\n1\n", {}, "1 columns"),
+        ("0\t1\n1\t2\n", {"drop_last": 1}, "drop_last=1"),
+        ("", {}, "cannot be read"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path, text, options, message):
+    file = tmp_path / "g2.txt"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_photon_correlations(file, **options)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not a file"):
+        load_photon_correlations(tmp_path / "none.txt")
+
+
+@needs_real
+def test_a_measured_histogram_has_forty_peaks():
+    g2 = load_photon_correlations(REAL / "hbt_8uW_5100cps.txt.gz", drop_last=2)
+    assert g2.counts.shape == (290, 1954)
+    histogram = g2.counts.sum(axis=0)
+    waves = np.abs(
+        np.exp(-2j * np.pi * np.outer(1.0 / np.arange(11.0, 14.0, 0.01), g2.tau)) @ histogram
+    )
+    assert 11.0 + 0.01 * waves.argmax() == pytest.approx(12.5, abs=0.02)
