@@ -1,15 +1,17 @@
 """How a latent should enter a recurrent decoder: as its hidden state, as its cell state, or not alone.
 
-The same spectra, encoder, likelihood, epochs and LSTM; what differs is the decoder. "autoregressive"
-also reads the number before, as a language model does, and so may do without the latent. "torch's biases"
-leaves out the start at which memories last as long as the sequence. Columns:
+The same spectra (or photon correlations), encoder, likelihood, epochs and LSTM; what differs is the
+decoder. "autoregressive" also reads the number before, as a language model does, and so may do without
+the latent. "torch's biases" leaves out the start at which memories last as long as the sequence;
+"multires" goes coarse to fine. Columns:
 
 ELBO          of spectra not trained on, in nats; "short of" the one of the true rates
 active        latent coordinates whose mean varies by more than 0.01 (Burda et al., 2016)
 KL            what the latents tell of a spectrum, in nats
 swap          nats a spectrum loses when it is decoded from another one's latent
 
-Medians of three seeds. Run: python benchmarks/bench_sequence_decoders.py [--epochs 60] [--bins 100]
+Medians of three seeds.
+Run: python benchmarks/bench_sequence_decoders.py [--epochs 60] [--bins 100] [--data correlations]
 """
 
 import argparse
@@ -23,12 +25,26 @@ from scipy.stats import poisson
 from torch import nn
 
 from skae import SpectraVAE
-from skae.datasets import make_spectra
+from skae.datasets import make_photon_correlations, make_spectra
 from skae.metrics import active_units, latent_divergence
 from skae.modules import recurrent
 from skae.modules.recurrent import grid_features
 
 N_ROWS = 1000
+
+#: latent coordinates: of two fluxes, and of what a histogram tells of six parameters
+COMPONENTS = {"spectra": 2, "correlations": 4}
+
+
+def counts_and_rates(data, n_bins, seed):
+    """Return counted rows, and what was expected of them."""
+    if data == "spectra":
+        X, _ = make_spectra(2 * N_ROWS, n_bins=n_bins, random_state=seed)
+        return X, make_spectra(2 * N_ROWS, n_bins=n_bins, noise=False, random_state=seed)[0]
+    g2 = make_photon_correlations(
+        2 * N_ROWS, n_times=n_bins, counts=100.0, gaussian_fraction=0.0, random_state=seed
+    )
+    return np.rint(100.0 * g2.noisy), 100.0 * g2.clean
 
 
 class Autoregressive(nn.Module):
@@ -79,7 +95,7 @@ class Autoregressive(nn.Module):
 def judge_autoregressive(train, test, seed, options):
     torch.manual_seed(seed)
     train, test = (torch.tensor(part, dtype=torch.float32) for part in (train, test))
-    model = Autoregressive(train, 2, options.hidden_size)
+    model = Autoregressive(train, COMPONENTS[options.data], options.hidden_size)
     train_by_hand(model, model.loss, train, batch_size=64, epochs=options.epochs, lr=1e-2)
     with torch.no_grad():
         mean, log_std = model.posterior(test)
@@ -90,6 +106,7 @@ def judge_autoregressive(train, test, seed, options):
 
 def judge(train, test, seed, options, **parameters):
     vae = SpectraVAE(
+        COMPONENTS[options.data],
         likelihood="poisson",
         hidden_layer_sizes=(64, 64),
         hidden_size=options.hidden_size,
@@ -118,6 +135,10 @@ CONTENDERS = {
     "dense (64, 64)": lambda *a: judge(*a),
     "LSTM, latent as hidden state": lambda *a: judge(*a, decoder="lstm", latent_state="hidden"),
     "LSTM, latent as cell state": lambda *a: judge(*a, decoder="lstm", latent_state="cell"),
+    "multires, latent as hidden state": lambda *a: judge(
+        *a, decoder="multires", latent_state="hidden"
+    ),
+    "multires, latent as cell state": lambda *a: judge(*a, decoder="multires", latent_state="cell"),
     "… hidden state, torch's biases": lambda *a: judge_forgetful(
         *a, decoder="lstm", latent_state="hidden"
     ),
@@ -133,17 +154,18 @@ if __name__ == "__main__":
     )
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--bins", type=int, default=100)
+    parser.add_argument("--data", choices=list(COMPONENTS), default="spectra")
     parser.add_argument("--hidden-size", type=int, default=32)
     options = parser.parse_args()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {N_ROWS} spectra of "
-          f"{options.bins} bins to train and to test, {options.epochs} epochs")  # fmt: skip
-    print(f"  {'':30s} {'short of true':>14s} {'of each seed':>26s} {'active':>8s} {'KL':>7s}"
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {N_ROWS} rows "
+          f"({options.data}) of {options.bins} bins to train and to test, "
+          f"{options.epochs} epochs")  # fmt: skip
+    print(f"  {'':33s} {'short of true':>14s} {'of each seed':>26s} {'active':>8s} {'KL':>7s}"
           f" {'swap':>8s} {'fit':>8s}")  # fmt: skip
     for name, contender in CONTENDERS.items():
         rows = []
         for seed in range(3):
-            X, _ = make_spectra(2 * N_ROWS, n_bins=options.bins, random_state=seed)
-            rates, _ = make_spectra(2 * N_ROWS, n_bins=options.bins, noise=False, random_state=seed)
+            X, rates = counts_and_rates(options.data, options.bins, seed)
             truth = poisson.logpmf(X[N_ROWS:], rates[N_ROWS:]).sum(axis=1).mean()
             start = time.perf_counter()
             bound, mean, std, loss = contender(X[:N_ROWS], X[N_ROWS:], seed, options)
@@ -155,7 +177,8 @@ if __name__ == "__main__":
                 time.perf_counter() - start,
             ))  # fmt: skip
         gaps, active, kl, swap, fit = (list(column) for column in zip(*rows, strict=True))
-        print(f"  {name:30s} {statistics.median(gaps):14.1f}"
-              f" {', '.join(f'{gap:.1f}' for gap in gaps):>26s} {statistics.median(active):6.0f}/2"
+        print(f"  {name:33s} {statistics.median(gaps):14.1f}"
+              f" {', '.join(f'{gap:.1f}' for gap in gaps):>26s} {statistics.median(active):6.0f}/"
+              f"{COMPONENTS[options.data]}"
               f" {statistics.median(kl):7.2f} {statistics.median(swap):8.0f}"
               f" {statistics.median(fit):6.0f} s", flush=True)  # fmt: skip

@@ -1,7 +1,13 @@
 """skae: scikit-learn-compatible deep-learning estimators for physics."""
 
 from skae._version import __version__
-from skae.estimators import JetAutoencoder, MatchedFilterLocator, PulseLocator, SpectraVAE
+from skae.estimators import (
+    JetAutoencoder,
+    MatchedFilterLocator,
+    MultiResRNNRegressor,
+    PulseLocator,
+    SpectraVAE,
+)
 from skae.sampling import sample
 from skae.transformers import (
     BoxCoxTransformer,
@@ -17,6 +23,7 @@ __all__ = [
     "KinematicsTransformer",
     "LogRatioTransformer",
     "MatchedFilterLocator",
+    "MultiResRNNRegressor",
     "NoiseInjector",
     "PhotonCorrelationFit",
     "PulseLocator",

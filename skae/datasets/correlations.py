@@ -24,6 +24,7 @@ _ROWS = 256
         "n_times": [Interval(Integral, 2, None, closed="left")],
         "tau_range": ["array-like"],
         "spacing": [StrOptions({"linear", "log"})],
+        "tau": ["array-like", None],
         "g2_zero": _RANGE,
         "period": _RANGE,
         "zero_delay": _RANGE,
@@ -46,6 +47,7 @@ def make_photon_correlations(
     n_times=1501,
     tau_range=(-1.5, 1.5),
     spacing="linear",
+    tau=None,
     g2_zero=(0.0, 1.0),
     period=(0.99, 1.01),
     zero_delay=0.0,
@@ -87,6 +89,8 @@ def make_photon_correlations(
         First and last delay, in the unit of all times: μs for the default values.
     spacing : {"linear", "log"}, default="linear"
         Steps of the delays: equal, or equal in the logarithm, for a ``tau_range`` above 0.
+    tau : array-like of shape (n_times,), default=None
+        The delays themselves, increasing, in place of the three parameters before.
     g2_zero : float or (float, float), default=(0, 1)
         Pulsed: r, the peak at zero delay in units of the others.
     period : float or (float, float), default=(0.99, 1.01)
@@ -136,7 +140,8 @@ def make_photon_correlations(
     ((100, 1501), 1.0, ['g2_zero', 'period', 'background'])
     """
     rng = check_random_state(random_state)
-    tau = _delays(tau_range, n_times, spacing)
+    tau = _delays(tau_range, n_times, spacing) if tau is None else _check_delays(tau)
+    n_times = len(tau)
     lifetimes = _LIFETIMES[kind] if lifetimes is None else lifetimes
     if len(lifetimes) not in (1, 2):
         raise ValueError(f"lifetimes={lifetimes!r} must have one or two entries.")
@@ -226,6 +231,13 @@ def _delays(tau_range, n_times, spacing):
             raise ValueError(f"tau_range={tau_range!r} must lie above 0 with spacing='log'.")
         return np.geomspace(low, high, n_times)
     return np.linspace(low, high, n_times)
+
+
+def _check_delays(tau):
+    tau = check_array(tau, ensure_2d=False, dtype=np.float64, input_name="tau")
+    if tau.ndim != 1 or len(tau) < 2 or not (np.diff(tau) > 0).all():
+        raise ValueError("tau must be two or more delays that increase.")
+    return tau
 
 
 def _as_range(name, values, *, above=-np.inf, at_least=-np.inf, at_most=np.inf):

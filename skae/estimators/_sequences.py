@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_array
+from sklearn.utils.validation import check_array, check_consistent_length
 
 from skae.estimators._data import check_finite_rows, is_memory_mapped, to_host, validate_table
 
@@ -88,3 +88,34 @@ def _check_rows(estimator: BaseEstimator, X: Any, words: SequenceWords) -> np.nd
     places = f"{words.row} {{}}, {words.sequence} {{}}, {words.place} {{}}"
     check_finite_rows(X, places.format)
     return X
+
+
+def validate_targets(
+    estimator: BaseEstimator, y: Any, X: np.ndarray, *, positive: bool
+) -> np.ndarray:
+    """Check targets: a number, or a row of them, for each row of X; with ``positive`` of 0 or more."""
+    name = type(estimator).__name__
+    if y is None:
+        raise ValueError(f"{name} requires y to be passed, but the target y is None.")
+    y = check_array(
+        to_host(y),
+        ensure_2d=False,
+        allow_nd=True,
+        dtype=[np.float64, np.float32],
+        input_name="y",
+        estimator=name,
+    )
+    if y.ndim not in (1, 2):
+        raise ValueError(
+            f"y has shape {y.shape}; it must be (n_samples, n_times), (n_samples,) or (n_samples, "
+            "n_outputs)."
+        )
+    check_consistent_length(X, y)
+    if positive and (y < 0).any():
+        place = tuple(map(int, np.argwhere(y < 0)[0]))
+        raise ValueError(
+            f"loss='poisson' needs y of 0 or more; {(y < 0).sum()} of {y.size} numbers are negative, "
+            f"the first is y[{', '.join(map(str, place))}] = {y[place]:.6g}. Use "
+            "loss='squared_error' for what was subtracted from."
+        )
+    return y

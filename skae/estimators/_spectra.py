@@ -1,11 +1,22 @@
 """What goes into a fit to spectra, checked: counts, gaps, the grid, and the noise."""
 
+from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils.validation import check_array
+from torch import nn
 
+from skae.modules import LSTMDecoder, MultiResolutionDecoder
 from skae.transformers._messages import name_column
+
+#: decoders that read the grid, by their names
+SEQUENCE_DECODERS: dict[str, type[nn.Module]] = {
+    "lstm": LSTMDecoder,
+    "multires": MultiResolutionDecoder,
+}
 
 # Rows looked at at once: the others may lie in a file.
 _CHECKED_ROWS = 4096
@@ -88,3 +99,38 @@ def check_noise(sigma: Any, n_features: int) -> np.ndarray:
             "standard deviation of the noise, in the units of X. Leave out columns without one."
         )
     return array
+
+
+def check_downsampling(downsampling: Any, hidden_size: int | Sequence[int]) -> None:
+    """Refuse factors that do not coarsen, and sizes that have no halves."""
+    factors = np.asarray(downsampling)
+    if factors.ndim != 1 or not all(isinstance(f, Integral) and f >= 2 for f in downsampling):
+        raise ValueError(
+            f"downsampling={downsampling!r} must be a sequence of integers of 2 or more: the "
+            "steps that make one of the next coarser level."
+        )
+    n_levels = len(factors) + 1
+    sizes = np.atleast_1d(np.asarray(hidden_size))
+    if np.ndim(hidden_size) and len(sizes) != n_levels:
+        raise ValueError(
+            f"hidden_size={hidden_size!r} must be an integer or have {n_levels} of them, one for "
+            f"each level of downsampling={downsampling!r}, the coarsest first."
+        )
+    if sizes.dtype.kind not in "iu" or (sizes < 2).any() or (sizes % 2).any():
+        raise ValueError(
+            f"hidden_size={hidden_size!r} must be even and positive: half of a state runs "
+            "forwards, half backwards."
+        )
+
+
+def make_sequence_decoder(estimator: Any, n_components: int) -> nn.Module:
+    """Build the decoder that an estimator names, over its grid."""
+    arguments = [
+        torch.from_numpy(np.ascontiguousarray(estimator.grid_)),
+        n_components,
+        estimator.hidden_size,
+        estimator.latent_state,
+    ]
+    if estimator.decoder == "multires":
+        arguments.append([int(factor) for factor in estimator.downsampling][::-1])
+    return SEQUENCE_DECODERS[estimator.decoder](*arguments)

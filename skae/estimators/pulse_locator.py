@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from skorch.callbacks import GradientNormClipping
 from torch import Tensor, nn
 
 from skae.estimators._base import BaseNeuralEstimator
@@ -25,10 +24,7 @@ from skae.modules import (
     ReferenceLocator,
     ResidualLocator,
 )
-from skae.training import Rows, bounded_rows
-
-# Norm that gradients of the mixture's likelihood are cut to.
-_LARGEST_GRADIENT = 1.0
+from skae.training import Rows, bounded_rows, gradient_clipping
 
 _AUTO = StrOptions({"auto"})
 
@@ -338,8 +334,7 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
         callbacks = super()._run_callbacks(*arguments)
         if self.sub_bin_:
             # an event far from a sharp component pulls at it by the square of its sharpness
-            clipping = GradientNormClipping(_LARGEST_GRADIENT)
-            callbacks.insert(0, ("skae_gradient_clipping", clipping))
+            callbacks.insert(0, gradient_clipping())
         return callbacks
 
     # -- predicting ----------------------------------------------------------------------------

@@ -16,14 +16,21 @@ from torch import Tensor, nn
 
 from skae.estimators._data import validate_table
 from skae.estimators._docstrings import document_shared_parameters
-from skae.estimators._spectra import check_counts, check_gaps, check_grid, check_noise
+from skae.estimators._spectra import (
+    SEQUENCE_DECODERS,
+    check_counts,
+    check_downsampling,
+    check_gaps,
+    check_grid,
+    check_noise,
+    make_sequence_decoder,
+)
 from skae.estimators._variational import BaseVAE
 from skae.exceptions import OvercompleteWarning
 from skae.modules import (
     Coordinates,
     GaussianLikelihood,
     Likelihood,
-    LSTMDecoder,
     MixturePrior,
     NormalPrior,
     PoissonLikelihood,
@@ -93,19 +100,23 @@ class SpectraVAE(BaseVAE):
     n_mixture : int, default=20
         Gaussians of ``prior="mixture"``.
 
-    decoder : {"dense", "lstm"}, default="dense"
+    decoder : {"dense", "lstm", "multires"}, default="dense"
         "lstm" reads the grid, and the latent as its initial state; it never sees the row, so it cannot
-        do without the latent. It learns more slowly: give it ``lr=1e-2``, ``batch_size=64`` and some
+        do without the latent. "multires" does the same at several resolutions, coarse to fine: for
+        thousands of columns. Both learn more slowly: give them ``lr=1e-2``, ``batch_size=64`` and some
         1000 steps.
 
     latent_state : {"hidden", "cell"}, default="hidden"
-        State of the LSTM that the latent sets.
+        State of the LSTM, or of the coarsest one, that the latent sets.
 
     hidden_size : int, default=32
-        Units of the LSTM.
+        Units of the LSTM; with "multires", of the finest level, even.
+
+    downsampling : sequence of int, default=(8, 8, 8)
+        Factors of ``decoder="multires"``, the coarsest first, as of :class:`MultiResRNNRegressor`.
 
     times, wavelengths : array-like of shape (n_features,), default=None
-        Grid on which the rows lie, for ``decoder="lstm"``: give one of the two, in any unit. None
+        Grid on which the rows lie, for decoders that read it: give one of the two, in any unit. None
         takes equal steps.
 
     init : {"pca", "random"}, default="pca"
@@ -170,9 +181,10 @@ class SpectraVAE(BaseVAE):
         "beta_warm_up": [Interval(Real, 0, 1, closed="left")],
         "prior": [StrOptions({"gaussian", "mixture"})],
         "n_mixture": [Interval(Integral, 1, None, closed="left")],
-        "decoder": [StrOptions({"dense", "lstm"})],
+        "decoder": [StrOptions({"dense", *SEQUENCE_DECODERS})],
         "latent_state": [StrOptions({"hidden", "cell"})],
         "hidden_size": [Interval(Integral, 1, None, closed="left")],
+        "downsampling": ["array-like"],
         "times": ["array-like", None],
         "wavelengths": ["array-like", None],
         "init": [StrOptions({"pca", "random"})],
@@ -182,8 +194,8 @@ class SpectraVAE(BaseVAE):
     _structural_parameters = (
         *BaseVAE._structural_parameters,
         *("n_components", "hidden_layer_sizes", "activation", "likelihood", "noise_sigma", "beta"),
-        *("prior", "n_mixture", "decoder", "latent_state", "hidden_size", "times", "wavelengths"),
-        *("init", "missing"),
+        *("prior", "n_mixture", "decoder", "latent_state", "hidden_size", "downsampling", "times"),
+        *("wavelengths", "init", "missing"),
     )
 
     def __init__(
@@ -201,6 +213,7 @@ class SpectraVAE(BaseVAE):
         decoder="dense",
         latent_state="hidden",
         hidden_size=32,
+        downsampling=(8, 8, 8),
         times=None,
         wavelengths=None,
         init="pca",
@@ -258,6 +271,7 @@ class SpectraVAE(BaseVAE):
         self.decoder = decoder
         self.latent_state = latent_state
         self.hidden_size = hidden_size
+        self.downsampling = downsampling
         self.times = times
         self.wavelengths = wavelengths
         self.init = init
@@ -289,6 +303,8 @@ class SpectraVAE(BaseVAE):
     def _check_parameters(self, n_samples: int) -> None:
         self._check_layers()
         self.grid_ = check_grid(self.times, self.wavelengths, self.n_features_in_)
+        if self.decoder == "multires":
+            check_downsampling(self.downsampling, self.hidden_size)
         if not self._noise_is_free:
             if self.likelihood == "poisson":
                 raise ValueError(
@@ -342,8 +358,7 @@ class SpectraVAE(BaseVAE):
         else:
             columns = self._standardise(rows)
             writing = columns.writer(*likelihood.unlink(columns.centre))
-            grid = torch.from_numpy(self.grid_)
-            decoder = LSTMDecoder(grid, k, self.hidden_size, self.latent_state)
+            decoder = make_sequence_decoder(self, k)
         prior = NormalPrior() if self.prior == "gaussian" else MixturePrior(k, self.n_mixture)
         return VariationalAutoencoder(
             encoder, decoder, reading, writing, likelihood, prior, beta=self.beta, **options
@@ -379,7 +394,7 @@ class SpectraVAE(BaseVAE):
     @property
     def _rows_at_once(self) -> int | None:
         # an LSTM makes many numbers of each: all of its gates, at every place
-        return 64 if isinstance(self.module_.decoder, LSTMDecoder) else None
+        return 64 if isinstance(self.module_.decoder, tuple(SEQUENCE_DECODERS.values())) else None
 
     # -- what a fit leaves ---------------------------------------------------------------------
 

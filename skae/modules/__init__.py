@@ -10,15 +10,23 @@ from skae.modules.blocks import (
     is_activation,
 )
 from skae.modules.coordinates import Coordinates, PrincipalFactors, StandardisedColumns
+from skae.modules.descent import CELLS, level_widths
 from skae.modules.likelihoods import GaussianLikelihood, Likelihood, PoissonLikelihood
 from skae.modules.locators import ReferenceLocator, ResidualLocator
 from skae.modules.losses import SquaredError, wrap_angle
+from skae.modules.multires import (
+    MultiResolutionDecoder,
+    MultiResolutionRNN,
+    SequenceSummary,
+)
 from skae.modules.noise import RowNoise
 from skae.modules.positions import BinLaw, MixtureLaw, PositionLaw
 from skae.modules.principal import principal_factors, standardised_columns
 from skae.modules.priors import MixturePrior, NormalPrior, Prior
 from skae.modules.recurrent import LSTMDecoder
+from skae.modules.resolutions import Resolutions
 from skae.modules.seeded import SeededDropout, SeededModule, attach_generator
+from skae.modules.sequence_units import Outputs, ResolutionLoss, Standardised
 from skae.modules.starts import decoder_at_factors, encoder_at_factors
 from skae.modules.symmetries import RandomSymmetries
 from skae.modules.variational import VariationalAutoencoder
@@ -59,4 +67,13 @@ __all__ = [
     "Prior",
     "LSTMDecoder",
     "VariationalAutoencoder",
+    "CELLS",
+    "MultiResolutionDecoder",
+    "MultiResolutionRNN",
+    "Outputs",
+    "ResolutionLoss",
+    "Resolutions",
+    "SequenceSummary",
+    "Standardised",
+    "level_widths",
 ]

@@ -5,6 +5,7 @@ from skae.plotting.learning_curve import LearningCurveDisplay
 from skae.plotting.pulse import PulseDisplay, PulseKernelDisplay
 from skae.plotting.reconstruction import ReconstructionDisplay
 from skae.plotting.residual import ResidualDisplay
+from skae.plotting.resolution import ResolutionDisplay
 from skae.plotting.spectrum import SpectrumDisplay
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "PulseKernelDisplay",
     "ReconstructionDisplay",
     "ResidualDisplay",
+    "ResolutionDisplay",
     "SpectrumDisplay",
 ]

@@ -1,7 +1,12 @@
 """Running a fit: the loop, its batches, device, seeds, schedules, callbacks and threads."""
 
 from skae.training.batches import Minibatches, TensorRows
-from skae.training.callbacks import EarlyStopping, EpochProgressBar, ScikitLearnCallbacks
+from skae.training.callbacks import (
+    EarlyStopping,
+    EpochProgressBar,
+    ScikitLearnCallbacks,
+    gradient_clipping,
+)
 from skae.training.checkpoints import Checkpoint
 from skae.training.device import resolve_device
 from skae.training.inference import apply_to_rows, bounded_rows, to_float32
@@ -36,6 +41,7 @@ __all__ = [
     "check_precision",
     "draw_seed",
     "fair_share_of_threads",
+    "gradient_clipping",
     "resolve_device",
     "resolve_optimizer",
     "seeded_initialisation",

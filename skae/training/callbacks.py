@@ -6,13 +6,21 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from skorch import NeuralNet
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, GradientNormClipping
 
 from skae.training.schedules import SCHEDULES
 from skae.training.weights import Weights
 
+# Norm that gradients are cut to, where a minibatch may have extreme ones.
+_LARGEST_GRADIENT = 1.0
+
 # One for all bars: rich stacks the bars of one console, those of two overwrite each other.
 _CONSOLE = Console(stderr=True)
+
+
+def gradient_clipping() -> tuple[str, Callback]:
+    """Return the callback, with its name, that cuts gradients to a norm of 1."""
+    return "skae_gradient_clipping", GradientNormClipping(_LARGEST_GRADIENT)
 
 
 class EarlyStopping(Callback):

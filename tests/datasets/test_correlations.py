@@ -70,6 +70,8 @@ def test_counts_are_poisson_in_proportion_to_the_width_of_bins():
     assert pulls.mean() == pytest.approx(0.0, abs=4.0 / np.sqrt(pulls.size))
     assert pulls.var() == pytest.approx(1.0, abs=0.03)
     assert np.ptp(np.diff(np.log(g2.tau))) < 1e-9
+    given = make_photon_correlations(400, tau=g2.tau, gaussian_fraction=0, random_state=0)
+    np.testing.assert_array_equal(given.noisy, g2.noisy)
 
 
 def test_gaussian_noise_has_its_width():
@@ -138,6 +140,7 @@ def test_the_same_seed_gives_the_same_curves_and_parameters_give_them_back():
         ({"counts": 0.0}, "counts="),
         ({"spacing": "log"}, "must lie above 0"),
         ({"tau_range": (1.0, -1.0)}, "tau_range="),
+        ({"tau": [0.0, 1.0, 1.0]}, "that increase"),
     ],
 )
 def test_bad_ranges_are_named(options, message):

@@ -6,7 +6,13 @@ import pytest
 from remaining_checks import each_remaining_check, each_remaining_check_without_transform
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skae import JetAutoencoder, MatchedFilterLocator, PulseLocator, SpectraVAE
+from skae import (
+    JetAutoencoder,
+    MatchedFilterLocator,
+    MultiResRNNRegressor,
+    PulseLocator,
+    SpectraVAE,
+)
 
 LOCATOR = {"max_epochs": 3, "n_channels": 6, "trace_channels": 4, "out_of_range": "clip"}
 TRANSFORMERS = [
@@ -14,6 +20,7 @@ TRANSFORMERS = [
     SpectraVAE(max_epochs=5),
     SpectraVAE(max_epochs=5, hidden_layer_sizes=(8,), likelihood="poisson", prior="mixture"),
     SpectraVAE(max_epochs=5, decoder="lstm", hidden_size=4, init="random", noise_sigma=0.5),
+    SpectraVAE(max_epochs=5, decoder="multires", hidden_size=4, downsampling=(2,), init="random"),
     SpectraVAE(max_epochs=5, missing="mask"),
 ]
 # scikit-learn's tables have one or two columns
@@ -22,6 +29,8 @@ REGRESSORS = [
     PulseLocator(**LOCATOR),
     PulseLocator(**LOCATOR, architecture="reference", estimate="median"),
     MatchedFilterLocator(),
+    MultiResRNNRegressor(hidden_size=16),
+    MultiResRNNRegressor(hidden_size=16, cell="lstm", downsampling=(2, 2), positive=False),
 ]
 ESTIMATORS = TRANSFORMERS + REGRESSORS
 

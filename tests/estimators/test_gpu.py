@@ -11,8 +11,14 @@ import torch
 import torch._dynamo.utils as dynamo
 from skorch.callbacks import Callback
 
-from skae import JetAutoencoder, NoiseInjector, PulseLocator, SpectraVAE
-from skae.datasets import make_pulses, make_spectra
+from skae import (
+    JetAutoencoder,
+    MultiResRNNRegressor,
+    NoiseInjector,
+    PulseLocator,
+    SpectraVAE,
+)
+from skae.datasets import make_photon_correlations, make_pulses, make_spectra
 from skae.training import checkpoints, memory
 
 pytestmark = [
@@ -52,12 +58,28 @@ def test_pulses_are_augmented_and_found_on_the_device(sub_bin):
     np.testing.assert_allclose(locator.predict_cdf(X, y), below, atol=1e-2)
 
 
+@pytest.mark.parametrize("options", [{}, {"cell": "lstm"}, {"loss": "poisson"}], ids=str)
+def test_sequences_are_learnt_on_the_device(options):
+    g2 = make_photon_correlations(200, n_times=256, random_state=0)
+    before = torch.cuda.get_rng_state()
+    noise = NoiseInjector(counts=(1, 1000))
+    model = MultiResRNNRegressor(**options, noise=noise, max_epochs=3, random_state=0)
+    model.fit(g2.clean, g2.clean)
+    assert model.device_.type == "cuda"
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+    here = model.predict_resolutions(g2.noisy)
+    model.net_.to(torch.device("cpu"))
+    for level, other in zip(here, model.predict_resolutions(g2.noisy), strict=True):
+        np.testing.assert_allclose(level, other, atol=1e-2)
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"likelihood": "poisson", "hidden_layer_sizes": (8,), "prior": "mixture"},
         {"noise_sigma": 18.0, "missing": "mask"},
         {"decoder": "lstm", "hidden_size": 8},
+        {"decoder": "multires", "hidden_size": 8},
         {"likelihood": "poisson", "compile": True},
     ],
     ids=str,

@@ -367,10 +367,16 @@ def test_gaps_are_trained_on_with_every_likelihood_and_start(counts, likelihood,
 # -- sequence decoders -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("decoder", ["lstm", "multires"])
 @pytest.mark.parametrize("latent_state", ["hidden", "cell"])
-def test_the_lstm_decoder_sees_the_grid_and_the_latent_alone(counts, latent_state):
+def test_sequence_decoders_see_the_grid_and_the_latent_alone(counts, decoder, latent_state):
     vae = SpectraVAE(
-        decoder="lstm", latent_state=latent_state, likelihood="poisson", hidden_size=8, max_epochs=2
+        decoder=decoder,
+        latent_state=latent_state,
+        likelihood="poisson",
+        hidden_size=8,
+        downsampling=(4, 4),
+        max_epochs=2,
     ).fit(counts)
     latent = vae.transform(counts)
     decoded = vae.inverse_transform(latent)
@@ -390,6 +396,30 @@ def test_an_uneven_grid_changes_what_the_lstm_sees(counts):
     np.testing.assert_array_equal(uneven.grid_, grid)
     features = even.module_.decoder.features, uneven.module_.decoder.features
     assert not torch.equal(*features)
+
+
+def test_a_multires_decoder_sees_times_of_any_direction_and_asks_for_factors(counts):
+    grid = np.geomspace(400.0, 900.0, counts.shape[1])
+    options = {"decoder": "multires", "hidden_size": 4, "max_epochs": 1, "random_state": 0}
+    rising = SpectraVAE(**options, wavelengths=grid).fit(counts)
+    falling = SpectraVAE(**options, wavelengths=grid[::-1]).fit(counts)
+    even = SpectraVAE(**options).fit(counts)
+    places = [vae.module_.decoder.resolutions.places(0) for vae in (rising, falling, even)]
+    assert all(torch.isfinite(part).all() for part in places)
+    assert not torch.equal(places[0], places[2])
+    with pytest.raises(ValueError, match="integers of 2 or more"):
+        SpectraVAE(**options, downsampling=(1,)).fit(counts)
+    with pytest.raises(ValueError, match="must be even"):
+        SpectraVAE(**{**options, "hidden_size": 5}).fit(counts)
+
+
+def test_a_multires_decoder_learns_lines(counts):
+    options = {"decoder": "multires", "likelihood": "poisson", "hidden_size": 8, "lr": 1e-2}
+    vae = SpectraVAE(**options, downsampling=(4, 4), max_epochs=60, random_state=0).fit(counts)
+    linear = SpectraVAE(likelihood="poisson", max_epochs=60, random_state=0).fit(counts)
+    mean_only = SpectraVAE(**options, max_epochs=1, random_state=0).fit(counts)
+    gained = linear.score(counts) - mean_only.score(counts)
+    assert vae.score(counts) - mean_only.score(counts) > 0.9 * gained
 
 
 def test_an_lstm_learns_lines(counts):

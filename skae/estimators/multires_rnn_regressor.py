@@ -1,0 +1,441 @@
+"""MultiResRNNRegressor: long sequences from long sequences, learnt coarse to fine.
+
+For photon correlations, light curves and other traces of thousands of steps that are to be cleaned, or
+told a few numbers of.
+"""
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import RegressorMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from skae.estimators._base import BaseNeuralEstimator
+from skae.estimators._docstrings import document_shared_parameters
+from skae.estimators._sequences import SequenceWords, validate_sequences, validate_targets
+from skae.estimators._spectra import check_downsampling, check_grid
+from skae.modules import (
+    CELLS,
+    MultiResolutionRNN,
+    Outputs,
+    ResolutionLoss,
+    Resolutions,
+    SequenceSummary,
+    Standardised,
+    level_widths,
+)
+from skae.training import Rows, gradient_clipping
+
+_WORDS = SequenceWords("row_shape_", "n_channels", "row", "rows", "channel", "time")
+
+# Numbers in the rows that inference on the CPU takes at a time.
+_NUMBERS_AT_ONCE = 2**16
+
+
+@document_shared_parameters
+class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
+    r"""Recurrent regressor that goes through long sequences at several resolutions.
+
+    A recurrent network forgets, and trains slowly, over thousands of steps. This one averages a
+    sequence over windows, over windows of these, and so on. A network runs over the few steps of the
+    coarsest level; each finer level is run in windows, all at the same time, that start from the
+    states of the coarser one and see their own average and what convolutions found in it. Its
+    ``downsampling`` factors set how many steps come one after another: for 4096 times and three
+    factors of 8 it is 8 + 8 + 8 + 8. One output layer serves all levels, and in training each is
+    compared with the average of the target: coarse levels, short and easy, lead the finer ones [1]_ [2]_.
+
+    Parameters
+    ----------
+    downsampling : sequence of int, default=(8, 8, 8)
+        How many steps of the next finer level make one step, for each level but the finest; the coarsest
+        first. Those too coarse for a sequence, which would leave fewer than two steps, are left out.
+
+    hidden_size : int or sequence of int, default=32
+        Numbers in the state of a step, even: half are of a network that runs forwards, half of one that
+        runs backwards. An integer is the finest level's; it is doubled for the next, and
+        for all coarser ones once more, as these cost little. A sequence has one for each level, the
+        coarsest first.
+
+    cell : {"gru", "lstm"}, default="gru"
+        Kind of recurrent network.
+
+    loss : {"squared_error", "poisson"}, default="squared_error"
+        Error of an output. "poisson" is the deviance of counts, for targets that are counts or rates,
+        with noise or without; outputs are positive.
+
+    positive : bool, default=False
+        Predict positive numbers only.
+
+    level_weights : float or sequence of float, default=0.3
+        Weight of the loss of each level: a number is that of all levels but the finest, whose weight is
+        1; a sequence has one for each level, the coarsest first.
+
+    times : array-like of shape (n_times,), default=None
+        Increasing times of the steps, in any unit, where they are not equally spaced. Averages
+        over windows are weighted by the widths of the bins around them.
+
+    output : {"auto", "sequence", "vector"}, default="auto"
+        Whether ``y`` has a number for each time, or a few for each row. "auto" takes a ``y`` that is as
+        long as ``X`` for sequences. Vectors are read from the coarsest level.
+
+    {shared_parameters}
+
+    Attributes
+    ----------
+    {shared_attributes}
+
+    row_shape_ : tuple of int
+        Shape of a row, (n_channels, n_times) or (n_times,). ``n_features_in_`` is n_times.
+
+    n_levels_ : int
+        Resolutions in use: one more than there are factors that fit.
+
+    output_ : {"sequence", "vector"}
+        What ``y`` was taken for.
+
+    level_times_ : list of ndarray
+        Mean time of each step, at each level, the coarsest first.
+
+    See Also
+    --------
+    skae.plotting.ResolutionDisplay : Predictions at all resolutions beside truth and input.
+    SpectraVAE : Its ``decoder="multires"`` writes sequences from latents in the same way.
+    PhotonCorrelationFit : The maximum-likelihood fit to photon correlations.
+
+    Notes
+    -----
+    Rows and targets are standardised inside, around the mean row of the training data. What is left is
+    easiest to learn where rows are on one scale: divide each row of counts by its sum, say.
+
+    References
+    ----------
+    .. [1] J. Koutník et al., "A Clockwork RNN", ICML (2014), arXiv:1402.3511.
+    .. [2] S. Mehri et al., "SampleRNN", ICLR (2017), arXiv:1612.07837.
+
+    Examples
+    --------
+    >>> from skae import MultiResRNNRegressor, NoiseInjector
+    >>> from skae.datasets import make_photon_correlations
+    >>> g2 = make_photon_correlations(200, n_times=256, random_state=0)
+    >>> noise = NoiseInjector({"poisson": 0.95, "gaussian": 0.05}, counts=(1, 1000))
+    >>> model = MultiResRNNRegressor(noise=noise, max_epochs=2, random_state=0)
+    >>> model.fit(g2.clean, g2.clean).predict(g2.noisy).shape
+    (200, 256)
+    >>> [level.shape for level in model.predict_resolutions(g2.noisy)]
+    [(200, 4), (200, 32), (200, 256)]
+    """
+
+    _parameter_constraints: dict = {
+        **BaseNeuralEstimator._parameter_constraints,
+        "downsampling": ["array-like"],
+        "hidden_size": [Interval(Integral, 2, None, closed="left"), "array-like"],
+        "cell": [StrOptions(set(CELLS))],
+        "loss": [StrOptions({"squared_error", "poisson"})],
+        "positive": ["boolean"],
+        "level_weights": [Interval(Real, 0, None, closed="left"), "array-like"],
+        "times": ["array-like", None],
+        "output": [StrOptions({"auto", "sequence", "vector"})],
+    }
+
+    _structural_parameters = (
+        *BaseNeuralEstimator._structural_parameters,
+        *("downsampling", "hidden_size", "cell", "loss", "positive", "level_weights", "times"),
+        "output",
+    )
+
+    def __init__(
+        self,
+        *,
+        downsampling=(8, 8, 8),
+        hidden_size=32,
+        cell="gru",
+        loss="squared_error",
+        positive=False,
+        level_weights=0.3,
+        times=None,
+        output="auto",
+        max_epochs=30,
+        batch_size=16,
+        lr=6e-3,
+        optimizer="adamw",
+        weight_decay=1e-4,
+        lr_schedule="one_cycle",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        noise=None,
+        device="auto",
+        precision="float32",
+        compile=False,
+        checkpoint=None,
+        callbacks=None,
+        verbose=0,
+        warm_start=False,
+        random_state=None,
+    ):
+        super().__init__(
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            lr=lr,
+            optimizer=optimizer,
+            weight_decay=weight_decay,
+            lr_schedule=lr_schedule,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            noise=noise,
+            device=device,
+            precision=precision,
+            compile=compile,
+            checkpoint=checkpoint,
+            callbacks=callbacks,
+            verbose=verbose,
+            warm_start=warm_start,
+            random_state=random_state,
+        )
+        self.downsampling = downsampling
+        self.hidden_size = hidden_size
+        self.cell = cell
+        self.loss = loss
+        self.positive = positive
+        self.level_weights = level_weights
+        self.times = times
+        self.output = output
+
+    # -- fitting -------------------------------------------------------------------------------
+
+    def fit(self, X, y, sample_weight=None):
+        """Train the network.
+
+        With ``warm_start=True`` a second call goes on from the weights of the first. With ``checkpoint``
+        a call with the same parameters and data goes on where an earlier one ended, in whatever way.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_channels, n_times) or (n_samples, n_times)
+            Sequences: several for each row, or a single one. With ``noise`` they are clean ones.
+        y : array-like of shape (n_samples, n_times), (n_samples,) or (n_samples, n_outputs)
+            A sequence for each row, or one or several numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. They may be negative; their sum must be positive.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, the data or the weights cannot be used; before training starts.
+        DivergenceError
+            If the loss becomes NaN or infinite; the last finite weights are kept.
+        CheckpointError
+            If ``checkpoint`` cannot be written or read; what was saved before is still there.
+        """
+        return super().fit(X, y, sample_weight)
+
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train for one epoch on these rows, at the constant rate ``lr``.
+
+        The first call builds the network, and takes means and spreads from its rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_channels, n_times) or (n_samples, n_times)
+            A chunk of the sequences.
+        y : array-like of shape (n_samples, n_times), (n_samples,) or (n_samples, n_outputs)
+            What they are to be mapped to.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, relative to the mean weight of the first chunk.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        return super().partial_fit(X, y, sample_weight)
+
+    def _validate_training_data(
+        self, X: Any, y: Any, *, reset: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        X = validate_sequences(self, X, _WORDS, reset=reset)
+        y = validate_targets(self, y, X, positive=self.loss == "poisson")
+        shape = y.shape[1:]
+        if reset:
+            is_long = shape == X.shape[-1:]
+            self.output_ = self.output if self.output != "auto" else _OUTPUTS[is_long]
+            self._target_shape = shape
+        elif shape != self._target_shape:
+            raise ValueError(
+                f"y has targets of shape {shape}, but {type(self).__name__} was fitted on targets of "
+                f"shape {self._target_shape}."
+            )
+        if self.output_ == "sequence" and shape != X.shape[-1:]:
+            raise ValueError(
+                f"y has shape {y.shape}, but output='sequence' needs a number for each of the "
+                f"{X.shape[-1]} times of X: shape ({len(X)}, {X.shape[-1]}). For a few numbers a row use "
+                "output='vector'."
+            )
+        return X, y.reshape(len(y), -1)
+
+    def _check_parameters(self, n_samples: int) -> None:
+        times = check_grid(self.times, None, self.n_features_in_)
+        if times[0] > times[-1]:
+            raise ValueError(
+                f"times must increase, but they fall from {times[0]:.6g} to {times[-1]:.6g}; reverse "
+                "them, and the last axis of X and y with them."
+            )
+        check_downsampling(self.downsampling, self.hidden_size)
+        n_levels = len(self.downsampling) + 1
+        weights = self._all_level_weights()
+        if len(weights) != n_levels or min(weights) < 0.0 or not weights[-1] > 0.0:
+            raise ValueError(
+                f"level_weights={self.level_weights!r} must be a number, or one for each of {n_levels} "
+                "levels, the coarsest first; none may be negative, and the last one must be positive."
+            )
+        self.n_levels_ = len(self._resolutions().sizes)
+
+    def _all_level_weights(self) -> list[float]:
+        """Return the weight of each level that was asked for, the coarsest first."""
+        if np.ndim(self.level_weights) == 0:
+            return [float(self.level_weights)] * len(self.downsampling) + [1.0]
+        return [float(weight) for weight in self.level_weights]
+
+    # -- building ------------------------------------------------------------------------------
+
+    def _resolutions(self) -> Resolutions:
+        times = check_grid(self.times, None, self.n_features_in_)
+        return Resolutions(torch.from_numpy(times), [int(f) for f in self.downsampling][::-1])
+
+    def _build_criterion(self) -> nn.Module:
+        is_sequence, n_levels = self.output_ == "sequence", self.n_levels_
+        weights = self._all_level_weights()[::-1][: n_levels if is_sequence else 1]
+        resolutions = self._resolutions() if is_sequence else None
+        return ResolutionLoss(resolutions, weights, self.loss == "poisson")
+
+    def _build_module(self, rows: Rows) -> nn.Module:
+        resolutions = self._resolutions()
+        hidden = self.hidden_size
+        widths = level_widths(
+            int(hidden) if isinstance(hidden, Integral) else _reversed(hidden), self.n_levels_
+        )
+        inputs = Standardised.of_rows(rows.x, rows.weight, dim=(-1,))
+        is_sequence = self.output_ == "sequence"
+        targets = Standardised.of_rows(rows.target, rows.weight, dim=(-1,) if is_sequence else ())
+        centres = [targets.centre]
+        if is_sequence:
+            levels = resolutions.all_of(targets.centre[None, :, None])
+            centres = [level[0, :, 0] for level in levels]
+        positive = self.positive or self.loss == "poisson"
+        n_channels = 1 if len(self.row_shape_) == 1 else self.row_shape_[0]
+        parts = (resolutions, n_channels, widths, self.cell, inputs)
+        outputs = Outputs(centres, targets.scale, positive)
+        if is_sequence:
+            return MultiResolutionRNN(*parts, outputs)
+        return SequenceSummary(*parts, outputs, rows.target.shape[1])
+
+    def _run_callbacks(self, *arguments: Any) -> list[Any]:
+        return [gradient_clipping(), *super()._run_callbacks(*arguments)]
+
+    # -- predicting ----------------------------------------------------------------------------
+
+    @property
+    def _rows_at_once(self) -> int | None:
+        # states of many numbers at each time: long rows in small chunks, always of one size
+        return max(1, min(64, _NUMBERS_AT_ONCE // int(np.prod(self.row_shape_))))
+
+    def _validate_rows(self, X: Any) -> np.ndarray:
+        check_is_fitted(self, "net_")
+        return validate_sequences(self, X, _WORDS, reset=False)
+
+    def predict(self, X):
+        """Predict the targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_channels, n_times) or (n_samples, n_times)
+            Sequences.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples, n_times), (n_samples,) or (n_samples, n_outputs)
+            As in fit.
+        """
+        X = self._validate_rows(X)
+        return self._apply(self.module_.finest, X).reshape(len(X), *self._target_shape)
+
+    def predict_resolutions(self, X):
+        """Predict sequences at all resolutions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_channels, n_times) or (n_samples, n_times)
+            Sequences.
+
+        Returns
+        -------
+        levels : list of ndarray of shape (n_samples, n_steps)
+            Predicted averages over ever shorter windows, the coarsest first; the last is what
+            :meth:`predict` returns. ``level_times_`` has their times.
+        """
+        X = self._validate_rows(X)
+        if self.output_ != "sequence":
+            raise ValueError(
+                "Only sequences have resolutions; y of fit has a few numbers for each row."
+            )
+        module = self.module_
+
+        def predict(x: Tensor) -> Tensor:
+            return torch.cat(module(x)[:0:-1], dim=1)  # without the scale
+
+        ends = np.cumsum([len(times) for times in self.level_times_])[:-1]
+        return np.split(self._apply(predict, X), ends, axis=1)
+
+    @property
+    def level_times_(self) -> list[np.ndarray]:
+        """Mean time of each step, at each level, the coarsest first."""
+        check_is_fitted(self, "net_")
+        times = torch.from_numpy(check_grid(self.times, None, self.n_features_in_))
+        levels = self._resolutions().double().all_of(times[None, :, None])
+        return [level[0, :, 0].numpy() for level in levels[::-1]]
+
+    def score(self, X, y, sample_weight=None):
+        """Return the coefficient of determination R², averaged over times or outputs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_channels, n_times) or (n_samples, n_times)
+            Sequences.
+        y : array-like of shape (n_samples, n_times), (n_samples,) or (n_samples, n_outputs)
+            Their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            1 is perfect, 0 as good as the mean of ``y``.
+        """
+        return super().score(X, y, sample_weight)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.target_tags.multi_output = True
+        tags.target_tags.positive_only = self.loss == "poisson"
+        return tags
+
+
+_OUTPUTS = {True: "sequence", False: "vector"}
+
+
+def _reversed(values: Sequence[int]) -> list[int]:
+    return [int(value) for value in values][::-1]

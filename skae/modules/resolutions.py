@@ -1,0 +1,140 @@
+"""A sequence at several resolutions: averages over windows, and the way back between them."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+# Octaves of the waves by which a place is described: the finest has 2⁵ half-waves on the sequence.
+_OCTAVES = 6
+
+#: numbers that describe a place
+PLACE_FEATURES = 2 + 2 * _OCTAVES
+
+
+def fitting_factors(n_times: int, factors: Sequence[int]) -> list[int]:
+    """Return those of the factors, from the first on, that leave two steps or more of a sequence."""
+    fitting: list[int] = []
+    for factor in factors:
+        if n_times < 2 * factor:
+            break
+        fitting.append(factor)
+        n_times = -(-n_times // factor)
+    return fitting
+
+
+def bin_widths(times: Tensor) -> Tensor:
+    """Return the widths of bins around increasing times ``(n_times,)``, with edges halfway between."""
+    if len(times) == 1:
+        return torch.ones_like(times)
+    steps = torch.diff(times)
+    return (torch.cat([steps[:1], steps]) + torch.cat([steps, steps[-1:]])) / 2.0
+
+
+def place_features(times: Tensor) -> Tensor:
+    """Describe each of ``(n_times,)`` times: its position, its step, and waves of its number.
+
+    Waves run with the number and not with time, so that steps that grow by orders of magnitude are
+    told apart as well as equal ones.
+    """
+    n = len(times)
+    position = (times - times[0]) / (times[-1] - times[0]).clamp_min(1e-30)
+    widths = bin_widths(times)
+    order = torch.arange(n, dtype=times.dtype) / max(1, n - 1)
+    waves = [
+        wave(math.pi * 2.0**octave * order)
+        for octave in range(_OCTAVES)
+        for wave in (torch.sin, torch.cos)
+    ]
+    step = (widths / widths.mean()).log() / max(1.0, math.log(float(widths.max() / widths.min())))
+    return torch.stack([2.0 * position - 1.0, step, *waves], dim=1)
+
+
+class Resolutions(nn.Module):
+    """Averages of a sequence over windows, over windows of these, and so on.
+
+    Averages are weighted by the widths of the bins. A last window that is not full averages over what
+    there is of it.
+
+    Parameters
+    ----------
+    times : Tensor of shape (n_times,)
+        Increasing times.
+    factors : sequence of int
+        Steps in a window of each level, the finest first.
+
+    Attributes
+    ----------
+    factors : list of int
+        Those that fit.
+    sizes : list of int
+        Steps at each level, the finest first: one more than there are factors.
+    """
+
+    def __init__(self, times: Tensor, factors: Sequence[int]):
+        super().__init__()
+        self.factors = fitting_factors(len(times), factors)
+        self.sizes = [len(times)]
+        widths, places = bin_widths(times.double()), place_features(times.double())
+        self.register_buffer("places_0", places.float())
+        for level, factor in enumerate(self.factors):
+            size = -(-self.sizes[-1] // factor)
+            shares = _padded(widths[:, None], size * factor).reshape(size, factor)
+            widths = shares.sum(dim=1)
+            shares = shares / widths[:, None]
+            self.register_buffer(f"shares_{level}", shares[:, :, None].float())
+            places = (
+                _padded(places, size * factor).reshape(size, factor, -1) * shares[..., None]
+            ).sum(1)
+            self.register_buffer(f"places_{level + 1}", places.float())
+            self.sizes.append(size)
+
+    def places(self, level: int) -> Tensor:
+        """Return what describes the steps of a level, ``(sizes[level], PLACE_FEATURES)``."""
+        return getattr(self, f"places_{level}")
+
+    def coarsen(self, x: Tensor, level: int) -> Tensor:
+        """Average the steps of a level, ``(n, sizes[level], k)``, to those of the next coarser one."""
+        shares = getattr(self, f"shares_{level}")  # (size, factor, 1)
+        windows = _padded(x, shares.shape[0] * shares.shape[1]).unflatten(1, shares.shape[:2])
+        return (windows * shares).sum(dim=2)
+
+    def all_of(self, x: Tensor) -> list[Tensor]:
+        """Return a sequence ``(n, n_times, k)`` at all levels, the finest first."""
+        levels = [x]
+        for level in range(len(self.factors)):
+            levels.append(self.coarsen(levels[-1], level))
+        return levels
+
+    def refine(self, x: Tensor, level: int) -> Tensor:
+        """Interpolate steps of the next coarser level to windows of a level, ``(n, size, factor, k)``.
+
+        Straight lines between the middles of windows: a step would show at each seam.
+        """
+        factor = self.factors[level]
+        before = torch.cat([x[:, :1], x[:, :-1]], dim=1)[:, :, None]
+        behind = torch.cat([x[:, 1:], x[:, -1:]], dim=1)[:, :, None]
+        way = ((torch.arange(factor, device=x.device) + 0.5) / factor - 0.5).to(x.dtype)[:, None]
+        half = factor // 2
+        here = x[:, :, None]
+        return torch.cat(
+            [torch.lerp(here, before, -way[:half]), torch.lerp(here, behind, way[half:])], dim=2
+        )
+
+    def windows(self, x: Tensor, level: int) -> Tensor:
+        """Cut a level ``(n, sizes[level], k)`` into windows twice as wide as they are apart.
+
+        They are centred on those that :meth:`coarsen` averages over, and have zeros beyond the ends:
+        ``(n, sizes[level + 1], 2 · factor · k)``.
+        """
+        factor, size = self.factors[level], self.sizes[level + 1]
+        before = factor // 2
+        padded = nn.functional.pad(x, (0, 0, before, (size + 1) * factor - x.shape[1] - before))
+        blocks = padded.unflatten(1, (size + 1, factor)).flatten(2)
+        return torch.cat([blocks[:, :-1], blocks[:, 1:]], dim=2)
+
+
+def _padded(x: Tensor, size: int) -> Tensor:
+    """Append zeros to the last axis but one."""
+    return nn.functional.pad(x, (0, 0, 0, size - x.shape[-2]))

@@ -1,0 +1,117 @@
+"""Units in which networks of sequences work, and the loss at all resolutions."""
+
+import torch
+from torch import Tensor, nn
+
+from skae.modules.moments import Rows, scale_of, usable_moments
+from skae.modules.resolutions import Resolutions
+
+
+class Standardised(nn.Module):
+    """Rows in units of their spread around their mean, and the way back.
+
+    Parameters
+    ----------
+    centre : Tensor
+        Mean row.
+    scale : Tensor
+        What differences are divided by; broadcasts with the row.
+    """
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, centre: Tensor, scale: Tensor):
+        super().__init__()
+        self.register_buffer("centre", centre.float())
+        self.register_buffer("scale", scale.float())
+
+    @classmethod
+    def of_rows(cls, x: Rows, weight: Rows | None, dim: tuple[int, ...]) -> "Standardised":
+        """Take the mean row, and a spread for each place but those along ``dim``, from training rows."""
+        mean, variance, _ = usable_moments(x, weight)
+        mean, variance = mean.reshape(x.shape[1:]), variance.reshape(x.shape[1:])
+        if dim:
+            largest = mean.abs().amax(dim=dim, keepdim=True)
+            return cls(mean, scale_of(largest, variance.mean(dim=dim, keepdim=True), x.dtype))
+        return cls(mean, scale_of(mean, variance, x.dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Standardise rows."""
+        return (x - self.centre) / self.scale
+
+
+class Outputs(nn.Module):
+    """What networks in standard units give, in the units of the targets.
+
+    Parameters
+    ----------
+    centres : list of Tensor
+        Mean target at each level, the finest first.
+    scale : Tensor
+        Spread of the targets.
+    positive : bool
+        Give positive numbers only: ``scale · softplus(·)``.
+    """
+
+    scale: Tensor
+
+    def __init__(self, centres: list[Tensor], scale: Tensor, positive: bool):
+        super().__init__()
+        self.register_buffer("scale", scale.float())
+        self.positive = positive
+        for level, centre in enumerate(centres):
+            if positive:
+                centre = inverse_softplus((centre / scale).clamp_min(1e-4))
+            self.register_buffer(f"centre_{level}", centre.float())
+
+    def forward(self, output: Tensor, level: int = 0) -> Tensor:
+        """Bring outputs of a level to the units of the targets."""
+        centre = getattr(self, f"centre_{level}")
+        if self.positive:
+            return self.scale * nn.functional.softplus(output + centre)
+        return torch.addcmul(centre, output, self.scale)
+
+
+def inverse_softplus(x: Tensor) -> Tensor:
+    """Return what softplus maps to positive numbers."""
+    return x + torch.log(-torch.expm1(-x))
+
+
+class ResolutionLoss(nn.Module):
+    """Loss of each row at all levels, the coarser ones against averages of the target.
+
+    It is in units of what predicting the mean row would cost.
+
+    Parameters
+    ----------
+    resolutions : Resolutions or None
+        The levels; None for targets that are no sequences.
+    weights : list of float
+        Weight of each level, the finest first.
+    poisson : bool
+        Take half the deviance of counts, rather than the squared error.
+    """
+
+    def __init__(self, resolutions: Resolutions | None, weights: list[float], poisson: bool):
+        super().__init__()
+        self.resolutions, self.weights, self.poisson = resolutions, weights, poisson
+
+    def forward(self, output: tuple[Tensor, ...], target: Tensor) -> Tensor:
+        """Return the loss of each row, ``(n,)``, from (scale, levels…) and targets ``(n, k)``."""
+        scale, *predictions = output
+        levels = [target[:, :, None]]
+        if self.resolutions is not None:
+            levels = self.resolutions.all_of(levels[0])
+        losses = [
+            weight * self._error(prediction, level[:, :, 0], scale)
+            for weight, prediction, level in zip(self.weights, predictions, levels, strict=True)
+        ]
+        return torch.stack(losses).sum(dim=0)
+
+    def _error(self, prediction: Tensor, target: Tensor, scale: Tensor) -> Tensor:
+        if not self.poisson:
+            return ((prediction - target) / scale).square().mean(dim=1)
+        rate = prediction + 1e-6 * scale
+        deviance = rate - target - torch.xlogy(target, rate / target.clamp_min(1e-30))
+        return (deviance / scale).mean(dim=1)

@@ -1,0 +1,350 @@
+"""MultiResRNNRegressor: resolutions without bias, no seams, and long sequences learnt."""
+
+import pickle
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fits import global_states, weights_of
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from skae import MultiResRNNRegressor, NoiseInjector
+from skae.datasets import make_photon_correlations
+
+SMALL = {"downsampling": (4, 4), "hidden_size": 8, "max_epochs": 2, "random_state": 0}
+
+
+def walks(n=24, n_times=50, n_channels=None, seed=0):
+    rng = np.random.default_rng(seed)
+    shape = (n, n_times) if n_channels is None else (n, n_channels, n_times)
+    X = rng.normal(size=shape).cumsum(axis=-1)
+    return X, X if n_channels is None else X.mean(axis=1)
+
+
+@pytest.fixture(scope="module")
+def correlations():
+    """A fit on simulated correlations, and others with noise."""
+    train = make_photon_correlations(300, n_times=512, random_state=0)
+    test = make_photon_correlations(100, n_times=512, random_state=1)
+    noise = NoiseInjector({"poisson": 0.95, "gaussian": 0.05}, counts=(1, 1000))
+    model = MultiResRNNRegressor(noise=noise, max_epochs=12, hidden_size=16, random_state=0)
+    return model.fit(train.clean, train.clean), test
+
+
+# -- what it learns --------------------------------------------------------------------------------
+
+
+def test_it_cleans_correlations_better_than_smoothing_could(correlations):
+    from scipy.signal import savgol_filter
+
+    model, test = correlations
+    error = np.square(model.predict(test.noisy) - test.clean).mean()
+    smoothed = [savgol_filter(test.noisy, w, 2, axis=1) for w in (5, 7, 9, 11, 15, 21)]
+    assert error < 0.5 * min(np.square(s - test.clean).mean() for s in smoothed)
+    assert 1.0 - error / test.clean.var() > 0.9
+
+
+def test_all_resolutions_are_averages_of_the_truth(correlations):
+    model, test = correlations
+    levels = model.predict_resolutions(test.noisy)
+    assert [level.shape for level in levels] == [(100, 8), (100, 64), (100, 512)]
+    assert model.n_levels_ == 3  # a coarsest level of one step would leave nothing to run over
+    np.testing.assert_array_equal(levels[-1], model.predict(test.noisy))
+    for level in levels[:-1]:
+        truth = test.clean.reshape(100, level.shape[1], -1).mean(axis=2)
+        assert 1.0 - np.square(level - truth).mean() / truth.var() > 0.85
+
+
+def test_no_seams_between_windows(correlations):
+    """Steps of the error across seams are no larger than a few tenths more than those elsewhere."""
+    model, test = correlations
+    place = np.arange(511)
+    cusps = np.abs(test.tau[:, None] - np.array([-1.0, 0.0, 1.0])).min(axis=1)[1:] < 0.05
+    steps = np.square(np.diff(model.predict(test.noisy) - test.clean, axis=1))
+    across = steps[:, ~cusps & (place % 8 == 7)].mean()
+    within = steps[:, ~cusps & (place % 8 != 7)].mean()
+    assert across < 2.0 * within
+
+
+def test_a_vector_is_read_from_sequences():
+    rng = np.random.default_rng(0)
+    y = rng.uniform(size=(400, 2))
+    t = np.linspace(0.0, 1.0, 100)
+    X = y[:, :1] * np.sin(2.0 * np.pi * 3.0 * t) + y[:, 1:] * t
+    X += 0.05 * rng.standard_normal(X.shape)
+    model = MultiResRNNRegressor(hidden_size=16, max_epochs=30, random_state=0).fit(
+        X[:300], y[:300]
+    )
+    assert model.output_ == "vector"
+    assert model.score(X[300:], y[300:]) > 0.98
+    with pytest.raises(ValueError, match="Only sequences have resolutions"):
+        model.predict_resolutions(X)
+    one = clone(model).set_params(max_epochs=1).fit(X, y[:, 0])
+    assert one.predict(X).shape == (400,)
+
+
+def test_counts_are_predicted_from_counts():
+    """Trained on noisy targets alone, a Poisson loss finds the rates."""
+    rng = np.random.default_rng(0)
+    rate = 5.0 + 4.0 * np.sin(2 * np.pi * (np.arange(128) / 32.0 + rng.uniform(size=(300, 1))))
+    X, y = (rng.poisson(rate).astype(float) for _ in range(2))
+    options = {"hidden_size": 16, "max_epochs": 15, "random_state": 0}
+    model = MultiResRNNRegressor(loss="poisson", **options).fit(X, y)
+    rates = model.predict(X)
+    assert (rates > 0.0).all()
+    assert np.square(rates - rate).mean() < 0.15 * np.square(X - rate).mean()
+
+
+def test_positive_outputs():
+    X, _ = walks()
+    y = np.abs(X) * (np.abs(X) > 2.0)
+    plain = MultiResRNNRegressor(**SMALL).fit(X, y).predict(X)
+    positive = MultiResRNNRegressor(**SMALL, positive=True).fit(X, y).predict(X)
+    assert plain.min() < 0.0 < positive.min()
+
+
+# -- resolutions -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_times", [1, 2, 3, 7, 8, 9, 31, 32, 33, 50, 63])
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_any_length(n_times, cell):
+    X, y = walks(n_times=n_times)
+    model = MultiResRNNRegressor(**SMALL, cell=cell).fit(X, y)
+    assert model.predict(X).shape == X.shape
+    sizes = [len(times) for times in model.level_times_]
+    assert len(sizes) == model.n_levels_ == len(model.predict_resolutions(X))
+    assert sizes[-1] == n_times
+    assert all(coarse == -(-fine // 4) for coarse, fine in pairwise(sizes))
+    assert sizes[0] >= 2 or n_times == 1
+
+
+def test_levels_that_do_not_fit_are_left_out():
+    X, y = walks(n_times=50)
+    for downsampling, n_levels in [((8, 8, 8), 2), ((4, 4), 3), ((100,), 1), ((), 1), ((2, 25), 2)]:
+        options = {**SMALL, "downsampling": downsampling}
+        assert MultiResRNNRegressor(**options).fit(X, y).n_levels_ == n_levels
+
+
+def test_a_last_window_that_is_not_full_has_no_bias():
+    X, _ = walks(n_times=50)
+    model = MultiResRNNRegressor(**SMALL).fit(X, X)
+    resolutions = model.module_.resolutions
+    levels = resolutions.all_of(torch.from_numpy(X[:, :, None]).float())
+    np.testing.assert_allclose(levels[1][:, -1, 0], X[:, 48:].mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(levels[2][:, -1, 0], X[:, 48:].mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(levels[2][:, 0, 0], X[:, :16].mean(axis=1), rtol=1e-5)
+    flat = resolutions.all_of(torch.ones(1, 50, 1))
+    assert all(torch.allclose(level, torch.ones(())) for level in flat)
+
+
+def test_averages_are_weighted_by_the_widths_of_bins():
+    times = np.geomspace(1.0, 1e6, 50)
+    X, _ = walks(n_times=50)
+    model = MultiResRNNRegressor(**SMALL, times=times).fit(X, X)
+    widths = np.gradient(times)
+    levels = model.module_.resolutions.all_of(torch.from_numpy(X[:, :, None]).float())
+    expected = (X * widths)[:, :16].sum(axis=1) / widths[:16].sum()
+    np.testing.assert_allclose(levels[2][:, 0, 0], expected, rtol=1e-4)
+    np.testing.assert_allclose(model.level_times_[-1], times)
+    np.testing.assert_allclose(
+        model.level_times_[0][0], (times * widths)[:16].sum() / widths[:16].sum()
+    )
+    other = MultiResRNNRegressor(**SMALL).fit(X, X)
+    assert not np.allclose(model.predict(X), other.predict(X))
+
+
+def test_interpolation_between_levels_is_exact_for_straight_lines():
+    model = MultiResRNNRegressor(**SMALL).fit(*walks(n_times=48))
+    resolutions = model.module_.resolutions
+    for level, factor in enumerate(resolutions.factors):
+        size = resolutions.sizes[level + 1]
+        middles = (torch.arange(size) + 0.5) * factor
+        fine = resolutions.refine(middles[None, :, None], level).flatten()
+        places = torch.arange(size * factor) + 0.5
+        inner = slice(factor // 2, -(factor // 2))
+        torch.testing.assert_close(fine[inner], places[inner])
+
+
+def test_level_weights_choose_what_is_learnt():
+    X, y = walks()
+    options = {**SMALL, "max_epochs": 5}
+    coarse = MultiResRNNRegressor(**options, level_weights=(1.0, 0.0, 1e-9)).fit(X, y)
+    fine = MultiResRNNRegressor(**options, level_weights=0.0).fit(X, y)
+
+    def error(model, level):
+        truth = coarse.module_.resolutions.all_of(torch.from_numpy(y[:, :, None]).float())
+        truth = truth[::-1][level][..., 0].numpy()
+        return np.square(model.predict_resolutions(X)[level] - truth).mean()
+
+    assert error(coarse, 0) < error(fine, 0)
+    assert error(fine, 2) < error(coarse, 2)
+
+
+def test_the_loss_is_one_for_the_mean_row():
+    X, y = walks(200)
+    model = MultiResRNNRegressor(**SMALL, level_weights=0.0).fit(X, y)
+    criterion, scale = model.net_.criterion_, model.module_.outputs.scale
+    target = torch.from_numpy(y).float()
+    mean = target.mean(dim=0).expand_as(target)
+    levels = criterion.resolutions.all_of(mean[:, :, None])
+    loss = criterion((scale, *(level[..., 0] for level in levels)), target).mean()
+    assert loss.item() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_sizes_of_levels():
+    X, y = walks()
+    doubled = MultiResRNNRegressor(**SMALL).fit(X, y).module_.descent.widths
+    assert doubled == [8, 16, 32]
+    given = MultiResRNNRegressor(**{**SMALL, "hidden_size": (12, 6, 4)}).fit(X, y)
+    assert given.module_.descent.widths == [4, 6, 12]
+
+
+# -- the same claims as of tables, for channels ----------------------------------------------------
+
+
+def test_channels_are_used():
+    X, _ = walks(200, 40, 3)
+    y = X[:, 1] - X[:, 2]
+    model = MultiResRNNRegressor(**{**SMALL, "max_epochs": 40}).fit(X, y)
+    assert model.row_shape_ == (3, 40)
+    assert model.n_features_in_ == 40
+    assert model.score(X, y) > 0.9
+
+
+@pytest.mark.parametrize("n_channels", [None, 2])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_predictions_keep_the_dtype_and_do_not_depend_on_the_rows_beside(n_channels, dtype):
+    X, y = walks(70, 40, n_channels)
+    X = X.astype(dtype)
+    model = MultiResRNNRegressor(**SMALL).fit(X, y)
+    together = model.predict(X)
+    assert together.dtype == dtype
+    alone = np.concatenate([model.predict(X[i : i + 1]) for i in range(len(X))])
+    rounding = 1e-6 * np.abs(together).max()
+    np.testing.assert_allclose(alone, together, rtol=0, atol=rounding)
+    np.testing.assert_allclose(model.predict(X[::-1])[::-1], together, rtol=0, atol=rounding)
+
+
+@pytest.mark.parametrize("n_channels", [None, 2])
+def test_fits_are_reproducible_and_leave_global_states_alone(n_channels):
+    X, y = walks(24, 40, n_channels)
+    before = global_states()
+    first = MultiResRNNRegressor(**SMALL).fit(X, y)
+    second = MultiResRNNRegressor(**SMALL).fit(X, y)
+    assert global_states() == before
+    assert torch.equal(weights_of(first), weights_of(second))
+    copy = pickle.loads(pickle.dumps(first))
+    np.testing.assert_array_equal(copy.predict(X), first.predict(X))
+
+
+@pytest.mark.parametrize("n_channels", [None, 2])
+def test_weights_of_zero_leave_rows_out(n_channels):
+    X, y = walks(32, 40, n_channels)
+    weight = np.repeat([1.0, 0.0], 16)
+    spoilt = np.where(weight.reshape(-1, *[1] * (y.ndim - 1)) > 0, y, 1e3)
+    options = {**SMALL, "batch_size": 32, "max_epochs": 8}
+    model = MultiResRNNRegressor(**options).fit(X, spoilt, sample_weight=weight)
+    assert np.abs(model.predict(X)).max() < 100.0
+
+
+def test_pandas_and_torch_go_in():
+    X, y = walks()
+    model = MultiResRNNRegressor(**SMALL)
+    expected = model.fit(X, y).predict(X)
+    names = [f"t{j}" for j in range(X.shape[1])]
+    frame = pd.DataFrame(X, columns=names)
+    np.testing.assert_allclose(clone(model).fit(frame, pd.DataFrame(y)).predict(frame), expected)
+    tensors = torch.from_numpy(X), torch.from_numpy(y)
+    np.testing.assert_allclose(clone(model).fit(*tensors).predict(tensors[0]), expected)
+
+
+def test_partial_fit_and_warm_start_go_on():
+    X, y = walks()
+    model = MultiResRNNRegressor(**SMALL).partial_fit(X, y).partial_fit(X, y)
+    assert model.n_iter_ == 2
+    warm = MultiResRNNRegressor(**SMALL, warm_start=True).fit(X, y)
+    first = weights_of(warm)
+    assert not torch.equal(weights_of(warm.fit(X, y)), first)
+    with pytest.raises(ValueError, match="y has targets of shape"):
+        warm.fit(X, y[:, 0])
+
+
+def test_a_pipeline_and_a_search():
+    X, y = walks()
+    model = make_pipeline(
+        FunctionTransformer(lambda X: X / 2.0), MultiResRNNRegressor(**{**SMALL, "max_epochs": 1})
+    )
+    grid = {"multiresrnnregressor__cell": ["gru", "lstm"]}
+    search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(X, y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_noise_corrupts_inputs_and_not_targets():
+    X, y = walks()
+    quiet = MultiResRNNRegressor(**SMALL).fit(X, y)
+    noisy = MultiResRNNRegressor(**SMALL, noise=NoiseInjector("gaussian", sigma=0.5)).fit(X, y)
+    assert not torch.equal(weights_of(quiet), weights_of(noisy))
+
+
+def test_rows_go_through_in_pieces_to_the_same_loss(monkeypatch):
+    from skae.modules import multires
+
+    X, y = walks()
+    whole = MultiResRNNRegressor(**SMALL).fit(X, y)
+    monkeypatch.setattr(multires, "_NUMBERS_AT_ONCE", 50 * 8 * 3)
+    pieces = MultiResRNNRegressor(**SMALL).fit(X, y)
+    np.testing.assert_allclose(pieces.predict(X), whole.predict(X), atol=1e-4)
+
+
+# -- bad input -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"times": np.arange(50.0)[::-1]}, "times must increase"),
+        ({"times": np.r_[0.0, 0.0, np.arange(48.0)]}, "times must rise or fall throughout"),
+        ({"times": np.arange(49.0)}, "times has shape"),
+        ({"downsampling": (4, 1)}, "integers of 2 or more"),
+        ({"downsampling": (4, 2.5)}, "integers of 2 or more"),
+        ({"hidden_size": 7}, "must be even"),
+        ({"hidden_size": (8, 8)}, "have 3 of them"),
+        ({"level_weights": (1.0, 1.0)}, "one for each of 3 levels"),
+        ({"level_weights": (1.0, -1.0, 1.0)}, "none may be negative"),
+        ({"level_weights": (1.0, 1.0, 0.0)}, "last one must be positive"),
+        ({"output": "sequence", "loss": "poisson"}, "loss='poisson' needs y of 0 or more"),
+    ],
+)
+def test_bad_parameters_are_named_before_training(options, message):
+    X, y = walks()
+    with pytest.raises(ValueError, match=message):
+        MultiResRNNRegressor(**{**SMALL, **options}).fit(X, y)
+
+
+def test_targets_of_the_wrong_length():
+    X, y = walks()
+    model = MultiResRNNRegressor(**SMALL, output="sequence")
+    with pytest.raises(ValueError, match="needs a number for each of the 50 times"):
+        model.fit(X, y[:, :40])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.fit(X, y[:10])
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        model.fit(X, None)
+    with pytest.raises(ValueError, match="y has shape"):
+        model.fit(X, y[:, None])
+
+
+def test_rows_of_another_shape_are_refused():
+    X, y = walks(24, 40, 2)
+    model = MultiResRNNRegressor(**SMALL).fit(X, y)
+    with pytest.raises(ValueError, match=r"n_channels=2, n_times=40"):
+        model.predict(X[:, :1])
+    X[3, 1, 7] = np.nan
+    with pytest.raises(ValueError, match="row 3, channel 1, time 7"):
+        model.predict(X)
