@@ -23,8 +23,8 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 
-from skae import JetAutoencoder, NoiseInjector, PulseLocator
-from skae.datasets import make_pulses
+from skae import JetAutoencoder, MultiResRNNRegressor, NoiseInjector, PulseLocator
+from skae.datasets import make_photon_correlations, make_pulses
 from skae.estimators import _resume
 from skae.estimators._identity import describe, fingerprint
 from skae.exceptions import CheckpointError, DivergenceError
@@ -141,6 +141,23 @@ def test_a_crashed_fit_on_augmented_events_goes_on(sub_bin, tmp_path, always):
     for step in (1, 3, 6):
         interrupted(model, X, step, y=y)
     model.fit(X, y)
+    assert torch.equal(weights_of(model), weights_of(expected))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_crashed_fit_to_sequences_goes_on(streamed, tmp_path, always, monkeypatch):
+    g2 = make_photon_correlations(60, n_times=50, random_state=0)
+    if streamed:
+        monkeypatch.setattr(memory, "SHARE_OF_MEMORY", 0.0)
+        monkeypatch.setattr(streaming, "_RUN_BYTES", 10 * 100 * 8)
+        monkeypatch.setattr(streaming, "_BUFFER_BYTES", 30 * 100 * 8)
+    options = {"downsampling": (4, 4), "hidden_size": 8, "max_epochs": 3, "random_state": 0}
+    options["noise"] = NoiseInjector(counts=(1, 100))
+    expected = MultiResRNNRegressor(**options).fit(g2.clean, g2.clean)
+    model = MultiResRNNRegressor(**options, checkpoint=tmp_path)
+    for step in (1, 3, 5):
+        interrupted(model, g2.clean, step, y=g2.clean)
+    model.fit(g2.clean, g2.clean)
     assert torch.equal(weights_of(model), weights_of(expected))
 
 

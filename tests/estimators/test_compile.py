@@ -17,7 +17,7 @@ import torch._dynamo.utils as dynamo
 from fits import global_states, weights_of
 from skorch.callbacks import Callback
 
-from skae import JetAutoencoder
+from skae import JetAutoencoder, MultiResRNNRegressor
 from skae.exceptions import CompileWarning
 from skae.training import step as step_module
 from skae.training.step import CompiledGradient, make_loss
@@ -87,6 +87,16 @@ def test_a_compiled_fit_is_the_same_fit(options, standard_jets, monkeypatch):
     assert torch.equal(weights_of(again), weights_of(compiled))
     twin = pickle.loads(pickle.dumps(compiled))
     np.testing.assert_array_equal(twin.transform(standard_jets), compiled.transform(standard_jets))
+
+
+@needs_compiler
+@pytest.mark.parametrize("cell", ["lstm", pytest.param("gru", marks=pytest.mark.slow)])
+def test_recurrent_networks_compile(cell):
+    X = np.random.default_rng(0).normal(size=(32, 16)).cumsum(axis=1)
+    options = {"downsampling": (4,), "hidden_size": 4, "max_epochs": 2, "random_state": 0}
+    plain = MultiResRNNRegressor(**options, cell=cell).fit(X, X)
+    compiled = MultiResRNNRegressor(**options, cell=cell, compile=True).fit(X, X)
+    np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=1e-3)
 
 
 @needs_compiler
