@@ -47,7 +47,7 @@ print(f"{first.sum():.0f} coincidences in the first tenth, {rest.sum():.0f} in t
 
 known = {"period": (12.0, 13.0), "lifetimes": ((0.3, 4.0),), "jitter": (0.1, 0.8)}
 simulated = make_photon_correlations(
-    1500,
+    1200,
     tau=tau,
     zero_delay=(20.0, 480.0),
     background=(0.0, 0.3),
@@ -60,7 +60,7 @@ model = MultiResRNNRegressor(
     loss="poisson",
     noise=NoiseInjector(counts=(0.3, 10.0), relative_to=None),
     times=tau,
-    max_epochs=9,
+    max_epochs=7,
     random_state=0,
 ).fit(simulated, simulated)
 
@@ -131,7 +131,7 @@ sigma = np.sqrt(np.gradient(delays)[0] / np.gradient(delays)) * np.exp(
 )
 noisy = slow + sigma * rng.standard_normal(slow.shape)
 # the first bins are so noisy that they would outweigh all the others
-denoiser = MultiResRNNRegressor(times=delays, max_epochs=12, downsampling=(8,), random_state=0)
+denoiser = MultiResRNNRegressor(times=delays, max_epochs=8, downsampling=(8,), random_state=0)
 denoiser.fit(np.clip(noisy, -1.0, 3.0), slow)
 if pcfs.exists():
     measured, truth = np.load(pcfs)["g2"][31], None

@@ -145,6 +145,10 @@ def make_photon_correlations(
     lifetimes = _LIFETIMES[kind] if lifetimes is None else lifetimes
     if len(lifetimes) not in (1, 2):
         raise ValueError(f"lifetimes={lifetimes!r} must have one or two entries.")
+    if kind == "continuous" and len(lifetimes) == 1 and np.any(np.asarray(bunching) != 0.0):
+        raise ValueError(
+            f"bunching={bunching!r} needs two lifetimes: of antibunching, and of bunching."
+        )
 
     def draw(name, values, **limits):
         low, high = _as_range(name, values, **limits)

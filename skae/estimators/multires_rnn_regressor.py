@@ -95,6 +95,9 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
     n_levels_ : int
         Resolutions in use: one more than there are factors that fit.
 
+    target_shape_ : tuple of int
+        Shape of a row's target: (n_times,), () or (n_outputs,).
+
     output_ : {"sequence", "vector"}
         What ``y`` was taken for.
 
@@ -272,11 +275,11 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
         if reset:
             is_long = shape == X.shape[-1:]
             self.output_ = self.output if self.output != "auto" else _OUTPUTS[is_long]
-            self._target_shape = shape
-        elif shape != self._target_shape:
+            self.target_shape_ = shape
+        elif shape != self.target_shape_:
             raise ValueError(
                 f"y has targets of shape {shape}, but {type(self).__name__} was fitted on targets of "
-                f"shape {self._target_shape}."
+                f"shape {self.target_shape_}."
             )
         if self.output_ == "sequence" and shape != X.shape[-1:]:
             raise ValueError(
@@ -301,7 +304,9 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
                 f"level_weights={self.level_weights!r} must be a number, or one for each of {n_levels} "
                 "levels, the coarsest first; none may be negative, and the last one must be positive."
             )
-        self.n_levels_ = len(self._resolutions().sizes)
+        levels = self._resolutions().double().all_of(torch.from_numpy(times.copy())[None, :, None])
+        self.level_times_ = [level[0, :, 0].numpy() for level in levels[::-1]]
+        self.n_levels_ = len(levels)
 
     def _all_level_weights(self) -> list[float]:
         """Return the weight of each level that was asked for, the coarsest first."""
@@ -370,7 +375,7 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
             As in fit.
         """
         X = self._validate_rows(X)
-        return self._apply(self.module_.finest, X).reshape(len(X), *self._target_shape)
+        return self._apply(self.module_.finest, X).reshape(len(X), *self.target_shape_)
 
     def predict_resolutions(self, X):
         """Predict sequences at all resolutions.
@@ -398,14 +403,6 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
 
         ends = np.cumsum([len(times) for times in self.level_times_])[:-1]
         return np.split(self._apply(predict, X), ends, axis=1)
-
-    @property
-    def level_times_(self) -> list[np.ndarray]:
-        """Mean time of each step, at each level, the coarsest first."""
-        check_is_fitted(self, "net_")
-        times = torch.from_numpy(check_grid(self.times, None, self.n_features_in_))
-        levels = self._resolutions().double().all_of(times[None, :, None])
-        return [level[0, :, 0].numpy() for level in levels[::-1]]
 
     def score(self, X, y, sample_weight=None):
         """Return the coefficient of determination R², averaged over times or outputs.

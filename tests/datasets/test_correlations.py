@@ -140,6 +140,7 @@ def test_the_same_seed_gives_the_same_curves_and_parameters_give_them_back():
         ({"counts": 0.0}, "counts="),
         ({"spacing": "log"}, "must lie above 0"),
         ({"tau_range": (1.0, -1.0)}, "tau_range="),
+        ({"kind": "continuous", "bunching": 0.5, "lifetimes": (0.1,)}, "needs two lifetimes"),
         ({"tau": [0.0, 1.0, 1.0]}, "that increase"),
     ],
 )

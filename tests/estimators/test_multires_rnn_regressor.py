@@ -285,6 +285,20 @@ def test_a_pipeline_and_a_search():
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+def test_a_fit_that_is_refused_and_new_parameters_leave_the_fitted_one_alone():
+    X, y = walks()
+    model = MultiResRNNRegressor(**SMALL).fit(X, y)
+    expected = model.predict_resolutions(X)
+    model.set_params(downsampling=(5,), times=np.arange(50.0) ** 2)
+    with pytest.raises(ValueError, match="times has shape"):
+        model.fit(X[:, :40], y[:, 0])
+    for level, times, before in zip(
+        model.predict_resolutions(X), model.level_times_, expected, strict=True
+    ):
+        np.testing.assert_array_equal(level, before)
+        assert times.shape == level.shape[1:]
+
+
 def test_noise_corrupts_inputs_and_not_targets():
     X, y = walks()
     quiet = MultiResRNNRegressor(**SMALL).fit(X, y)
