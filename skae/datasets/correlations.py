@@ -136,7 +136,7 @@ def make_photon_correlations(
     --------
     >>> from skae.datasets import make_photon_correlations
     >>> g2 = make_photon_correlations(100, random_state=0)
-    >>> g2.noisy.shape, g2.clean.max(), list(g2.params)[:3]
+    >>> g2.noisy.shape, float(g2.clean.max()), list(g2.params)[:3]
     ((100, 1501), 1.0, ['g2_zero', 'period', 'background'])
     """
     rng = check_random_state(random_state)

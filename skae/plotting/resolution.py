@@ -42,7 +42,7 @@ class ResolutionDisplay:
     >>> g2 = make_photon_correlations(50, n_times=128, random_state=0)
     >>> model = MultiResRNNRegressor(max_epochs=1, random_state=0).fit(g2.noisy, g2.clean)
     >>> len(ResolutionDisplay.from_estimator(model, g2.noisy[0], g2.clean[0]).ax_)
-    2
+    3
     """
 
     def __init__(self, levels, times, observed=None, truth=None):
