@@ -166,21 +166,21 @@ class PhotonCorrelationFit(TableTransformer):
         X = self._checked(X, reset=False)
         return self._each(self._model.fit, X, 0).astype(X.dtype)
 
-    def inverse_transform(self, params):
+    def inverse_transform(self, X):
         """Return the curves of parameters.
 
         Parameters
         ----------
-        params : array-like of shape (n_samples, n_params)
-            What ``transform`` returns.
+        X : array-like of shape (n_samples, n_params)
+            Parameters, as ``transform`` returns them.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_times)
+        curves : ndarray of shape (n_samples, n_times)
             What is expected in each bin.
         """
         check_is_fitted(self, "times_")
-        params = self._validate_transformed(params, len(self.param_names_))
+        params = self._validate_transformed(X, len(self.param_names_))
         curves = [self._model.curve(row) for row in params.astype(np.float64)]
         return np.array(curves).astype(params.dtype)
 
