@@ -34,8 +34,8 @@ else:
     dot = {"g2_zero": 0.5, "period": 12.5, "zero_delay": 61.0, "lifetimes": (1.0,), "jitter": 0.5}
     dot.update(background=0.12, gaussian_fraction=0.0)
     first, rest = (
-        make_photon_correlations(1, tau=tau, counts=n, random_state=1, **dot).noisy[0] * n
-        for n in (9.0, 80.0)
+        make_photon_correlations(1, tau=tau, counts=n, random_state=seed, **dot).noisy[0] * n
+        for seed, n in enumerate((9.0, 80.0))
     )
 print(f"{first.sum():.0f} coincidences in the first tenth, {rest.sum():.0f} in the rest")
 

@@ -1,5 +1,6 @@
 """Photon correlations: pulsed and continuous ones as Hanbury Brown and Twiss would count them."""
 
+import re
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -149,6 +150,10 @@ def make_photon_correlations(
         raise ValueError(
             f"bunching={bunching!r} needs two lifetimes: of antibunching, and of bunching."
         )
+    if kind == "continuous" and len(lifetimes) == 2 and np.max(lifetimes[0]) > np.min(lifetimes[1]):
+        raise ValueError(
+            f"lifetimes={lifetimes!r}: antibunching, the first, must not last longer than bunching."
+        )
 
     def draw(name, values, **limits):
         low, high = _as_range(name, values, **limits)
@@ -175,9 +180,15 @@ def make_photon_correlations(
     table = pd.DataFrame(params)
     clean = correlations_of(tau, table)
     table["scale"] = clean.max(axis=1)
+    if not (table["scale"] > 0.0).all():
+        raise ValueError(
+            "some curves are 0 at all of the delays: lifetimes are too short for their steps, or the "
+            "range holds no peak. Give more delays, or a background."
+        )
     clean /= table["scale"].to_numpy()[:, np.newaxis]
     low, high = _as_range("counts", counts, above=0.0)
     table["counts"] = np.exp(rng.uniform(np.log(low), np.log(high), n_samples))
+    clean = np.maximum(clean, 0.0)  # of rounding, where nothing is left at zero delay
     widths = np.gradient(tau)
     exposure = table["counts"].to_numpy()[:, np.newaxis] * (widths / widths.mean())
     noisy = rng.poisson(clean * exposure) / exposure
@@ -272,8 +283,9 @@ def load_photon_correlations(path, *, drop_last=0):
     Parameters
     ----------
     path : str or Path
-        A text file, which may be compressed (.gz, .bz2, .xz, .zip), separated by tabs, commas,
-        semicolons or spaces, with or without a line of names; lines that begin with # are left out.
+        A text file, which may be compressed (.gz, .bz2, .xz), separated by tabs, commas, semicolons or
+        spaces. Lines before the first that holds nothing but numbers are titles and names; lines that
+        begin with # are left out.
     drop_last : int, default=0
         Snapshots at the end to leave out, where a measurement was broken off.
 
@@ -309,9 +321,10 @@ def load_photon_correlations(path, *, drop_last=0):
     if not path.is_file():
         raise FileNotFoundError(f"path={str(path)!r} is not a file.")
     try:
-        table = pd.read_csv(path, sep=r"[\t,; ]+", engine="python", header=None, comment="#")
-        if pd.to_numeric(table.iloc[0], errors="coerce").isna().all():  # a line of names
-            table = table.iloc[1:]
+        names = _count_lines_of_names(path)
+        table = pd.read_csv(
+            path, sep=r"[\t,; ]+", engine="python", header=None, comment="#", skiprows=names
+        )
         table = table.apply(pd.to_numeric).to_numpy(dtype=np.float64)
         if table.shape[1] < 2 + drop_last:
             raise ValueError(
@@ -332,3 +345,21 @@ def load_photon_correlations(path, *, drop_last=0):
             f"path={str(path)!r} cannot be read as a table of coincidences: {error}"
         ) from error
     return Bunch(counts=np.ascontiguousarray(counts), tau=tau)
+
+
+def _count_lines_of_names(path):
+    """Return how many lines stand before the first that holds nothing but numbers."""
+    with np.lib.npyio.DataSource(None).open(str(path), "rt", encoding="utf-8") as lines:
+        for number, line in enumerate(lines):
+            words = [word for word in re.split(r"[\t,; ]+", line.strip()) if word]
+            if words and not line.startswith("#") and all(map(_is_number, words)):
+                return number
+    raise ValueError("it has no line of numbers")
+
+
+def _is_number(word):
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

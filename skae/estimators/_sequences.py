@@ -1,5 +1,6 @@
 """Rows of one or several sequences each, as scikit-learn sees them: checked on both axes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,3 +120,46 @@ def validate_targets(
             "loss='squared_error' for what was subtracted from."
         )
     return y
+
+
+def check_level_weights(weights: Any, n_levels: int) -> list[float]:
+    """Return the weight of each level, the coarsest first; a number is that of all but the finest."""
+    if np.ndim(weights) == 0:
+        values = [float(weights)] * (n_levels - 1) + [1.0]
+    else:
+        values = [float(weight) for weight in weights]
+    if len(values) != n_levels or not (
+        np.isfinite(values).all() and min(values) >= 0.0 < values[-1]
+    ):
+        raise ValueError(
+            f"level_weights={weights!r} must be a finite number, or one for each of {n_levels} "
+            "levels, the coarsest first; none may be negative, and the last one must be positive."
+        )
+    return values
+
+
+def level_times(
+    times: np.ndarray, factors: Sequence[int]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return mean times of the steps of each level, and the edges of their windows, coarsest first.
+
+    Parameters
+    ----------
+    times : ndarray of shape (n_times,)
+        Increasing times.
+    factors : sequence of int
+        Steps in a window of each level, the finest first.
+    """
+    middles = (times[1:] + times[:-1]) / 2.0
+    steps = np.diff(times) if len(times) > 1 else np.ones(1)
+    first, last = times[0] - steps[0] / 2.0, times[-1] + steps[-1] / 2.0
+    edges = [np.concatenate([[first], middles, [last]])]
+    means = [times]
+    for factor in factors:
+        widths = np.diff(edges[-1])
+        starts = np.arange(0, len(widths), factor)
+        # around the first time: of large times with small steps the sums would lose the steps
+        sums = np.add.reduceat(widths * (means[-1] - times[0]), starts)
+        means.append(times[0] + sums / np.add.reduceat(widths, starts))
+        edges.append(np.append(edges[-1][starts], last))
+    return means[::-1], edges[::-1]

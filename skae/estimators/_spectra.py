@@ -1,5 +1,6 @@
 """What goes into a fit to spectra, checked: counts, gaps, the grid, and the noise."""
 
+import warnings
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
@@ -9,6 +10,8 @@ import torch
 from sklearn.utils.validation import check_array
 from torch import nn
 
+from skae.estimators._data import validate_table
+from skae.exceptions import OvercompleteWarning
 from skae.modules import LSTMDecoder, MultiResolutionDecoder
 from skae.transformers._messages import name_column
 
@@ -20,6 +23,29 @@ SEQUENCE_DECODERS: dict[str, type[nn.Module]] = {
 
 # Rows looked at at once: the others may lie in a file.
 _CHECKED_ROWS = 4096
+
+
+def validate_spectra(
+    estimator: Any, X: Any, *, counts: bool, gaps: bool, reset: bool
+) -> np.ndarray:
+    """Check X as scikit-learn does, and that it holds counts, or rows with gaps, as the model asks."""
+    X = validate_table(estimator, X, reset=reset, gaps=gaps)
+    if counts:
+        check_counts(estimator, X)
+    if gaps:
+        check_gaps(estimator, X, axis=1)
+    return X
+
+
+def warn_if_overcomplete(n_components: int, n_features: int) -> None:
+    """Warn of as many latent coordinates as columns."""
+    if n_components >= n_features:
+        warnings.warn(
+            f"n_components={n_components} latent coordinates for {n_features} columns compress "
+            "nothing, and the likelihood cannot tell them all apart.",
+            OvercompleteWarning,
+            stacklevel=5,
+        )
 
 
 def check_counts(estimator: Any, X: np.ndarray) -> None:
@@ -128,7 +154,7 @@ def make_sequence_decoder(estimator: Any, n_components: int) -> nn.Module:
     arguments = [
         torch.from_numpy(np.ascontiguousarray(estimator.grid_)),
         n_components,
-        estimator.hidden_size,
+        int(estimator.hidden_size),
         estimator.latent_state,
     ]
     if estimator.decoder == "multires":

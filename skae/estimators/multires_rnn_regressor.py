@@ -17,7 +17,13 @@ from torch import Tensor, nn
 
 from skae.estimators._base import BaseNeuralEstimator
 from skae.estimators._docstrings import document_shared_parameters
-from skae.estimators._sequences import SequenceWords, validate_sequences, validate_targets
+from skae.estimators._sequences import (
+    SequenceWords,
+    check_level_weights,
+    level_times,
+    validate_sequences,
+    validate_targets,
+)
 from skae.estimators._spectra import check_downsampling, check_grid
 from skae.modules import (
     CELLS,
@@ -101,8 +107,11 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
     output_ : {"sequence", "vector"}
         What ``y`` was taken for.
 
-    level_times_ : list of ndarray
+    level_times_ : list of ndarray of shape (n_steps,)
         Mean time of each step, at each level, the coarsest first.
+
+    level_edges_ : list of ndarray of shape (n_steps + 1,)
+        Edges of the windows that steps are averages of, in the same order.
 
     See Also
     --------
@@ -297,22 +306,14 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
                 "them, and the last axis of X and y with them."
             )
         check_downsampling(self.downsampling, self.hidden_size)
-        n_levels = len(self.downsampling) + 1
-        weights = self._all_level_weights()
-        if len(weights) != n_levels or min(weights) < 0.0 or not weights[-1] > 0.0:
-            raise ValueError(
-                f"level_weights={self.level_weights!r} must be a number, or one for each of {n_levels} "
-                "levels, the coarsest first; none may be negative, and the last one must be positive."
-            )
-        levels = self._resolutions().double().all_of(torch.from_numpy(times.copy())[None, :, None])
-        self.level_times_ = [level[0, :, 0].numpy() for level in levels[::-1]]
-        self.n_levels_ = len(levels)
+        self._all_level_weights()
+        resolutions = self._resolutions()
+        self.n_levels_ = len(resolutions.sizes)
+        self.level_times_, self.level_edges_ = level_times(times, resolutions.factors)
 
     def _all_level_weights(self) -> list[float]:
         """Return the weight of each level that was asked for, the coarsest first."""
-        if np.ndim(self.level_weights) == 0:
-            return [float(self.level_weights)] * len(self.downsampling) + [1.0]
-        return [float(weight) for weight in self.level_weights]
+        return check_level_weights(self.level_weights, len(self.downsampling) + 1)
 
     # -- building ------------------------------------------------------------------------------
 
@@ -339,13 +340,14 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
         if is_sequence:
             levels = resolutions.all_of(targets.centre[None, :, None])
             centres = [level[0, :, 0] for level in levels]
-        positive = self.positive or self.loss == "poisson"
         n_channels = 1 if len(self.row_shape_) == 1 else self.row_shape_[0]
-        parts = (resolutions, n_channels, widths, self.cell, inputs)
-        outputs = Outputs(centres, targets.scale, positive)
+        poisson = self.loss == "poisson"
+        positive = self.positive or poisson
+        outputs = Outputs(centres, targets.scale, positive=positive, poisson=poisson)
+        parts = (resolutions, n_channels, widths, inputs, outputs, self.cell)
         if is_sequence:
-            return MultiResolutionRNN(*parts, outputs)
-        return SequenceSummary(*parts, outputs, rows.target.shape[1])
+            return MultiResolutionRNN(*parts)
+        return SequenceSummary(*parts, rows.target.shape[1])
 
     def _run_callbacks(self, *arguments: Any) -> list[Any]:
         return [gradient_clipping(), *super()._run_callbacks(*arguments)]

@@ -4,7 +4,6 @@ For continua and lines in counts or fluxes, and other curves on a grid whose noi
 learnt: compression, posteriors, simulation, and anomalies.
 """
 
-import warnings
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,19 +13,18 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from skae.estimators._data import validate_table
 from skae.estimators._docstrings import document_shared_parameters
 from skae.estimators._spectra import (
     SEQUENCE_DECODERS,
-    check_counts,
     check_downsampling,
     check_gaps,
     check_grid,
     check_noise,
     make_sequence_decoder,
+    validate_spectra,
+    warn_if_overcomplete,
 )
 from skae.estimators._variational import BaseVAE
-from skae.exceptions import OvercompleteWarning
 from skae.modules import (
     Coordinates,
     GaussianLikelihood,
@@ -293,12 +291,7 @@ class SpectraVAE(BaseVAE):
         return self._check_rows(X, self._counts, likelihood.has_gaps, reset=False)
 
     def _check_rows(self, X: Any, counts: bool, gaps: bool, *, reset: bool) -> np.ndarray:
-        X = validate_table(self, X, reset=reset, gaps=gaps)
-        if counts:
-            check_counts(self, X)
-        if gaps:
-            check_gaps(self, X, axis=1)
-        return X
+        return validate_spectra(self, X, counts=counts, gaps=gaps, reset=reset)
 
     def _check_parameters(self, n_samples: int) -> None:
         self._check_layers()
@@ -316,13 +309,7 @@ class SpectraVAE(BaseVAE):
             raise ValueError(
                 "noise cannot corrupt what was not observed: use noise=None with missing='mask'."
             )
-        if self.n_components >= self.n_features_in_:
-            warnings.warn(
-                f"n_components={self.n_components} latent coordinates for {self.n_features_in_} "
-                "columns compress nothing, and the likelihood cannot tell them all apart.",
-                OvercompleteWarning,
-                stacklevel=4,
-            )
+        warn_if_overcomplete(self.n_components, self.n_features_in_)
 
     @property
     def _noise_is_free(self) -> bool:

@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from skae.modules.resolutions import Resolutions
+from skae.modules.resolutions import PLACE_FEATURES, Resolutions
 
 CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 
@@ -127,6 +127,29 @@ class Descent(nn.Module):
         windows = windows + padded.unflatten(1, (size, factor))
         states = self.networks[level](windows.flatten(0, 1), coarse.flatten(0, 1))
         return states.unflatten(0, (n, size)).flatten(1, 2)[:, :steps]
+
+
+class Places(nn.Module):
+    """What each step of each level adds to its state for where it lies.
+
+    Parameters
+    ----------
+    resolutions : Resolutions
+        The levels.
+    widths : list of int
+        Numbers in a state of each level, the finest first.
+    """
+
+    def __init__(self, resolutions: Resolutions, widths: list[int]):
+        super().__init__()
+        self.resolutions = resolutions
+        self.layers = nn.ModuleList(
+            nn.Linear(PLACE_FEATURES, width, bias=False) for width in widths
+        )
+
+    def forward(self, level: int) -> Tensor:
+        """Return what is added to the steps of a level, ``(sizes[level], widths[level])``."""
+        return self.layers[level](self.resolutions.places(level))
 
 
 class JoinedLinear(nn.Linear):

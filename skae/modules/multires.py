@@ -1,12 +1,20 @@
 """Networks that read and write long sequences at several resolutions."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from skae.modules.descent import Descent, JoinedLinear, SequenceOutput, WindowRNN, level_widths
-from skae.modules.resolutions import PLACE_FEATURES, Resolutions
+from skae.modules.descent import (
+    Descent,
+    JoinedLinear,
+    Places,
+    SequenceOutput,
+    WindowRNN,
+    level_widths,
+)
+from skae.modules.resolutions import Resolutions
 from skae.modules.sequence_units import Outputs, Standardised
 
 # Steps that the first convolution spans.
@@ -38,9 +46,7 @@ class SequenceReader(nn.Module):
         self.next = nn.ModuleList(
             JoinedLinear(2 * factor * fine + n_channels, coarse) for factor, fine, coarse in sizes
         )
-        self.places = nn.ModuleList(
-            nn.Linear(PLACE_FEATURES, width, bias=False) for width in widths
-        )
+        self.places = Places(resolutions, widths)
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
         """Describe ``(n, n_times, n_channels)``, given at all levels, ``(n, sizes[level], width)``."""
@@ -53,11 +59,11 @@ class SequenceReader(nn.Module):
         return described
 
     def _activate(self, x: Tensor, level: int) -> Tensor:
-        return nn.functional.silu(x + self.places[level](self.resolutions.places(level)))
+        return nn.functional.silu(x + self.places(level))
 
 
-class MultiResolutionRNN(nn.Module):
-    """Map sequences to sequences, at all resolutions.
+class SequenceNetwork(nn.Module, ABC):
+    """A network that reads sequences, standardised and described at all levels.
 
     Parameters
     ----------
@@ -67,8 +73,6 @@ class MultiResolutionRNN(nn.Module):
         Sequences in a row.
     widths : list of int
         Numbers in a state of each level, the finest first; even.
-    cell : {"gru", "lstm"}
-        Kind of network.
     inputs : Standardised
         Units of the rows.
     outputs : Outputs
@@ -80,21 +84,47 @@ class MultiResolutionRNN(nn.Module):
         resolutions: Resolutions,
         n_channels: int,
         widths: list[int],
-        cell: str,
         inputs: Standardised,
         outputs: Outputs,
     ):
         super().__init__()
         self.resolutions, self.inputs, self.outputs = resolutions, inputs, outputs
-        halves = [width // 2 for width in widths]
-        self.reader = SequenceReader(resolutions, n_channels, halves)
-        self.own = nn.ModuleList(
-            JoinedLinear(half + n_channels, width)
-            for half, width in zip(halves, widths, strict=True)
-        )
-        self.places = nn.ModuleList(
-            nn.Linear(PLACE_FEATURES, width, bias=False) for width in widths
-        )
+        self.reader = SequenceReader(resolutions, n_channels, [width // 2 for width in widths])
+
+    def read(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return description and sequence of each level, of rows ``(n, [n_channels,] n_times)``."""
+        x = self.inputs(x)
+        levels = self.resolutions.all_of(x[:, :, None] if x.ndim == 2 else x.transpose(1, 2))
+        return list(zip(self.reader(levels), levels, strict=True))
+
+    @abstractmethod
+    def finest(self, x: Tensor) -> Tensor:
+        """Return the prediction of the finest level alone, ``(n, n_outputs)``."""
+
+
+class MultiResolutionRNN(SequenceNetwork):
+    """Map sequences to sequences, at all resolutions.
+
+    Parameters
+    ----------
+    resolutions, n_channels, widths, inputs, outputs
+        As of :class:`SequenceNetwork`.
+    cell : {"gru", "lstm"}
+        Kind of network.
+    """
+
+    def __init__(
+        self,
+        resolutions: Resolutions,
+        n_channels: int,
+        widths: list[int],
+        inputs: Standardised,
+        outputs: Outputs,
+        cell: str,
+    ):
+        super().__init__(resolutions, n_channels, widths, inputs, outputs)
+        self.own = nn.ModuleList(JoinedLinear(width // 2 + n_channels, width) for width in widths)
+        self.places = Places(resolutions, widths)
         self.descent = Descent(resolutions, widths, cell)
         self.widen = nn.ModuleList(
             nn.Identity() if width == widths[0] else nn.Linear(width, widths[0]) for width in widths
@@ -103,15 +133,9 @@ class MultiResolutionRNN(nn.Module):
 
     def states(self, x: Tensor) -> list[Tensor]:
         """Return the states of all levels, the finest first, from rows ``(n, [n_channels,] n_times)``."""
-        x = self.inputs(x)
-        x = x[:, :, None] if x.ndim == 2 else x.transpose(1, 2)
-        levels = self.resolutions.all_of(x)
-        described = self.reader(levels)
         own = [
-            layer(description, sequence) + places(self.resolutions.places(level))
-            for level, (layer, places, description, sequence) in enumerate(
-                zip(self.own, self.places, described, levels, strict=True)
-            )
+            layer(*parts) + self.places(level)
+            for level, (layer, parts) in enumerate(zip(self.own, self.read(x), strict=True))
         ]
         return self.descent(own)
 
@@ -125,35 +149,27 @@ class MultiResolutionRNN(nn.Module):
         return self.predict(self.states(x), 0)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the targets' scale, and predictions of all levels, the finest first."""
+        """Return the unit of the loss, and predictions of all levels, the finest first."""
         most = len(x)
         if x.device.type == "cpu":
             most = max(1, _NUMBERS_AT_ONCE // (self.resolutions.sizes[0] * self.descent.widths[0]))
         parts = [self._predict_all(part) for part in x.split(most)]
-        return self.outputs.scale, *(torch.cat(level) for level in zip(*parts, strict=True))
+        return self.outputs.unit, *(torch.cat(level) for level in zip(*parts, strict=True))
 
     def _predict_all(self, x: Tensor) -> list[Tensor]:
         states = self.states(x)
         return [self.predict(states, level) for level in range(len(states))]
 
 
-class SequenceSummary(nn.Module):
+class SequenceSummary(SequenceNetwork):
     """Map sequences to a few numbers: what the coarsest level, which has seen everything, says of them.
 
     Parameters
     ----------
-    resolutions : Resolutions
-        The levels.
-    n_channels : int
-        Sequences in a row.
-    widths : list of int
-        Numbers in a state of each level, the finest first; even.
+    resolutions, n_channels, widths, inputs, outputs
+        As of :class:`SequenceNetwork`.
     cell : {"gru", "lstm"}
         Kind of network.
-    inputs : Standardised
-        Units of the rows.
-    outputs : Outputs
-        Units of the targets.
     n_outputs : int
         Numbers that a row is mapped to.
     """
@@ -163,29 +179,25 @@ class SequenceSummary(nn.Module):
         resolutions: Resolutions,
         n_channels: int,
         widths: list[int],
-        cell: str,
         inputs: Standardised,
         outputs: Outputs,
+        cell: str,
         n_outputs: int,
     ):
-        super().__init__()
-        self.resolutions, self.inputs, self.outputs = resolutions, inputs, outputs
+        super().__init__(resolutions, n_channels, widths, inputs, outputs)
         width = widths[-1]
-        self.reader = SequenceReader(resolutions, n_channels, [width // 2 for width in widths])
         self.own = JoinedLinear(width // 2 + n_channels, width)
         self.network = WindowRNN(width, cell, None)
         self.output = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, n_outputs))
 
     def finest(self, x: Tensor) -> Tensor:
         """Return the prediction, ``(n, n_outputs)``, of rows ``(n, [n_channels,] n_times)``."""
-        x = self.inputs(x)
-        levels = self.resolutions.all_of(x[:, :, None] if x.ndim == 2 else x.transpose(1, 2))
-        own = self.own(self.reader(levels)[-1], levels[-1])
-        return self.outputs(self.output(self.network(own).mean(dim=1)).float())
+        states = self.network(self.own(*self.read(x)[-1]))
+        return self.outputs(self.output(states.mean(dim=1)).float())
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the targets' scale, and the prediction."""
-        return self.outputs.scale, self.finest(x)
+        """Return the unit of the loss, and the prediction."""
+        return self.outputs.unit, self.finest(x)
 
 
 class MultiResolutionDecoder(nn.Module):
@@ -220,16 +232,11 @@ class MultiResolutionDecoder(nn.Module):
         self.resolutions = Resolutions((grid - grid[0]).abs(), factors)
         widths = level_widths(hidden_size, len(self.resolutions.sizes))
         self.latent = nn.ModuleList(nn.Linear(n_components, width) for width in widths)
-        self.places = nn.ModuleList(
-            nn.Linear(PLACE_FEATURES, width, bias=False) for width in widths
-        )
+        self.places = Places(self.resolutions, widths)
         self.descent = Descent(self.resolutions, widths, "lstm", n_components, latent_state)
         self.output = SequenceOutput(widths[0])
 
     def forward(self, z: Tensor) -> Tensor:
         """Map latent coordinates ``(n, n_components)`` to sequences ``(n, d)``."""
-        own = [
-            latent(z)[:, None] + places(self.resolutions.places(level))
-            for level, (latent, places) in enumerate(zip(self.latent, self.places, strict=True))
-        ]
+        own = [latent(z)[:, None] + self.places(level) for level, latent in enumerate(self.latent)]
         return self.output(self.descent(own, z)[0])

@@ -76,7 +76,8 @@ class Resolutions(nn.Module):
         super().__init__()
         self.factors = fitting_factors(len(times), factors)
         self.sizes = [len(times)]
-        widths, places = bin_widths(times.double()), place_features(times.double())
+        times = times.double() - times.double()[0]
+        widths, places = bin_widths(times), place_features(times)
         self.register_buffer("places_0", places.float())
         for level, factor in enumerate(self.factors):
             size = -(-self.sizes[-1] // factor)

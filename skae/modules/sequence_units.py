@@ -6,6 +6,9 @@ from torch import Tensor, nn
 from skae.modules.moments import Rows, scale_of, usable_moments
 from skae.modules.resolutions import Resolutions
 
+# Positive outputs are no smaller, in units of the targets' spread: their logarithm is asked for.
+_SMALLEST = 1e-6
+
 
 class Standardised(nn.Module):
     """Rows in units of their spread around their mean, and the way back.
@@ -51,14 +54,30 @@ class Outputs(nn.Module):
     scale : Tensor
         Spread of the targets.
     positive : bool
-        Give positive numbers only: ``scale · softplus(·)``.
+        Give positive numbers only: ``scale · softplus(·)``, and never less than a millionth of the scale.
+    poisson : bool
+        Whether errors are measured by the deviance of counts, and not by squares.
+
+    Attributes
+    ----------
+    unit : Tensor
+        What errors, or the deviance of counts, are divided by, so that the mean row costs about 1.
     """
 
     scale: Tensor
+    unit: Tensor
 
-    def __init__(self, centres: list[Tensor], scale: Tensor, positive: bool):
+    def __init__(
+        self, centres: list[Tensor], scale: Tensor, *, positive: bool, poisson: bool = False
+    ):
         super().__init__()
         self.register_buffer("scale", scale.float())
+        unit = scale
+        if poisson:  # half the deviance of a mean m is (y − m)² / 2m, about
+            centre = centres[0]
+            mean = centre if centre.shape == scale.shape else centre.mean()
+            unit = scale.square() / (2.0 * torch.where(mean > 0.0, mean, scale))
+        self.register_buffer("unit", unit.float())
         self.positive = positive
         for level, centre in enumerate(centres):
             if positive:
@@ -69,7 +88,7 @@ class Outputs(nn.Module):
         """Bring outputs of a level to the units of the targets."""
         centre = getattr(self, f"centre_{level}")
         if self.positive:
-            return self.scale * nn.functional.softplus(output + centre)
+            return self.scale * (nn.functional.softplus(output + centre) + _SMALLEST)
         return torch.addcmul(centre, output, self.scale)
 
 
@@ -81,7 +100,7 @@ def inverse_softplus(x: Tensor) -> Tensor:
 class ResolutionLoss(nn.Module):
     """Loss of each row at all levels, the coarser ones against averages of the target.
 
-    It is in units of what predicting the mean row would cost.
+    It is in units of what predicting the mean row would cost, about.
 
     Parameters
     ----------
@@ -98,20 +117,19 @@ class ResolutionLoss(nn.Module):
         self.resolutions, self.weights, self.poisson = resolutions, weights, poisson
 
     def forward(self, output: tuple[Tensor, ...], target: Tensor) -> Tensor:
-        """Return the loss of each row, ``(n,)``, from (scale, levels…) and targets ``(n, k)``."""
-        scale, *predictions = output
+        """Return the loss of each row, ``(n,)``, from (unit, levels…) and targets ``(n, k)``."""
+        unit, *predictions = output
         levels = [target[:, :, None]]
         if self.resolutions is not None:
             levels = self.resolutions.all_of(levels[0])
         losses = [
-            weight * self._error(prediction, level[:, :, 0], scale)
+            weight * self._error(prediction, level[:, :, 0], unit).mean(dim=1)
             for weight, prediction, level in zip(self.weights, predictions, levels, strict=True)
         ]
         return torch.stack(losses).sum(dim=0)
 
-    def _error(self, prediction: Tensor, target: Tensor, scale: Tensor) -> Tensor:
+    def _error(self, prediction: Tensor, target: Tensor, unit: Tensor) -> Tensor:
         if not self.poisson:
-            return ((prediction - target) / scale).square().mean(dim=1)
-        rate = prediction + 1e-6 * scale
-        deviance = rate - target - torch.xlogy(target, rate / target.clamp_min(1e-30))
-        return (deviance / scale).mean(dim=1)
+            return ((prediction - target) / unit).square()
+        ratio = prediction / target.clamp_min(1e-30)
+        return (prediction - target - torch.xlogy(target, ratio)) / unit

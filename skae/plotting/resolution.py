@@ -12,7 +12,7 @@ class ResolutionDisplay:
     """One panel for each resolution, the coarsest on top; input and truth beside the finest.
 
     A level's averages are drawn as steps over the windows that they are averages of, beside those of the
-    truth.
+    truth over the same windows.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`.
 
@@ -20,8 +20,10 @@ class ResolutionDisplay:
     ----------
     levels : list of ndarray of shape (n_steps,)
         Predictions, the coarsest first.
-    times : list of ndarray of shape (n_steps,)
-        Times of each level.
+    edges : list of ndarray of shape (n_steps + 1,)
+        Edges of the windows of each level; the last ones are those of the bins.
+    times : ndarray of shape (n_times,)
+        Times of the finest level.
     observed : ndarray of shape (n_times,), default=None
         What went in.
     truth : ndarray of shape (n_times,), default=None
@@ -45,8 +47,9 @@ class ResolutionDisplay:
     3
     """
 
-    def __init__(self, levels, times, observed=None, truth=None):
+    def __init__(self, levels, edges, times, observed=None, truth=None):
         self.levels = levels
+        self.edges = edges
         self.times = times
         self.observed = observed
         self.truth = truth
@@ -71,17 +74,27 @@ class ResolutionDisplay:
         display : ResolutionDisplay
             The drawn display.
         """
-        X = np.asarray(X)
-        estimator, X = last_step(estimator, X[np.newaxis] if X.ndim == 1 else X)
+        estimator, X = last_step(estimator, [X] if np.ndim(X) == 1 else X)
         if len(X) != 1:
             raise ValueError(f"X has {len(X)} rows; give one, X[:1] say.")
         levels = [level[0] for level in estimator.predict_resolutions(X)]
         observed = np.asarray(X)[0].reshape(-1, len(levels[-1]))[0]
-        return cls.from_predictions(levels, estimator.level_times_, observed, y, **kwargs)
+        return cls.from_predictions(
+            levels, estimator.level_edges_, estimator.level_times_[-1], observed, y, **kwargs
+        )
 
     @classmethod
     def from_predictions(
-        cls, levels, times, observed=None, truth=None, *, xlabel=None, ylabel=None, figure=None
+        cls,
+        levels,
+        edges,
+        times,
+        observed=None,
+        truth=None,
+        *,
+        xlabel=None,
+        ylabel=None,
+        figure=None,
     ):
         """Plot predictions at several resolutions.
 
@@ -89,8 +102,10 @@ class ResolutionDisplay:
         ----------
         levels : list of array-like of shape (n_steps,)
             Predictions, the coarsest first.
-        times : list of array-like of shape (n_steps,)
-            Times of each level.
+        edges : list of array-like of shape (n_steps + 1,)
+            Edges of the windows of each level; the last ones are those of the bins.
+        times : array-like of shape (n_times,)
+            Times of the finest level.
         observed : array-like of shape (n_times,), default=None
             What went in.
         truth : array-like of shape (n_times,) or (1, n_times), default=None
@@ -105,11 +120,12 @@ class ResolutionDisplay:
         display : ResolutionDisplay
             The drawn display.
         """
-        levels, times = ([np.asarray(part) for part in parts] for parts in (levels, times))
-        if [len(level) for level in levels] != [len(part) for part in times]:
+        levels, edges = ([np.asarray(part) for part in parts] for parts in (levels, edges))
+        steps, windows = ([len(level) for level in levels], [len(part) - 1 for part in edges])
+        if steps != windows or len(times) != steps[-1]:
             raise ValueError(
-                f"levels have {[len(level) for level in levels]} steps, times "
-                f"{[len(part) for part in times]}; they must be equal."
+                f"levels have {steps} steps, edges {windows} windows, and times {len(times)} entries; "
+                "there must be a window for each step, and a time for each of the finest."
             )
         observed, truth = (
             None if part is None else np.asarray(part).reshape(-1) for part in (observed, truth)
@@ -119,7 +135,8 @@ class ResolutionDisplay:
                 raise ValueError(
                     f"{name} has {len(part)} times, but the finest level has {len(levels[-1])}."
                 )
-        return cls(levels, times, observed, truth).plot(xlabel=xlabel, ylabel=ylabel, figure=figure)
+        display = cls(levels, edges, np.asarray(times), observed, truth)
+        return display.plot(xlabel=xlabel, ylabel=ylabel, figure=figure)
 
     def plot(self, *, xlabel=None, ylabel=None, figure=None):
         """Draw the display.
@@ -146,28 +163,32 @@ class ResolutionDisplay:
             n, 1, squeeze=False, sharex=True, gridspec_kw={"height_ratios": heights}
         )
         self.ax_ = axes[:, 0]
-        finest = self.times[-1]
-        for ax, level, times in zip(self.ax_, self.levels, self.times, strict=True):
-            is_finest = ax is self.ax_[-1]
-            if is_finest and self.observed is not None:
-                ax.plot(finest, self.observed, ".", ms=2.0, color="0.6", label="input")
-            if self.truth is not None:
-                ax.plot(finest, self.truth, color="0.2", lw=0.8, label="truth")
-            if is_finest:
-                ax.plot(times, level, color="C0", lw=1.2, label="predicted")
+        for ax, level, edges in zip(self.ax_, self.levels, self.edges, strict=True):
+            if ax is self.ax_[-1]:
+                self._draw_finest(ax, level)
             else:
-                ax.stairs(level, _edges(times, finest), color="C0", lw=1.4, baseline=None)
+                if self.truth is not None:
+                    ax.stairs(self._average(edges), edges, color="0.2", baseline=None)
+                ax.stairs(level, edges, color="C0", lw=1.4, baseline=None)
             ax.set_title(f"{len(level)} steps", loc="right", fontsize="small")
-        steps = np.diff(finest)
-        if len(steps) and finest[0] > 0.0 and steps.max() > _UNEVEN * steps.min():
+        widths = np.diff(self.edges[-1])
+        if self.times[0] > 0.0 and widths.max() > _UNEVEN * widths.min():
             self.ax_[-1].set_xscale("log")
         self.ax_[-1].legend(fontsize="small")
         self.ax_[-1].set_xlabel(xlabel or "")
         self.ax_[-1].set_ylabel(ylabel or "")
         return self
 
+    def _draw_finest(self, ax, level):
+        if self.observed is not None:
+            ax.plot(self.times, self.observed, ".", ms=2.0, color="0.6", label="input")
+        if self.truth is not None:
+            ax.plot(self.times, self.truth, color="0.2", lw=0.8, label="truth")
+        ax.plot(self.times, level, color="C0", lw=1.2, label="predicted")
 
-def _edges(times, finest):
-    """Return the edges of a level's windows, halfway between their times and within the sequence."""
-    middles = (times[:-1] + times[1:]) / 2.0
-    return np.concatenate([finest[:1], middles, finest[-1:]])
+    def _average(self, edges):
+        """Average the truth over windows, each bin by its width."""
+        bins = self.edges[-1]
+        starts = np.searchsorted(bins, edges[:-1])
+        widths = np.diff(bins)
+        return np.add.reduceat(widths * self.truth, starts) / np.add.reduceat(widths, starts)

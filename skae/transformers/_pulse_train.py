@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
+from scipy.fft import next_fast_len
 from scipy.optimize import least_squares, nnls
 
 from skae._correlations import pulsed_correlation
@@ -12,10 +13,12 @@ from skae._correlations import pulsed_correlation
 _STEP = 1e-6
 _FIRST_LIFETIMES = 6
 
-# Periods looked at for each that fits into the histogram more often, and starts that are followed.
+# Periods looked at for each cycle that fits into the histogram, and starts that are followed.
 _PERIODS_A_CYCLE = 8
-_MOST_PERIODS = 4000
 _STARTS = 3
+
+# Numbers in the waves that a histogram is compared with at a time.
+_WAVE_NUMBERS = 2**20
 
 # Evaluations of the curve in one fit.
 _MOST_STEPS = 200
@@ -29,6 +32,9 @@ Bounds = dict[str, tuple[float, float]]
 @dataclass(frozen=True)
 class PulseTrain:
     """The model of a histogram: ``amplitude · g(τ)``, each parameter between bounds, or fixed.
+
+    Poisson counts grow with the widths of the bins, of which ``amplitude`` means one of mean width;
+    what has Gaussian noise does not.
 
     Attributes
     ----------
@@ -53,6 +59,14 @@ class PulseTrain:
         return [*self.bounds, "amplitude"]
 
     @property
+    def _widths(self) -> np.ndarray | float:
+        """Widths of the bins in units of their mean."""
+        if self.gaussian or len(self.tau) == 1:
+            return 1.0
+        widths = np.gradient(self.tau)
+        return widths / widths.mean()
+
+    @property
     def _n_free(self) -> int:
         return 1 + sum(low < high for low, high in self.bounds.values())
 
@@ -60,17 +74,13 @@ class PulseTrain:
         """Return what is expected in each bin, ``(n_times,)``."""
         q = {name: np.array([value]) for name, value in zip(self.names, values, strict=True)}
         weights = [q["weight_1"], 1.0 - q["weight_1"]] if self.n_lifetimes == 2 else [np.ones(1)]
-        return (
-            values[-1]
-            * pulsed_correlation(
-                self.tau,
-                lifetimes=np.stack(
-                    [q[f"lifetime_{i + 1}"] for i in range(self.n_lifetimes)], axis=1
-                ),
-                weights=np.stack(weights, axis=1),
-                **{name: q[name] for name in _OTHERS},
-            )[0]
+        shape = pulsed_correlation(
+            self.tau,
+            lifetimes=np.stack([q[f"lifetime_{i + 1}"] for i in range(self.n_lifetimes)], axis=1),
+            weights=np.stack(weights, axis=1),
+            **{name: q[name] for name in _OTHERS},
         )
+        return values[-1] * self._widths * shape[0]
 
     def fixed_at(self, name: str, value: float) -> "PulseTrain":
         """Return the model with one parameter fixed."""
@@ -218,7 +228,7 @@ class PulseTrain:
     def _heights(self, x, q):
         """Fit the heights of background and decays, which are linear, by least squares."""
         bounds = self.bounds
-        basis = [np.ones(len(x))]
+        basis = [np.ones(len(x)) * self._widths]
         for number in range(self.n_lifetimes):
             part = {**q, "background": 0.0, "weight_1": 1.0 if number == 0 else 0.0}
             basis.append(self.curve(np.array([part[name] for name in self.names])))
@@ -235,19 +245,12 @@ class PulseTrain:
     def _combs(self, x):
         """Return the likeliest pairs of period and zero delay: the histogram folded at the period."""
         tau = self.tau
-        low, high = self.bounds["period"]
-        span = max(np.ptp(tau), 1e-300)
-        n_periods = int(
-            np.clip(_PERIODS_A_CYCLE * span * (1.0 / low - 1.0 / high), 1, _MOST_PERIODS)
-        )
-        periods = 1.0 / np.linspace(1.0 / high, 1.0 / low, n_periods + 2 * (low < high))
-        excess = x - x.mean()
+        excess = x - x.sum() / np.sum(np.ones(len(x)) * self._widths) * self._widths
         first, last = self.bounds["zero_delay"]
+        periods, waves = self._spectrum(excess)
         if first == last:  # the train's place is known
-            phases = np.cos(2.0 * np.pi * (tau - first) / periods[:, None])
-            best = periods[np.argsort(-(phases @ excess))[:2]]
-            return [(period, first) for period in best]
-        waves = np.exp(-2j * np.pi * tau / periods[:, None]) @ excess  # (n_periods,)
+            along = (waves * np.exp(2j * np.pi * first / periods)).real
+            return [(period, first) for period in periods[np.argsort(-along)[:2]]]
         combs = []
         for best in np.argsort(-np.abs(waves))[:2]:
             period = periods[best]
@@ -261,6 +264,28 @@ class PulseTrain:
             areas = np.where(whole, near @ x, np.inf)
             combs += [(period, peaks[i]) for i in np.argsort(areas)[:2]]
         return combs
+
+    def _spectrum(self, excess):
+        """Return periods within their bounds, and the histogram's wave of each."""
+        tau = self.tau
+        low, high = self.bounds["period"]
+        span = max(np.ptp(tau), 1e-300)
+        n = int(np.ceil(_PERIODS_A_CYCLE * span * (1.0 / low - 1.0 / high)))
+        frequencies = np.linspace(1.0 / high, 1.0 / low, n + 2 if low < high else 1)
+        steps = np.diff(tau)
+        if n * len(tau) > _WAVE_NUMBERS and np.ptp(steps) < 1e-6 * steps.mean():
+            # many of equal steps: those of a fast Fourier transform that lie in between
+            size = next_fast_len(_PERIODS_A_CYCLE * len(tau), real=True)
+            known = np.arange(size // 2 + 1) / (size * steps.mean())
+            inside = (frequencies[0] <= known) & (known <= frequencies[-1])
+            waves = np.fft.rfft(excess, size)[inside] * np.exp(-2j * np.pi * tau[0] * known[inside])
+            return 1.0 / known[inside], waves
+        at_once = max(1, _WAVE_NUMBERS // len(tau))
+        waves = [
+            np.exp(-2j * np.pi * frequencies[start : start + at_once, None] * tau) @ excess
+            for start in range(0, len(frequencies), at_once)
+        ]
+        return 1.0 / frequencies, np.concatenate(waves)
 
 
 _OTHERS = ("g2_zero", "period", "zero_delay", "jitter", "background")

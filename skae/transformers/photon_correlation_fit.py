@@ -44,13 +44,15 @@ class PhotonCorrelationFit(TableTransformer):
     g2_zero : float, (float, float) or None, default=None
         Area of the peak at zero delay in units of the others.
     lifetimes : sequence of float, (float, float) or None, default=(None,)
-        One or two lifetimes Tᵢ.
+        One or two lifetimes Tᵢ: ``((0.3, 4),)`` is one between 0.3 and 4, ``(0.3, 4)`` are two that are
+        known.
     jitter : float, (float, float) or None, default=0.0
         Standard deviation of the blur.
     background : float, (float, float) or None, default=None
         b, in units of a side peak's height.
     times : array-like of shape (n_times,), default=None
-        Delays, increasing, in the unit of all times here. None stands for 0, 1, 2, …
+        Delays, increasing, in the unit of all times here. None stands for 0, 1, 2, … Counts are taken
+        to be those of bins around them, and ``amplitude`` that of a bin of mean width.
     likelihood : {"poisson", "gaussian"}, default="poisson"
         Noise: of counts, or the same in all bins.
     n_jobs : int, default=None
@@ -141,11 +143,10 @@ class PhotonCorrelationFit(TableTransformer):
         """
         X = self._checked(X, reset=True)
         with self._fit_task(X, y):
-            self.times_ = self._check_times(X.shape[1])
-            self._model = PulseTrain(
-                self.times_, self._bounds(), len(self.lifetimes), self.likelihood == "gaussian"
-            )
-            self.param_names_ = self._model.names
+            times = self._check_times(X.shape[1])
+            is_gaussian = self.likelihood == "gaussian"
+            model = PulseTrain(times, self._bounds(times), len(self.lifetimes), is_gaussian)
+            self.times_, self._model, self.param_names_ = times, model, model.names
         return self
 
     def transform(self, X):
@@ -308,8 +309,7 @@ class PhotonCorrelationFit(TableTransformer):
             )
         return times
 
-    def _bounds(self):
-        times = self.times_
+    def _bounds(self, times):
         step = float(np.diff(times).min()) if len(times) > 1 else 1.0
         span = max(float(np.ptp(times)), 3.0 * step)
         if len(self.lifetimes) not in (1, 2):
@@ -358,8 +358,11 @@ def _limits(name, values, free, *, above=-np.inf, at_least=-np.inf):
         return free
     array = np.atleast_1d(np.asarray(values, dtype=np.float64))
     low, high = array[0], array[-1]
-    if not (array.shape in ((1,), (2,)) and above < low <= high and low >= at_least):
+    is_open = np.isfinite(high) or free[1] == np.inf  # only what may be as large as it likes
+    if not (array.shape in ((1,), (2,)) and is_open and above < low <= high and low >= at_least):
         limit = f" above {above:g}" if above > -np.inf else ""
         limit = f" of {at_least:g} or more" if at_least > -np.inf else limit
-        raise ValueError(f"{name}={values!r} must be None, a number or a pair (low, high){limit}.")
+        raise ValueError(
+            f"{name}={values!r} must be None, a number or a pair (low, high) of finite numbers{limit}."
+        )
     return float(low), float(high)

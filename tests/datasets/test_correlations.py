@@ -121,6 +121,14 @@ def test_continuous_excitation_of_two_and_three_levels():
     assert (three.params["scale"] > 1.0).all()  # bunched
 
 
+def test_a_signal_without_background_reaches_zero():
+    g2 = make_photon_correlations(
+        200, kind="continuous", n_times=301, signal=1.0, bunching=(0.1, 2.0), random_state=0
+    )
+    assert g2.clean.min() == 0.0
+    assert (g2.clean.argmin(axis=1) == 150).all()
+
+
 def test_the_same_seed_gives_the_same_curves_and_parameters_give_them_back():
     first, second = (make_photon_correlations(300, random_state=3) for _ in range(2))
     np.testing.assert_array_equal(first.noisy, second.noisy)
@@ -142,6 +150,8 @@ def test_the_same_seed_gives_the_same_curves_and_parameters_give_them_back():
         ({"tau_range": (1.0, -1.0)}, "tau_range="),
         ({"kind": "continuous", "bunching": 0.5, "lifetimes": (0.1,)}, "needs two lifetimes"),
         ({"tau": [0.0, 1.0, 1.0]}, "that increase"),
+        ({"tau": [0.3, 0.4], "lifetimes": (1e-4,), "background": 0.0}, "0 at all of the delays"),
+        ({"kind": "continuous", "bunching": 1.0, "lifetimes": (1.0, 0.1)}, "must not last longer"),
     ],
 )
 def test_bad_ranges_are_named(options, message):
@@ -153,7 +163,16 @@ TABLE = "0.0\t1\t0\t2\n0.25\t0\t0\t1\n0.5\t4\t1\t1\n"
 
 
 @pytest.mark.parametrize("separator", ["\t", ",", " ", ";", ", "])
-@pytest.mark.parametrize("head", ["", "delay a b c\n", "# made in a laboratory\n"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        "",
+        "delay a b c\n",
+        "tau 0 1 2\n",
+        "# made in a laboratory\n",
+        "Laboratory, 24 November\ndelay (ns) first second third\n",
+    ],
+)
 def test_tables_of_any_separator_are_read(tmp_path, separator, head):
     file = tmp_path / "g2.csv"
     file.write_text(

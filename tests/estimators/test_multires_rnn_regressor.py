@@ -12,9 +12,11 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from skorch.callbacks import Callback
 
 from skae import MultiResRNNRegressor, NoiseInjector
 from skae.datasets import make_photon_correlations
+from skae.modules import ResolutionLoss
 
 SMALL = {"downsampling": (4, 4), "hidden_size": 8, "max_epochs": 2, "random_state": 0}
 
@@ -189,12 +191,50 @@ def test_level_weights_choose_what_is_learnt():
 def test_the_loss_is_one_for_the_mean_row():
     X, y = walks(200)
     model = MultiResRNNRegressor(**SMALL, level_weights=0.0).fit(X, y)
-    criterion, scale = model.net_.criterion_, model.module_.outputs.scale
+    criterion, scale = model.net_.criterion_, model.module_.outputs.unit
     target = torch.from_numpy(y).float()
     mean = target.mean(dim=0).expand_as(target)
     levels = criterion.resolutions.all_of(mean[:, :, None])
     loss = criterion((scale, *(level[..., 0] for level in levels)), target).mean()
     assert loss.item() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_the_loss_of_counts_is_about_one_for_the_mean_row():
+    rng = np.random.default_rng(0)
+    X = rng.poisson(100.0 * rng.uniform(0.9, 1.1, size=(500, 1)) * np.ones(50)).astype(float)
+    model = MultiResRNNRegressor(**SMALL, loss="poisson", level_weights=0.0).fit(X, X)
+    criterion = model.net_.criterion_
+    target = torch.from_numpy(X).float()
+    levels = criterion.resolutions.all_of(target.mean(dim=0).expand_as(target)[:, :, None])
+    loss = criterion((model.module_.outputs.unit, *(level[..., 0] for level in levels)), target)
+    assert loss.mean().item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_positive_predictions_have_a_logarithm():
+    X, _ = walks()
+    y = 1000.0 * (X > 0)
+    options = {**SMALL, "max_epochs": 20, "lr": 0.05}
+    model = MultiResRNNRegressor(**options, loss="poisson").fit(X, y)
+    assert model.predict(100.0 * X).min() > 0.0
+
+
+def test_times_of_levels_are_exact_for_large_times():
+    rng = np.random.default_rng(0)
+    times = 1.7e9 + rng.uniform(0.5, 1.5, size=50).cumsum()
+    X, y = walks(n_times=50)
+    model = MultiResRNNRegressor(**SMALL, times=times).fit(X, y)
+    widths = np.gradient(times)
+    for i, edges in enumerate(model.level_edges_):
+        factor = 4 ** (2 - i)
+        assert (np.diff(edges) > 0).all()
+        starts = range(0, 50, factor)
+        mean = [
+            np.average(times[s : s + factor] - times[0], weights=widths[s : s + factor])
+            for s in starts
+        ]
+        np.testing.assert_allclose(model.level_times_[i] - times[0], mean, atol=1e-5)
+        assert (model.level_times_[i] > edges[:-1]).all()
+        assert (model.level_times_[i] < edges[1:]).all()
 
 
 def test_sizes_of_levels():
@@ -301,9 +341,30 @@ def test_a_fit_that_is_refused_and_new_parameters_leave_the_fitted_one_alone():
 
 def test_noise_corrupts_inputs_and_not_targets():
     X, y = walks()
-    quiet = MultiResRNNRegressor(**SMALL).fit(X, y)
-    noisy = MultiResRNNRegressor(**SMALL, noise=NoiseInjector("gaussian", sigma=0.5)).fit(X, y)
-    assert not torch.equal(weights_of(quiet), weights_of(noisy))
+    quiet = MultiResRNNRegressor(**{**SMALL, "batch_size": len(X), "max_epochs": 1}).fit(X, y)
+    seen = []
+
+    class Look(Callback):
+        def on_grad_computed(self, net, batch=None, **kwargs):
+            seen.append(batch)
+
+    def noise(batch, generator):
+        return batch + 1e3
+
+    options = {**SMALL, "batch_size": len(X), "max_epochs": 1}
+    model = MultiResRNNRegressor(**options, noise=noise, callbacks=[Look()])
+    targets = []
+    criterion = ResolutionLoss.forward
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            ResolutionLoss,
+            "forward",
+            lambda self, output, target: targets.append(target) or criterion(self, output, target),
+        )
+        model.fit(X, y)
+    assert len(seen) == len(targets) == 1
+    assert np.abs(targets[0].numpy()).max() == pytest.approx(np.abs(y).max())
+    assert not torch.equal(weights_of(quiet), weights_of(model))
 
 
 def test_rows_go_through_in_pieces_to_the_same_loss(monkeypatch):
@@ -332,6 +393,7 @@ def test_rows_go_through_in_pieces_to_the_same_loss(monkeypatch):
         ({"level_weights": (1.0, 1.0)}, "one for each of 3 levels"),
         ({"level_weights": (1.0, -1.0, 1.0)}, "none may be negative"),
         ({"level_weights": (1.0, 1.0, 0.0)}, "last one must be positive"),
+        ({"level_weights": (np.nan, 1.0, 1.0)}, "none may be negative"),
         ({"output": "sequence", "loss": "poisson"}, "loss='poisson' needs y of 0 or more"),
     ],
 )

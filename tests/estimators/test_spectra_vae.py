@@ -411,6 +411,8 @@ def test_a_multires_decoder_sees_times_of_any_direction_and_asks_for_factors(cou
         SpectraVAE(**options, downsampling=(1,)).fit(counts)
     with pytest.raises(ValueError, match="must be even"):
         SpectraVAE(**{**options, "hidden_size": 5}).fit(counts)
+    searched = SpectraVAE(**{**options, "hidden_size": np.int64(4)}).fit(counts)
+    np.testing.assert_array_equal(searched.transform(counts), even.transform(counts))
 
 
 def test_a_multires_decoder_learns_lines(counts):

@@ -1,6 +1,7 @@
 """ResolutionDisplay: what it draws, by artists and data."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -31,11 +32,14 @@ def test_each_level_has_a_panel_the_finest_with_input_and_truth(model, g2):
     levels = model.predict_resolutions(g2.noisy[:1])
     assert len(display.ax_) == 3
     for ax, level in zip(display.ax_[:-1], levels, strict=False):
-        (steps,) = ax.patches
+        truth, steps = ax.patches
+        n, step = level.shape[1], g2.tau[1] - g2.tau[0]
         np.testing.assert_allclose(steps.get_data().values, level[0])
-        assert steps.get_data().edges[0] == g2.tau[0]
-        assert steps.get_data().edges[-1] == g2.tau[-1]
-        np.testing.assert_allclose(ax.lines[0].get_ydata(), g2.clean[0])
+        factor = 4 if n == 13 else 16
+        edges = g2.tau[0] - step / 2 + step * np.minimum(factor * np.arange(n + 1), 50)
+        np.testing.assert_allclose(steps.get_data().edges, edges)
+        averages = [g2.clean[0, s : s + factor].mean() for s in range(0, 50, factor)]
+        np.testing.assert_allclose(truth.get_data().values, averages)
     observed, truth, predicted = display.ax_[-1].lines
     np.testing.assert_allclose(observed.get_ydata(), g2.noisy[0])
     np.testing.assert_allclose(truth.get_ydata(), g2.clean[0])
@@ -47,7 +51,7 @@ def test_each_level_has_a_panel_the_finest_with_input_and_truth(model, g2):
 
 def test_a_row_alone_and_a_pipeline(model, g2):
     alone = ResolutionDisplay.from_estimator(model, g2.noisy[0])
-    assert len(alone.ax_[0].lines) == 0  # no truth
+    assert len(alone.ax_[0].patches) == 1  # no truth
     pipeline = make_pipeline(FunctionTransformer(lambda X: 2.0 * X), model)
     display = ResolutionDisplay.from_estimator(pipeline, g2.noisy[:1])
     np.testing.assert_allclose(display.observed, 2.0 * g2.noisy[0])
@@ -68,5 +72,12 @@ def test_bad_input(model, g2):
         ResolutionDisplay.from_estimator(model, g2.noisy[:2])
     with pytest.raises(ValueError, match="truth has 49 times"):
         ResolutionDisplay.from_estimator(model, g2.noisy[:1], g2.clean[0, :49])
-    with pytest.raises(ValueError, match="they must be equal"):
-        ResolutionDisplay.from_predictions([[1.0, 2.0]], [[1.0]])
+    with pytest.raises(ValueError, match="a window for each step"):
+        ResolutionDisplay.from_predictions([[1.0, 2.0]], [[0.0, 1.0]], [0.5])
+
+
+def test_names_of_a_frame_reach_the_estimator(g2):
+    frame = pd.DataFrame(g2.noisy, columns=[f"t{i}" for i in range(50)])
+    named = MultiResRNNRegressor(**SMALL).fit(frame, g2.clean)
+    display = ResolutionDisplay.from_estimator(named, frame.iloc[:1])  # a warning would be an error
+    np.testing.assert_allclose(display.observed, g2.noisy[0])

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from remaining_checks import each_remaining_check
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skae import PhotonCorrelationFit
@@ -77,6 +78,52 @@ def test_intervals_cover_as_often_as_they_say():
     assert (low >= 0.0).all()
 
 
+def test_bins_of_unequal_widths():
+    tau = np.concatenate([np.arange(0.0, 50.0, 0.125), np.arange(50.0, 128.0, 0.5)])
+    options = {**MEASURED, "g2_zero": 0.5, "counts": 1e5, "random_state": 0}
+    del options["n_times"], options["tau_range"]
+    g2 = make_photon_correlations(2, tau=tau, **options)
+    widths = np.gradient(tau)
+    X = 1e5 * g2.clean * widths / widths.mean()
+    fit = PhotonCorrelationFit(period=(12.0, 13.0), times=tau)
+    found = pd.DataFrame(fit.fit_transform(X), columns=fit.get_feature_names_out())
+    for name in ("g2_zero", "period", "zero_delay", "background", "lifetime_1"):
+        np.testing.assert_allclose(found[name], g2.params[name], rtol=1e-3)
+    np.testing.assert_allclose(found["amplitude"] * g2.params["scale"], 1e5, rtol=1e-3)
+    np.testing.assert_allclose(fit.inverse_transform(found), X, rtol=1e-3, atol=1.0)
+    plain = PhotonCorrelationFit(period=(12.0, 13.0), times=tau, likelihood="gaussian")
+    found = pd.DataFrame(plain.fit_transform(g2.clean), columns=plain.get_feature_names_out())
+    np.testing.assert_allclose(found["g2_zero"], 0.5, rtol=1e-3)
+
+
+def test_the_period_of_a_long_histogram_is_found_without_a_range():
+    g2 = make_photon_correlations(
+        1, n_times=16384, tau_range=(-2000.0, 2000.0), period=12.49, zero_delay=61.0, g2_zero=0.3,
+        lifetimes=(1.0,), counts=20.0, gaussian_fraction=0.0, random_state=0,
+    )  # fmt: skip
+    fit = PhotonCorrelationFit(times=g2.tau)
+    found = dict(
+        zip(fit.fit(20 * g2.noisy).param_names_, fit.transform(20 * g2.noisy)[0], strict=True)
+    )
+    assert found["period"] == pytest.approx(12.49, abs=1e-3)
+    assert found["zero_delay"] == pytest.approx(61.0, abs=0.2)
+    assert found["g2_zero"] == pytest.approx(0.3, abs=0.2)
+
+
+def test_a_fit_that_is_refused_leaves_the_one_before():
+    X, g2 = histograms(2, 60.0, g2_zero=0.5)
+    fresh = PhotonCorrelationFit(period=-1.0)
+    with pytest.raises(ValueError, match="period"):
+        fresh.fit(X)
+    with pytest.raises(NotFittedError):
+        fresh.transform(X)
+    fit = PhotonCorrelationFit(period=12.49, zero_delay=61.0, times=g2.tau).fit(X)
+    before = fit.transform(X)
+    with pytest.raises(ValueError, match="times has shape"):
+        fit.set_params(times=g2.tau[:10]).fit(X)
+    np.testing.assert_array_equal(fit.transform(X), before)
+
+
 def test_two_lifetimes():
     g2 = make_photon_correlations(
         4, n_times=601, lifetimes=(0.2, 0.02), counts=1e6, gaussian_fraction=0, random_state=0
@@ -117,6 +164,8 @@ def test_an_empty_histogram_gives_nothing_and_says_that_it_knows_nothing():
         ({"period": -1.0}, "period=-1.0 .* above 0"),
         ({"g2_zero": -0.5}, "g2_zero=-0.5 .* of 0 or more"),
         ({"lifetimes": ()}, "one or two"),
+        ({"lifetimes": ((0.1, np.inf),)}, "finite"),
+        ({"period": (2.0, np.inf)}, "finite"),
         ({"times": np.arange(9.0)}, "times has shape"),
         ({"times": np.arange(10.0)[::-1]}, "times must increase"),
     ],
