@@ -70,8 +70,27 @@ def train_flat(module, clean, corrupt, *, budget, seed, batch_size=16, lr=6e-3):
     return steps
 
 
+def train_flat_well(n_parameters, clean, corrupt, *, budget, seed):
+    """Train a flat LSTM at the rate that is best on a fifth of the curves in a tenth of the time."""
+    part = len(clean) // 5
+    generator = torch.Generator().manual_seed(seed)
+    held_out = corrupt(torch.from_numpy(clean[:part].astype(np.float32)), generator).numpy()
+
+    def fitted(curves, **options):
+        torch.manual_seed(seed)
+        module = flat_with_as_many(n_parameters)
+        train_flat(module, curves, corrupt, seed=seed, **options)
+        return module
+
+    errors = {}
+    for lr in (1e-3, 3e-3, 1e-2):
+        pilot = fitted(clean[part:], budget=0.1 * budget, lr=lr)
+        errors[lr] = np.square(pilot.predict(held_out) - clean[:part]).mean()
+    return fitted(clean, budget=budget, lr=min(errors, key=errors.get))
+
+
 def fit_within(model, X, y, budget):
-    """Fit for as many epochs as take ``budget`` seconds, at the pace of the second of two; print it."""
+    """Fit for as many epochs as take ``budget`` seconds, at the pace of the second of two."""
     pace = model.set_params(max_epochs=2).fit(X, y).history_[-1, "dur"]
     model.set_params(max_epochs=max(1, int(0.97 * budget / pace)))
     start = time.perf_counter()
