@@ -18,7 +18,6 @@ import multiprocessing
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from _correlations import (
     train_flat_well,
 )
 from _memory import is_measurable, peak_memory
+from _quantum_dots import bench_real
 from _timing import interleave, print_ratios
 from joblib import Parallel, delayed
 from scipy.ndimage import gaussian_filter1d
@@ -37,7 +37,7 @@ from scipy.signal import savgol_filter
 from sklearn.linear_model import Ridge
 
 from skae import MultiResRNNRegressor, NoiseInjector, PhotonCorrelationFit
-from skae.datasets import load_photon_correlations, make_photon_correlations
+from skae.datasets import make_photon_correlations
 from skae.datasets.correlations import correlations_of
 from skae.modules import RowNoise
 
@@ -51,14 +51,6 @@ BOUNDS = {
     "lifetime_1": (0.02, 0.1),
     "lifetime_2": (0.01, 0.05),
     "weight_1": (0.0, 1.0),
-}
-#: what is known of a measurement beforehand: a laser of about 80 MHz, an emitter, detectors
-SIMULATION = {
-    "period": (12.0, 13.0),
-    "lifetimes": ((0.3, 4.0),),
-    "jitter": (0.1, 0.8),
-    "background": (0.0, 0.3),
-    "gaussian_fraction": 0.0,
 }
 
 
@@ -146,12 +138,13 @@ def bench_clean(options):
     seams = []
 
     def note(name, predicted, test, took):
-        table.setdefault(name, []).append(judge(predicted, test))
+        errors = judge(predicted, test)
+        table.setdefault(name, []).append([*(1e4 * e for e in errors), 1.0 - errors[0] / variance])
         seconds.setdefault(name, []).append(took)
 
     for seed in SEEDS:
         train, test = simulated(seed, 1501)
-        r2_of = np.square(test.clean - train.clean.mean(axis=0)).mean()
+        variance = np.square(test.clean - train.clean.mean(axis=0)).mean()
         note("mean of the training curves", np.tile(train.clean.mean(axis=0), (500, 1)), test, 0.0)
         smooth = best_filter(train.noisy, train.clean, [
             lambda X, s=s: gaussian_filter1d(X, s, axis=1) for s in (1, 2, 3, 4, 6, 8, 12)
@@ -186,10 +179,10 @@ def bench_clean(options):
     print(f"  {'':34s} {'all':>7s} {'1–10':>8s} {'10–100':>8s} {'–1000':>8s} {'Gauss':>8s} "
           f"{'R²':>6s} {'all of each seed':>22s} {'fit':>6s}")  # fmt: skip
     for name, rows in table.items():
-        middle = 1e4 * np.median(rows, axis=0)
-        each = ", ".join(f"{1e4 * row[0]:.3f}" for row in rows)
+        middle = np.median(rows, axis=0)
+        each = ", ".join(f"{row[0]:.3f}" for row in rows)
         print(f"  {name:34s} {middle[0]:7.3f} {middle[1]:8.3f} {middle[2]:8.3f} {middle[3]:8.4f} "
-              f"{middle[4]:8.3f} {1 - 1e-4 * middle[0] / r2_of:6.3f} {each:>22s} "
+              f"{middle[4]:8.3f} {middle[5]:6.3f} {each:>22s} "
               f"{statistics.median(seconds[name]):5.0f} s")  # fmt: skip
     mine = np.array([row[0] for row in table["MultiResRNNRegressor"]])
     for name in list(table):
@@ -274,114 +267,14 @@ def bench_speed(options):
     times = interleave(steps, options.turns)
     for n_times, seconds in times.items():
         before = times.get(n_times // 2)
-        ratio = (
-            statistics.median(t / b for t, b in zip(seconds, before, strict=True)) if before else 0
+        growth = ""
+        if before:
+            ratio = statistics.median(t / b for t, b in zip(seconds, before, strict=True))
+            more = memory[n_times] / memory[n_times // 2]
+            growth = f", × {ratio:.2f} in time and {more:.2f} in memory"
+        print(
+            f"  {n_times:6d} {statistics.median(seconds):7.3f} s {memory[n_times]:7.0f} MiB{growth}"
         )
-        growth = memory[n_times] / memory[n_times // 2] if before else 0
-        print(f"  {n_times:6d} {statistics.median(seconds):7.3f} s {ratio:6.2f} × "
-              f"{memory[n_times]:7.0f} MiB {growth:6.2f} ×")  # fmt: skip
-
-
-def simulated_dots(tau, zero_delay, seed, budget):
-    """Train on simulated histograms of quantum dots."""
-    curves = make_photon_correlations(
-        6000, tau=tau, zero_delay=zero_delay, random_state=seed, **SIMULATION
-    ).clean
-    curves /= curves.mean(axis=1, keepdims=True)
-    noise = NoiseInjector(counts=(0.3, 10.0), relative_to=None)
-    model = MultiResRNNRegressor(loss="poisson", noise=noise, batch_size=32, random_state=seed)
-    return fit_within(model, curves, curves, budget)[0]
-
-
-def deviance(counts, mean):
-    """Return the Poisson deviance per bin."""
-    return 2.0 * (mean - counts + counts * np.log(np.where(counts > 0, counts, 1.0) / mean)).mean()
-
-
-def folded(counts, tau, period):
-    """Return the histogram averaged over the periods, in bins as wide as its own."""
-    phase = np.floor(tau / period % 1.0 * round(period / (tau[1] - tau[0]))).astype(int)
-    return (np.bincount(phase, counts) / np.bincount(phase))[phase]
-
-
-def peak_areas(curve, tau, period, zero_delay):
-    """Return the area of the peak at zero delay, those of the whole side peaks, and the ratio."""
-    number = np.rint((tau - zero_delay) / period).astype(int)
-    first, last = number[0] + 1, number[-1] - 1
-    areas = {k: curve[number == k].sum() for k in range(first, last + 1)}
-    sides = np.array([area for k, area in areas.items() if k != 0])
-    return areas[0], sides, areas[0] / sides.mean()
-
-
-def bench_real(options):
-    files = sorted(Path(options.data).glob("hbt_*.txt.gz"))
-    if not files:
-        print(f"\nno hbt_*.txt.gz in {options.data}: the measured histograms are left out")
-        return
-    print(f"\nmeasured histograms: from a tenth of the snapshots the rest, {options.budget} s for each "
-          "network; Poisson deviance per bin, all scaled to the total of the rest")  # fmt: skip
-    data = {}
-    for file in files:
-        g2 = load_photon_correlations(file, drop_last=2)
-        cut = round(len(g2.counts) / 10)
-        data[file.name] = g2.tau, g2.counts[:cut].sum(axis=0), g2.counts[cut:].sum(axis=0)
-    tau = next(iter(data.values()))[0]
-    known = {
-        "zero delay anywhere": (20.0, tau[-1] - 20.0),
-        "zero delay known to 3 ns": (58.0, 64.0),
-    }
-    models = {
-        name: [simulated_dots(tau, zero_delay, seed, options.budget) for seed in SEEDS]
-        for name, zero_delay in known.items()
-    }
-    for name, (_, first, rest) in data.items():
-
-        def scaled(curve, rest=rest):
-            return curve * rest.sum() / curve.sum()
-
-        fit = PhotonCorrelationFit(period=(12.0, 13.0), jitter=None, times=tau)
-        parametric = fit.inverse_transform(fit.fit_transform(first[None]))[0]
-        predicted = {
-            known: [model.predict(first[None] / first.mean())[0] for model in those]
-            for known, those in models.items()
-        }
-        print(f"  {name}: {first.sum():.0f} coincidences, then {rest.sum():.0f}")
-        smooth = [gaussian_filter1d(first, s, mode="nearest") for s in (1, 1.5, 2, 3, 4, 6)]
-        rows = {
-            "mean": deviance(rest, np.full(len(rest), rest.mean())),
-            "Gaussian smoothing (best width)": min(
-                deviance(rest, scaled(s + 1e-3)) for s in smooth
-            ),
-            "folded at 12.49 ns": deviance(rest, scaled(folded(first, tau, 12.49))),
-            "folded at the best period": min(
-                deviance(rest, scaled(folded(first, tau, p))) for p in np.arange(12.4, 12.6, 0.002)
-            ),
-            "PhotonCorrelationFit": deviance(rest, scaled(parametric)),
-            "the rest, folded onto itself": min(
-                deviance(rest, folded(rest, tau, p)) for p in np.arange(12.4, 12.6, 0.002)
-            ),
-        }
-        for row, value in rows.items():
-            print(f"    {row:46s} {value:6.3f}")
-        for label, curves in predicted.items():
-            each = [deviance(rest, scaled(curve)) for curve in curves]
-            print(f"    MultiResRNNRegressor, {label:24s} {statistics.median(each):6.3f}   "
-                  f"({', '.join(f'{value:.3f}' for value in each)})")  # fmt: skip
-        whole = first + rest
-        known = dict(zip(fit.param_names_, fit.fit_transform(whole[None])[0], strict=True))
-        place = {"tau": tau, "period": known["period"], "zero_delay": known["zero_delay"]}
-        centre, sides, g2_zero = peak_areas(whole, **place)
-        error = g2_zero * np.sqrt(1.0 / centre + 1.0 / sides.sum())
-        tenth = peak_areas(first, **place)
-        error_of_tenth = tenth[2] * np.sqrt(1.0 / tenth[0] + 1.0 / tenth[1].sum())
-        print(f"    g2(0) of all snapshots {g2_zero:.3f} ± {error:.3f}, of the first tenth, counted "
-              f"{tenth[2]:.3f} ± {error_of_tenth:.3f}; from the tenth")  # fmt: skip
-        fitted = {"PhotonCorrelationFit": [parametric]}
-        for label, curves in (fitted | predicted).items():
-            found = [peak_areas(curve, **place)[2] for curve in curves]
-            off = (statistics.median(found) - g2_zero) / error
-            print(f"      {label:26s} {', '.join(f'{value:.3f}' for value in found):22s} {off:+.1f} σ "
-                  "of all snapshots")  # fmt: skip
 
 
 def cramer_rao(tau, params, names, n_counts, fixed=()):
@@ -480,7 +373,7 @@ BENCHES = {
     "clean": bench_clean,
     "long": bench_long,
     "speed": bench_speed,
-    "real": bench_real,
+    "real": lambda options: bench_real(options, SEEDS),
     "vector": bench_vector,
 }
 
