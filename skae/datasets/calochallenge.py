@@ -1,0 +1,301 @@
+"""Showers in the files of the CaloChallenge: HDF5 with incident energies and voxels in MeV."""
+
+import os
+from contextlib import contextmanager
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from skae._calorimeter import CALOCHALLENGE, CaloGeometry, resolve_geometry
+
+_ENERGIES, _SHOWERS = "incident_energies", "showers"
+
+# Rows that are read, checked or written at a time.
+_ROWS = 4096
+
+
+@validate_params(
+    {
+        "path": [str, Path, "array-like"],
+        "geometry": [str, CaloGeometry, None],
+        "start": [Interval(Integral, 0, None, closed="left")],
+        "stop": [Interval(Integral, 0, None, closed="left"), None],
+        "lazy": ["boolean"],
+        "dtype": [StrOptions({"float32", "float64"})],
+    },
+    prefer_skip_nested_validation=True,
+)
+def load_calochallenge(path, *, geometry=None, start=0, stop=None, lazy=False, dtype="float32"):
+    """Read showers in the HDF5 format of the CaloChallenge (needs h5py).
+
+    Parameters
+    ----------
+    path : str, Path or sequence of them
+        A file with the datasets ``incident_energies``, of shape (n, 1), and ``showers``, of shape
+        (n, n_voxels), both in MeV; or several, whose showers follow each other.
+    geometry : str or CaloGeometry, default=None
+        What the voxels are: their number is checked. One of "dataset_1_photons", "dataset_1_pions",
+        "dataset_2" and "dataset_3", or one's own; None accepts any number.
+    start, stop : int, default=0 and None
+        First row, and the one after the last, over all files. None reads to the end.
+    lazy : bool, default=False
+        Return the rows as a :class:`LazyShowers`, which reads those that it is indexed with.
+    dtype : {"float32", "float64"}, default="float32"
+        Type of the result. The files' float64 takes 5 GB for the 100,000 showers of data set 2.
+
+    Returns
+    -------
+    X : ndarray or LazyShowers of shape (n_samples, 1 + n_voxels)
+        Incident energy, then the energy in each voxel, in MeV.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a file is damaged or none of these, has another number of voxels, or has energies that are
+        negative, missing, or zero where voxels are lit.
+
+    References
+    ----------
+    C. Krause et al., "CaloChallenge 2022: a community challenge for fast calorimeter simulation", 2024,
+    arXiv:2410.21611.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from skae.datasets import load_calochallenge, make_showers, save_calochallenge
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "showers.hdf5")
+    ...     save_calochallenge(file, make_showers(20, random_state=0), source="parametrised")
+    ...     load_calochallenge(file, geometry="dataset_2", start=5, stop=15).shape
+    (10, 6481)
+    """
+    paths = [path] if isinstance(path, str | Path) else list(path)
+    if not paths:
+        raise ValueError("path is an empty sequence; give one file or more.")
+    showers = LazyShowers(paths, geometry=geometry, start=start, stop=stop, dtype=dtype)
+    return showers if lazy else showers[:]
+
+
+class LazyShowers:
+    """Showers that stay in their files until rows of them are asked for.
+
+    ``showers[a:b]`` reads these rows and checks them. Files are open only meanwhile, so the object may
+    be pickled, and read from several processes.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        See :func:`load_calochallenge`, like all that follow.
+    geometry : str or CaloGeometry, default=None
+        What the voxels are.
+    start, stop : int, default=0 and None
+        First row, and the one after the last.
+    dtype : {"float32", "float64"}, default="float32"
+        Type of what is read.
+
+    Attributes
+    ----------
+    shape : (n_samples, 1 + n_voxels)
+        As the array would have it.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from skae.datasets import LazyShowers, make_showers, save_calochallenge
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "showers.hdf5")
+    ...     save_calochallenge(file, make_showers(20, random_state=0), source="parametrised")
+    ...     showers = LazyShowers([file])
+    ...     [len(part) for part in showers.chunks(8)]
+    [8, 8, 4]
+    """
+
+    ndim = 2
+
+    def __init__(self, paths, *, geometry=None, start=0, stop=None, dtype="float32"):
+        self.dtype = np.dtype(dtype)
+        self._paths = [Path(path) for path in paths]
+        lengths, widths = zip(*map(_shape_of, self._paths), strict=True)
+        self._firsts = np.concatenate([[0], np.cumsum(lengths)])  # row of each file's first shower
+        if len(set(widths)) > 1:
+            listed = ", ".join(f"{p.name}: {w}" for p, w in zip(self._paths, widths, strict=True))
+            raise ValueError(f"the files' numbers of voxels differ: {listed}.")
+        if geometry is not None and widths[0] != resolve_geometry(geometry).n_voxels:
+            known = {CaloGeometry.named(name).n_voxels: name for name in CALOCHALLENGE}
+            meant = f"; geometry={known[widths[0]]!r} has" if widths[0] in known else ""
+            raise ValueError(
+                f"path={str(self._paths[0])!r} has {widths[0]} voxels a shower, geometry={geometry!r} "
+                f"{resolve_geometry(geometry).n_voxels}{meant}."
+            )
+        self._rows = range(*slice(start, stop).indices(self._firsts[-1]))
+        if not self._rows:
+            raise ValueError(
+                f"start={start} and stop={stop} leave none of the {self._firsts[-1]} showers."
+            )
+        self.shape = (len(self._rows), 1 + widths[0])
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, rows):
+        """Read the rows of a slice, or one row."""
+        if isinstance(rows, Integral):
+            row = range(len(self))[
+                rows
+            ]  # negative ones count from the end, others raise IndexError
+            return self[row : row + 1][0]
+        if not isinstance(rows, slice) or rows.step not in (None, 1):
+            raise TypeError(
+                f"{rows!r} must be a row number or a slice without a step; read the rows between and "
+                "choose among them."
+            )
+        wanted = self._rows[rows]
+        X = np.empty((len(wanted), self.shape[1]), dtype=self.dtype)
+        for path, first, end in zip(self._paths, self._firsts, self._firsts[1:], strict=False):
+            start, stop = max(wanted.start, first), min(wanted.stop, end)
+            if start < stop:
+                out = X[start - wanted.start : stop - wanted.start]
+                _read(path, slice(start - first, stop - first), out)
+        return X
+
+    def chunks(self, n_samples=_ROWS):
+        """Read the rows one part after the other, for ``partial_fit`` or features.
+
+        Parameters
+        ----------
+        n_samples : int, default=4096
+            Rows of a part; the last one may have fewer.
+
+        Yields
+        ------
+        X : ndarray of shape (n_samples, 1 + n_voxels)
+            The next part.
+        """
+        for start in range(0, len(self), n_samples):
+            yield self[start : start + n_samples]
+
+
+@contextmanager
+def _open(path):
+    """Open a file, and say of what it was to be whatever goes wrong with it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"path={str(path)!r} is not a file.")
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError("Reading HDF5 files needs h5py; pip install h5py.") from error
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (PermissionError, MemoryError):
+        raise
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"path={str(path)!r} cannot be read as showers of the CaloChallenge, HDF5 with "
+            f"{_ENERGIES!r} of shape (n, 1) and {_SHOWERS!r} of shape (n, n_voxels): {error}"
+        ) from error
+
+
+def _shape_of(path):
+    """Return a file's numbers of showers and voxels."""
+    with _open(path) as file:
+        for name in (_ENERGIES, _SHOWERS):
+            if name not in file:
+                raise ValueError(
+                    f"it has no {name!r} but {', '.join(map(repr, file)) or 'nothing'}"
+                )
+        energies, showers = file[_ENERGIES].shape, file[_SHOWERS].shape
+        if len(showers) != 2 or 0 in showers or energies not in ((showers[0], 1), (showers[0],)):
+            raise ValueError(f"their shapes are {energies} and {showers}")
+        return showers
+
+
+def _read(path, rows, out):
+    """Read rows of a file into ``out``, and check them."""
+    with _open(path) as file:
+        for start in range(rows.start, rows.stop, _ROWS):
+            stop = min(start + _ROWS, rows.stop)
+            part = out[start - rows.start : stop - rows.start]
+            part[:, 0] = file[_ENERGIES][start:stop].ravel()
+            part[:, 1:] = file[_SHOWERS][start:stop]
+            _check_rows(part, first=start)
+
+
+def _check_rows(X, first=0):
+    """Refuse energies that are missing, negative, or 0 where voxels are lit."""
+    unlit = X[:, 0] <= 0.0
+    for wrong, what in (
+        (~np.isfinite(X).all(axis=1), "missing or infinite energies"),
+        ((X < 0.0).any(axis=1), "negative energies"),
+        (unlit & (X[:, 1:] > 0.0).any(axis=1), "an incident energy of zero and lit voxels"),
+    ):
+        if wrong.any():
+            raise ValueError(
+                f"{wrong.sum()} of the showers from row {first} on have {what}, the first is row "
+                f"{first + int(np.argmax(wrong))}"
+            )
+
+
+@validate_params(
+    {
+        "path": [str, Path],
+        "X": ["array-like"],
+        "source": [str],
+        "compression": [StrOptions({"gzip", "lzf"}), None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def save_calochallenge(path, X, *, source, compression="gzip"):
+    """Write showers as the CaloChallenge has them (needs h5py).
+
+    The file is written under another name and renamed when it is complete: one that was there before
+    is replaced by the whole of the new one, or stays.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    X : array-like of shape (n_samples, 1 + n_voxels)
+        Incident energy, then the energy in each voxel, in MeV.
+    source : str
+        Where the showers are from; "parametrised" for those of :func:`make_showers`. Kept as an
+        attribute of the file, so that nobody takes generated showers for simulated ones.
+    compression : {"gzip", "lzf"}, default="gzip"
+        Showers are mostly zeros, and compressed ones take a tenth. None writes them as they are.
+
+    Raises
+    ------
+    ValueError
+        If X is no array of showers; see :func:`load_calochallenge`.
+
+    Examples
+    --------
+    See :func:`load_calochallenge`.
+    """
+    import h5py
+
+    X = check_array(
+        X,
+        dtype=(np.float64, np.float32),
+        ensure_all_finite=False,  # the check below names rows
+        ensure_min_features=2,
+        input_name="X",
+    )
+    _check_rows(X)
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        with h5py.File(unfinished, "w") as file:
+            file.attrs["source"] = source
+            file.attrs["unit"] = "MeV"
+            stored = {"compression": compression, "shuffle": compression is not None}
+            file.create_dataset(_ENERGIES, data=X[:, :1], **stored)
+            file.create_dataset(_SHOWERS, data=X[:, 1:], chunks=True, **stored)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
