@@ -12,9 +12,10 @@ from sklearn.base import OneToOneFeatureMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skae._workers import map_in_threads
 from skae.exceptions import ClippingWarning
 from skae.transformers._base import TableTransformer
-from skae.transformers._blocks import BLOCK_SIZE, map_in_threads, row_blocks
+from skae.transformers._blocks import BLOCK_SIZE, row_blocks
 from skae.transformers._messages import name_column
 from skae.transformers._power_law import PowerLaw, clip, fit_power_law
 

@@ -11,8 +11,9 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from skae._workers import map_in_threads
 from skae.transformers._base import TableTransformer
-from skae.transformers._blocks import BLOCK_SIZE, map_in_threads, row_blocks
+from skae.transformers._blocks import BLOCK_SIZE, row_blocks
 from skae.transformers._log_ratios import (
     SINGLE,
     composition_backward,

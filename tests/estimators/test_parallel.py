@@ -18,8 +18,7 @@ from fits import global_states, weights_of
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 
-from skae import BoxCoxTransformer, JetAutoencoder
-from skae.transformers import _blocks
+from skae import BoxCoxTransformer, JetAutoencoder, _workers
 
 
 def small(**parameters):
@@ -111,9 +110,9 @@ def test_a_dask_worker_that_is_alone_keeps_its_threads(standard_jets, two_torch_
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_transformers_use_their_share_of_threads_too(backend, rng, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert _blocks._usable_threads() == joblib.cpu_count()
+    assert _workers.usable_threads() == joblib.cpu_count()
     seen = joblib.Parallel(2, backend=backend)(
-        joblib.delayed(_blocks._usable_threads)() for _ in range(4)
+        joblib.delayed(_workers.usable_threads)() for _ in range(4)
     )
     assert all(n == 1 or 2 * n <= joblib.cpu_count() for n in seen)
     X = rng.lognormal(size=(2000, 3))
