@@ -27,8 +27,8 @@ class CaloGeometry:
         Voxels below are not read out.
     layer_edges : sequence of float, default=None
         Where layers begin, and the last one ends, along the shower. Only the generator needs it.
-    layer_names : sequence of str, default=None
-        Names of the layers. None counts them from 0.
+    layer_names : sequence of str, default=()
+        Names of the layers. Without any they are counted from 0.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class CaloGeometry:
     n_angles: tuple[int, ...]
     threshold: float = 0.0
     layer_edges: tuple[float, ...] | None = None
-    layer_names: tuple[str, ...] | None = None
+    layer_names: tuple[str, ...] = ()
 
     def __post_init__(self):
         """Turn sequences into tuples, so that geometries compare and hash, and check them."""
@@ -85,8 +85,7 @@ class CaloGeometry:
                     f"{self.n_layers + 1} edges."
                 )
             _check_increasing("layer_edges", edges)
-        names = self.layer_names
-        names = tuple(map(str, range(self.n_layers) if names is None else names))
+        names = tuple(map(str, self.layer_names or range(self.n_layers)))
         object.__setattr__(self, "layer_names", names)
         if len(names) != self.n_layers:
             raise ValueError(f"layer_names has {len(names)} names for {self.n_layers} layers.")

@@ -1,0 +1,215 @@
+"""Fréchet and kernel physics distances: closed forms, the published algorithm, floors and weights."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import sqrtm
+
+from skae.metrics import (
+    PhysicsDistanceAndFloor,
+    frechet_physics_distance,
+    kernel_physics_distance,
+)
+from skae.metrics.distances import gaussian_frechet_distance, moments, unbiased_mmd
+
+SMALL = {"min_samples": 500, "max_samples": 2000, "n_batches": 5, "n_points": 6}
+
+
+@pytest.fixture(scope="module")
+def published():
+    """What the published code was run on."""
+    rng = np.random.default_rng(2024)
+    real = rng.normal(size=(3000, 6)) @ rng.normal(size=(6, 6)) + rng.normal(size=6)
+    other = rng.normal(size=(2500, 6)) @ rng.normal(size=(6, 6)) + rng.normal(size=6)
+    near = real[rng.permutation(3000)][:2500] * 1.02
+    return {"real": real, "other": other, "near": near}
+
+
+# JetNet 0.2.5's fpd and kpd, run on these arrays with the same arguments and seed
+@pytest.mark.parametrize(
+    ("generated", "normalise", "frechet", "kernel"),
+    [
+        ("other", True, (0.6208456042, 0.0048864484), (0.1618851168717, 0.0107092540362)),
+        ("other", False, (29.3299110268, 0.2703137418), (3170.768035427, 306.829508221)),
+        ("near", True, (0.0003275515242, 0.0006924674), (0.0008283383204943, 0.000636514842037)),
+        ("near", False, (0.0338483557, 0.0443459724), (0.00516023997295, 19.276317952990)),
+    ],
+)
+def test_the_published_algorithm(published, generated, normalise, frechet, kernel):
+    pair = published["real"], published[generated]
+    value, error = frechet_physics_distance(*pair, **SMALL, normalise=normalise)
+    assert value == pytest.approx(frechet[0], rel=1e-6)
+    assert error == pytest.approx(
+        frechet[1], rel=1e-4
+    )  # of a fit that stops where it has converged
+    result = kernel_physics_distance(*pair, batch_size=700, n_batches=6, normalise=normalise)
+    assert result == pytest.approx(kernel, rel=1e-6)
+
+
+def test_frechet_distance_of_gaussians_in_closed_form():
+    """Diagonal covariances, and rotated ones, where it is Σ (μ₁−μ₂)² + (σ₁−σ₂)²."""
+    means, sigmas = np.array([[0, 1, 2], [1, 1, -1.0]]), np.array([[1, 2, 3], [2, 1, 0.5]])
+    expected = np.square(means[0] - means[1]).sum() + np.square(sigmas[0] - sigmas[1]).sum()
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    for turn in (np.eye(3), rotation):
+        (m1, m2), (c1, c2) = means @ turn.T, [turn @ np.diag(s**2) @ turn.T for s in sigmas]
+        assert gaussian_frechet_distance(m1, c1, m2, c2) == pytest.approx(expected, abs=1e-10)
+        assert gaussian_frechet_distance(m1, c1, m1, c1) == pytest.approx(0.0, abs=1e-10)
+    singular = np.diag([1.0, 0.0, 4.0])
+    assert gaussian_frechet_distance(means[0], singular, means[0], np.eye(3)) == pytest.approx(2.0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(d=st.integers(1, 8), seed=st.integers(0, 10_000))
+def test_frechet_distance_is_that_with_a_matrix_root(d, seed):
+    rng = np.random.default_rng(seed)
+    first, second = (rng.normal(size=(20, d)) * rng.uniform(0.1, 10, d) for _ in range(2))
+    m1, m2 = first.mean(axis=0), second.mean(axis=0)
+    c1, c2 = (np.cov(part, rowvar=False).reshape(d, d) for part in (first, second))
+    root = np.trace(sqrtm(c1 @ c2).real)
+    expected = np.square(m1 - m2).sum() + np.trace(c1) + np.trace(c2) - 2 * root
+    assert gaussian_frechet_distance(m1, c1, m2, c2) == pytest.approx(expected, rel=1e-7, abs=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(2, 3000), d=st.integers(1, 5), seed=st.integers(0, 10_000))
+def test_moments_are_those_of_repeated_rows(n, d, seed):
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(n, d))
+    counts = np.bincount(rng.integers(n, size=n), minlength=n)
+    repeated = np.repeat(rows, counts, axis=0)
+    mean, covariance = moments(rows, counts)
+    np.testing.assert_allclose(mean, repeated.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(covariance, np.cov(repeated, rowvar=False).reshape(d, d), atol=1e-10)
+
+
+def test_mean_discrepancy_by_hand():
+    """Two and two rows of one feature: k(x, y) = (xy + 1)⁴."""
+    x, y = np.array([[0.0], [1.0]]), np.array([[2.0], [-1.0]])
+    # k(0, 1) = 1 and k(2, −1) = 1; k(0, ·) = 1, k(1, 2) = 81, k(1, −1) = 0
+    assert unbiased_mmd(x, y) == pytest.approx(1.0 + 1.0 - 2.0 * (1 + 1 + 81 + 0) / 4, abs=1e-12)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(1500, 3)), rng.normal(size=(1200, 3))
+
+    def kernel(a, b):
+        return (a @ b.T / 3 + 1) ** 4
+
+    def off(k):
+        return (k.sum() - np.trace(k)) / (len(k) * (len(k) - 1))
+
+    expected = off(kernel(x, x)) + off(kernel(y, y)) - 2 * kernel(x, y).mean()
+    assert unbiased_mmd(x, y) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("distance", ["frechet", "kernel"])
+def test_one_distribution_is_at_the_floor_and_another_is_not(distance):
+    rng = np.random.default_rng(1)
+    real, same, other = (
+        rng.normal(size=(6000, 4)),
+        rng.normal(size=(3000, 4)),
+        rng.normal(size=(3000, 4)),
+    )
+    other[:, 0] = 1.2 * other[:, 0] + 0.3
+
+    def of(generated):
+        if distance == "frechet":
+            return frechet_physics_distance(real, generated, return_floor=True, **SMALL)
+        return kernel_physics_distance(real, generated, return_floor=True, batch_size=1000)
+
+    assert of(same).at_floor
+    assert ", at the floor of " in str(of(same))
+    assert not of(other).at_floor
+    assert ", above the floor of " in str(of(other))
+    assert of(other).floor == pytest.approx(of(same).floor, rel=1e-9)  # of the real rows alone
+    assert isinstance(of(same), PhysicsDistanceAndFloor)
+
+
+def test_sizes_are_equal_where_a_floor_is_asked_for():
+    """The distance is then between half of the real rows and as many generated ones."""
+    rng = np.random.default_rng(2)
+    real, generated = rng.normal(size=(1001, 2)), rng.normal(size=(5000, 2))
+    order = np.random.default_rng(42).permutation(1001)
+    scale = np.abs(real).max(axis=0)
+    for function, options in (
+        (frechet_physics_distance, SMALL),
+        (kernel_physics_distance, {"batch_size": 300}),
+    ):
+        options = {**options, "normalise": False}
+        result = function(real / scale, generated / scale, return_floor=True, **options)
+        half = (real / scale)[order[:500]]
+        assert result[:2] == pytest.approx(function(half, generated[:500] / scale, **options))
+        assert result[2:] == pytest.approx(
+            function(half, (real / scale)[order[500:1000]], **options)
+        )
+
+
+@pytest.mark.parametrize("distance", [frechet_physics_distance, kernel_physics_distance])
+def test_weights_stand_for_rows(distance):
+    """Weights that turn one distribution into another bring them together."""
+    rng = np.random.default_rng(3)
+    real, generated = rng.normal(0.4, 1.0, size=(8000, 1)), rng.normal(size=(8000, 1))
+    weight = np.exp(0.4 * generated[:, 0] - 0.08)  # N(0.4, 1) / N(0, 1)
+    options = SMALL if distance is frechet_physics_distance else {"batch_size": 2000}
+    plain = distance(real, generated, normalise=False, **options)
+    weighted = distance(real, generated, normalise=False, sample_weight=(None, weight), **options)
+    assert plain.value > 0.1
+    assert abs(weighted.value) < 0.05 * plain.value + 2 * weighted.error
+    kept = np.r_[np.ones(4000), np.zeros(4000)]
+    halved = distance(real, generated, normalise=False, sample_weight=(kept, kept), **options)
+    half = distance(real[:4000], generated[:4000], normalise=False, **options)
+    assert halved.value == pytest.approx(half.value, abs=6 * (halved.error + half.error) + 0.02)
+
+
+def test_features_are_divided_by_the_largest_real_value():
+    rng = np.random.default_rng(4)
+    real, generated = rng.normal(size=(900, 3)), rng.normal(size=(900, 3))
+    real[:, 2] = generated[:, 2] = 0.0  # nothing to divide by
+    scale = np.r_[1e6, 1e-3, 1.0]
+    first = frechet_physics_distance(real, generated, **SMALL)
+    second = frechet_physics_distance(real * scale, generated * scale, **SMALL)
+    assert first.value == pytest.approx(second.value, rel=1e-5)  # of a fit that stops at 1e-8
+
+
+def test_seeds():
+    rng = np.random.default_rng(5)
+    real, generated = rng.normal(size=(900, 2)), rng.normal(size=(900, 2))
+    for function, options in (
+        (frechet_physics_distance, SMALL),
+        (kernel_physics_distance, {"batch_size": 300}),
+    ):
+        assert function(real, generated, **options) == function(real, generated, **options)
+        other = {**options, "random_state": 43}
+        assert function(real, generated, **options) != function(real, generated, **other)
+        unseeded = {**options, "random_state": None}
+        assert function(real, generated, **unseeded) != function(real, generated, **unseeded)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"generated": np.ones((5, 3))}, "real has 2 features and generated 3"),
+        ({"generated": np.full((5, 2), np.nan)}, "generated contains NaN"),
+        ({"real": np.ones((1, 2))}, "minimum of 2"),
+        ({"real": np.ones((3, 2)), "return_floor": True}, "needs at least 4"),
+        ({"sample_weight": np.ones(5)}, "must be a pair"),
+        (
+            {"sample_weight": (None, [-1, 1, 1, 1, 1, 1])},
+            "1 weights of the generated rows are negative",
+        ),
+        ({"sample_weight": (np.ones(3), None)}, "sample_weight.shape"),
+    ],
+)
+def test_bad_input_is_named(arguments, message):
+    rng = np.random.default_rng(6)
+    pair = {"real": rng.normal(size=(6, 2)), "generated": rng.normal(size=(6, 2)), **arguments}
+    for function in (frechet_physics_distance, kernel_physics_distance):
+        with pytest.raises(ValueError, match=message):
+            function(**pair)
+
+
+def test_bad_sizes_are_named():
+    with pytest.raises(ValueError, match="max_samples=10 is below min_samples=20"):
+        frechet_physics_distance(np.eye(3), np.eye(3), min_samples=20, max_samples=10)
+    with pytest.raises(ValueError, match="n_points"):
+        frechet_physics_distance(np.eye(3), np.eye(3), n_points=2)

@@ -1,0 +1,130 @@
+"""Separation power of histograms, and classifiers that tell samples apart."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import ndtr
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from skae.metrics import classifier_two_sample_test, separation_power
+from skae.metrics.separation import _weighted_auc
+
+
+def test_separation_power_by_hand():
+    assert separation_power([0.1, 0.6], [0.2, 0.7], bins=2, range=(0, 1)) == 0.0
+    assert separation_power([0.1], [0.9], bins=2, range=(0, 1)) == 1.0
+    # shares (¾, ¼) and (¼, ¾): ½ (¼ + ¼)
+    real, generated = [0.1, 0.2, 0.3, 0.9], [0.1, 0.6, 0.7, 0.8]
+    assert separation_power(real, generated, bins=2, range=(0, 1)) == pytest.approx(0.25)
+    assert separation_power(real, generated, bins=[0.0, 0.5, 1.0]) == pytest.approx(0.25)
+    weights = ([1, 1, 1, 9], None)  # (¼, ¾) now
+    power = separation_power(real, generated, bins=2, range=(0, 1), sample_weight=weights)
+    assert power == pytest.approx(0.0)
+
+
+def test_values_outside_count_for_the_bins_at_the_edge():
+    assert separation_power([-5.0, 0.1], [0.2, 7.0], bins=2, range=(0, 1)) == pytest.approx(1 / 3)
+    assert separation_power([0.5, 0.5], [0.5, 9.0]) == pytest.approx(
+        0.5 * (0.25 / 1.5 + 0.25 / 0.5)
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    first=st.lists(st.floats(-10, 10), min_size=1, max_size=30),
+    second=st.lists(st.floats(-10, 10), min_size=1, max_size=30),
+    bins=st.integers(1, 20),
+)
+def test_separation_power_is_symmetric_and_between_0_and_1(first, second, bins):
+    power = separation_power(first, second, bins=bins, range=(-5, 5))
+    assert 0.0 <= power <= 1.0
+    assert power == pytest.approx(separation_power(second, first, bins=bins, range=(-5, 5)))
+    assert separation_power(first, first, bins=bins) == 0.0
+
+
+def test_separation_power_of_one_distribution_is_as_stated():
+    rng = np.random.default_rng(0)
+    n, bins = 2000, 100
+    powers = [
+        separation_power(rng.uniform(size=n), rng.uniform(size=n), bins=bins, range=(0, 1))
+        for _ in range(50)
+    ]
+    assert np.mean(powers) == pytest.approx((bins - 1) / (2 * n), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"bins": [0.0]}, {"bins": [0.0, 0.0]}, {"range": (1, 0)}, {"bins": [[0.0, 1.0]]}],
+)
+def test_bins_that_are_none_are_refused(arguments):
+    with pytest.raises(ValueError, match="edges that increase"):
+        separation_power([0.1, 0.2], [0.1], **arguments)
+
+
+def test_auc_of_shifted_gaussians():
+    """Φ(δ/√2) for means that are δ apart along one axis; the default finds it as the linear one."""
+    rng = np.random.default_rng(0)
+    real, generated = rng.normal(size=(2500, 3)), rng.normal(size=(2500, 3))
+    generated[:, 1] += 1.0
+    for classifier in (None, LogisticRegression(), LinearSVC(), HistGradientBoostingClassifier()):
+        auc, error = classifier_two_sample_test(
+            real, generated, classifier=classifier, random_state=0
+        )
+        assert 0.01 < error < 0.025
+        assert auc == pytest.approx(ndtr(1 / np.sqrt(2)), abs=4 * error)
+
+
+def test_one_distribution_cannot_be_told_apart_and_a_mixture_hides_from_a_line():
+    rng = np.random.default_rng(1)
+    real, same = rng.normal(size=(2000, 2)), rng.normal(size=(2000, 2))
+    auc, error = classifier_two_sample_test(real, same, random_state=0)
+    assert auc == pytest.approx(0.5, abs=4 * error)
+    narrow = 0.4 * same
+    linear, error = classifier_two_sample_test(
+        real, narrow, classifier=LogisticRegression(), random_state=0
+    )
+    assert linear == pytest.approx(0.5, abs=5 * error)
+    assert classifier_two_sample_test(real, narrow, random_state=0).auc > 0.8
+
+
+def test_weighted_auc_is_scikit_learns_and_its_error_is_that_of_repeats():
+    rng = np.random.default_rng(2)
+    y, score = rng.integers(2, size=500), rng.integers(20, size=500) / 20.0  # with ties
+    weight = rng.uniform(0.1, 2.0, size=500)
+    found = _weighted_auc(y, score + 0.3 * y, weight)
+    expected = roc_auc_score(y, score + 0.3 * y, sample_weight=weight)
+    assert found.auc == pytest.approx(expected, rel=1e-12)
+    repeats = []
+    for _ in range(400):
+        y, noise = np.repeat([0, 1], 200), rng.normal(size=400)
+        repeats.append(_weighted_auc(y, noise + 0.8 * y, rng.exponential(size=400)))
+    aucs, errors = np.transpose(repeats)
+    assert errors.mean() == pytest.approx(aucs.std(), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [None, LogisticRegression(), make_pipeline(StandardScaler(), LogisticRegression())],
+)
+def test_weights_reach_the_classifier_and_its_score(classifier):
+    rng = np.random.default_rng(3)
+    real, generated = rng.normal(0.7, 1.0, size=(2000, 1)), rng.normal(size=(2000, 1))
+    weight = np.exp(0.7 * generated[:, 0] - 0.245)  # N(0.7, 1) / N(0, 1)
+    options = {"classifier": classifier, "random_state": 0}
+    plain = classifier_two_sample_test(real, generated, **options)
+    weighted = classifier_two_sample_test(real, generated, sample_weight=(None, weight), **options)
+    assert plain.auc == pytest.approx(ndtr(0.7 / np.sqrt(2)), abs=4 * plain.error)
+    assert weighted.auc == pytest.approx(0.5, abs=4 * weighted.error)
+
+
+def test_bad_input_is_named():
+    with pytest.raises(ValueError, match="real has 3 features and generated 2"):
+        classifier_two_sample_test(np.eye(3), np.ones((3, 2)))
+    with pytest.raises(ValueError, match="test_size"):
+        classifier_two_sample_test(np.eye(3), np.eye(3), test_size=1.0)
