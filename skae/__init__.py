@@ -2,6 +2,7 @@
 
 from skae._version import __version__
 from skae.estimators import (
+    CaloShowerVAE,
     JetAutoencoder,
     MatchedFilterLocator,
     MultiResRNNRegressor,
@@ -19,6 +20,7 @@ from skae.transformers import (
 
 __all__ = [
     "BoxCoxTransformer",
+    "CaloShowerVAE",
     "JetAutoencoder",
     "KinematicsTransformer",
     "LogRatioTransformer",

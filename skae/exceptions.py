@@ -6,6 +6,7 @@ __all__ = [
     "ClippingWarning",
     "CompileWarning",
     "DivergenceError",
+    "ExtrapolationWarning",
     "OvercompleteWarning",
 ]
 
@@ -35,6 +36,10 @@ class ClippingWarning(UserWarning):
 
 class CompileWarning(UserWarning):
     """The training step could not be compiled and runs uncompiled."""
+
+
+class ExtrapolationWarning(UserWarning):
+    """A model is asked about conditions that it has not seen in training."""
 
 
 class OvercompleteWarning(UserWarning):

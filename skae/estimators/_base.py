@@ -123,6 +123,9 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     #: share of the epochs in which early stopping neither counts nor keeps anything
     _settled_from: float = 0.0
 
+    #: column of the history that early stopping wants to fall
+    _monitor: str = "valid_loss"
+
     @abstractmethod
     def _build_module(self, rows: Rows) -> nn.Module:
         """Build the module for these training rows, on the CPU; called with the seed set."""
@@ -332,11 +335,17 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     "warm_start=False."
                 )
 
+    def _own_callbacks(self, epochs: int, validation: Rows | None) -> list[Any]:
+        """Return what steers the fit, in the order in which it is asked."""
+        if validation is None:
+            return []
+        early_stopping = EarlyStopping(
+            self.n_iter_no_change, self.tol, self._settled_from, self._monitor
+        )
+        return [("skae_early_stopping", early_stopping)]
+
     def _run_callbacks(self, epochs, validation, context, X, y):
-        callbacks = []
-        if validation is not None:
-            early_stopping = EarlyStopping(self.n_iter_no_change, self.tol, self._settled_from)
-            callbacks.append(("skae_early_stopping", early_stopping))
+        callbacks = self._own_callbacks(epochs, validation)
         if self.verbose == 1:
             callbacks.append(EpochProgressBar(type(self).__name__, epochs))
         if getattr(self, "_skl_callbacks", None):

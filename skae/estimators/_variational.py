@@ -51,11 +51,10 @@ class BaseVAE(BaseAutoencoder):
             self.beta_warm_up
         )  # until then the model is trained for another bound than it is judged by
 
-    def _run_callbacks(self, epochs: int, *arguments: Any) -> list[Any]:
-        callbacks = super()._run_callbacks(epochs, *arguments)
+    def _own_callbacks(self, epochs: int, validation: Any) -> list[Any]:
         # without a warm-up as well: a fit before may have ended in the middle of one
-        callbacks.insert(0, ("skae_beta_warm_up", BetaWarmUp(self.beta_warm_up, epochs)))
-        return callbacks
+        warm_up = ("skae_beta_warm_up", BetaWarmUp(self.beta_warm_up, epochs))
+        return [warm_up, *super()._own_callbacks(epochs, validation)]
 
     def score_samples(self, X, *, n_importance=1, n_draws=_DRAWS):
         """Bound the log-likelihood of each row from below, in nats; a low score marks an anomaly.

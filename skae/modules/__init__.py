@@ -1,6 +1,7 @@
 """The networks themselves: torch modules and losses, and nothing but torch."""
 
 from skae.modules.autoencoder import Autoencoder, LinearPath
+from skae.modules.binary_latents import BinaryLatents, EnergyCode
 from skae.modules.blocks import (
     BLOCKS,
     activation_names,
@@ -11,6 +12,7 @@ from skae.modules.blocks import (
 )
 from skae.modules.coordinates import Coordinates, PrincipalFactors, StandardisedColumns
 from skae.modules.descent import CELLS, level_widths
+from skae.modules.latents import GaussianLatents, Latents
 from skae.modules.likelihoods import GaussianLikelihood, Likelihood, PoissonLikelihood
 from skae.modules.locators import ReferenceLocator, ResidualLocator
 from skae.modules.losses import SquaredError, wrap_angle
@@ -23,13 +25,23 @@ from skae.modules.noise import RowNoise
 from skae.modules.positions import BinLaw, MixtureLaw, PositionLaw
 from skae.modules.principal import principal_factors, standardised_columns
 from skae.modules.priors import MixturePrior, NormalPrior, Prior
+from skae.modules.rbm import BoltzmannMachine, LogPartition
 from skae.modules.recurrent import LSTMDecoder
 from skae.modules.resolutions import Resolutions
 from skae.modules.seeded import SeededDropout, SeededModule, attach_generator
 from skae.modules.sequence_units import Outputs, ResolutionLoss, Standardised
+from skae.modules.showers import ShowerAutoencoder, ShowerLoss
 from skae.modules.starts import decoder_at_factors, encoder_at_factors
 from skae.modules.symmetries import RandomSymmetries
 from skae.modules.variational import VariationalAutoencoder
+from skae.modules.voxel_scales import EnergyScale, VoxelScale, lit_moments
+from skae.modules.voxels import (
+    ConvVoxelDecoder,
+    ConvVoxelEncoder,
+    DenseVoxelDecoder,
+    DenseVoxelEncoder,
+    VoxelGrid,
+)
 
 __all__ = [
     "BLOCKS",
@@ -76,4 +88,20 @@ __all__ = [
     "SequenceSummary",
     "Standardised",
     "level_widths",
+    "BinaryLatents",
+    "BoltzmannMachine",
+    "ConvVoxelDecoder",
+    "ConvVoxelEncoder",
+    "DenseVoxelDecoder",
+    "DenseVoxelEncoder",
+    "EnergyCode",
+    "EnergyScale",
+    "GaussianLatents",
+    "Latents",
+    "LogPartition",
+    "ShowerAutoencoder",
+    "ShowerLoss",
+    "VoxelGrid",
+    "VoxelScale",
+    "lit_moments",
 ]

@@ -15,6 +15,7 @@ from skae.training.net import Augmentation, TrainingNet
 from skae.training.optimizers import OPTIMIZERS, resolve_optimizer
 from skae.training.schedules import SCHEDULES
 from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
+from skae.training.showers import LearnNoiseShape, SharpenBits, ShowerDistances, TwoStages
 from skae.training.state import starting_point
 from skae.training.step import PRECISIONS, check_precision
 from skae.training.streaming import ArrayRows, Rows, StreamedRows
@@ -29,13 +30,17 @@ __all__ = [
     "Checkpoint",
     "EarlyStopping",
     "EpochProgressBar",
+    "LearnNoiseShape",
     "Minibatches",
     "RandomStreams",
     "Rows",
     "ScikitLearnCallbacks",
+    "SharpenBits",
+    "ShowerDistances",
     "StreamedRows",
     "TensorRows",
     "TrainingNet",
+    "TwoStages",
     "apply_to_rows",
     "bounded_rows",
     "check_precision",

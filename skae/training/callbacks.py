@@ -39,12 +39,17 @@ class EarlyStopping(Callback):
         ``best − tol·|best|``).
     settled_from : float
         Share of the epochs that is passed over: where the loss is still changing its meaning.
+    monitor : str
+        What is to fall, a column of the history.
     """
 
-    def __init__(self, patience: int, tol: float, settled_from: float = 0.0):
+    def __init__(
+        self, patience: int, tol: float, settled_from: float = 0.0, monitor: str = "valid_loss"
+    ):
         self.patience = patience
         self.tol = tol
         self.settled_from = settled_from
+        self.monitor = monitor
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Forget an earlier fit."""
@@ -58,7 +63,7 @@ class EarlyStopping(Callback):
         """Compare this epoch's validation loss with the best."""
         if net.progress_ <= self.settled_from:
             return
-        loss = net.history[-1, "valid_loss"]
+        loss = net.history[-1, self.monitor]
         if loss < self.best_loss_:
             self.best_loss_ = loss
             self._best.remember()

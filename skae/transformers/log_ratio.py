@@ -56,6 +56,10 @@ class LogRatioTransformer(TableTransformer):
         parts, and "alr" divides by it. None takes each row's sum for the total; "alr" then divides by
         the last part.
 
+    threshold : float, default=0.0
+        Parts below, in the units of X, are zero, on the way there and on the way back: what a detector
+        does not read out, and a network gives all the same. For "logit" and "log1p".
+
     epsilon : float, default=1e-7
         R of the logit. For "alr", "clr" and "ilr" what a zero is replaced by, times the total; not
         used by "log1p".
@@ -110,12 +114,14 @@ class LogRatioTransformer(TableTransformer):
     _parameter_constraints: dict = {
         "kind": [StrOptions({*SINGLE, "alr", "clr", "ilr"})],
         "reference": [Integral, str, None],
+        "threshold": [Interval(Real, 0, None, closed="left")],
         "epsilon": [Interval(Real, 0, 0.5, closed="neither")],
     }
 
-    def __init__(self, kind="logit", *, reference=None, epsilon=1e-7):
+    def __init__(self, kind="logit", *, reference=None, threshold=0.0, epsilon=1e-7):
         self.kind = kind
         self.reference = reference
+        self.threshold = threshold
         self.epsilon = epsilon
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -140,6 +146,11 @@ class LogRatioTransformer(TableTransformer):
             If a value is negative, a part is too large for the logit, or parts are lit where the
             total is zero.
         """
+        if self.threshold > 0.0 and self.kind not in SINGLE:
+            raise ValueError(
+                f"threshold={self.threshold} makes zeros, which kind={self.kind!r} cannot have; use "
+                "kind='logit' or 'log1p', or threshold=0."
+            )
         X = self._validate(X, reset=True)
         with self._fit_task(X, y):
             self.reference_ = self._find_reference()
@@ -167,6 +178,8 @@ class LogRatioTransformer(TableTransformer):
             parts, total = self._check(X, X[rows])
             out[rows, 0] = total[:, 0]
             if self.kind in SINGLE:
+                if self.threshold > 0.0:
+                    parts = np.where(parts < self.threshold, 0.0, parts).astype(parts.dtype)
                 single_forward(self.kind, parts, total, self.epsilon, out[rows, 1:])
             else:
                 out[rows, 1:] = composition_forward(
@@ -199,6 +212,7 @@ class LogRatioTransformer(TableTransformer):
             z = X[rows, 1:].astype(np.float64)
             if self.kind in SINGLE:
                 x = single_backward(self.kind, z, total, self.epsilon)
+                x[x < self.threshold] = 0.0
                 if self.reference_ is not None:
                     x = np.insert(x, self.reference_, total[:, 0], axis=1)
             else:

@@ -248,3 +248,26 @@ def test_what_fit_accepted_is_checked_again_in_transform():
         log_ratio.transform([[2.0, 3.0]])
     with pytest.raises(ValueError, match="X has 3 columns, but transform returns 2"):
         log_ratio.inverse_transform([[2.0, 3.0, 1.0]])
+
+
+@pytest.mark.parametrize("kind", ["logit", "log1p"])
+@pytest.mark.parametrize("reference", [None, 0])
+def test_parts_below_a_threshold_are_zero_there_and_back(kind, reference):
+    X = np.array([[100.0, 0.5, 3.0, 0.0], [50.0, 2.0, 0.99, 20.0]])
+    plain = LogRatioTransformer(kind, reference=reference).fit(X)
+    transformer = LogRatioTransformer(kind, reference=reference, threshold=1.0).fit(X)
+    z, expected = transformer.transform(X), plain.transform(X)
+    first = 1 if reference == 0 else 2
+    assert z[0, first] == z[1, first + 1] == 0.0
+    expected[0, first] = expected[1, first + 1] = 0.0
+    np.testing.assert_array_equal(z, expected)
+    low = plain.transform(X)  # what a network might give
+    back = transformer.inverse_transform(low)
+    np.testing.assert_allclose(back, np.where(X < 1.0, 0.0, X), rtol=1e-9)
+
+
+def test_a_threshold_is_for_kinds_that_have_zeros():
+    with pytest.raises(
+        ValueError, match=r"threshold=0\.1 makes zeros, which kind='clr' cannot have"
+    ):
+        LogRatioTransformer("clr", threshold=0.1).fit(np.ones((3, 3)))

@@ -1,0 +1,123 @@
+"""Graphs that couplings of a Boltzmann machine are taken from, and samplers that stand in for Gibbs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skae.modules import BoltzmannMachine
+
+#: graphs of quantum annealers whose qubits have four colours; "complete" couples all partitions
+TOPOLOGIES = ("pegasus", "zephyr", "complete")
+
+# Largest graph that is tried.
+_LARGEST = 64
+
+
+def coupling_mask(topology: str, sizes: Sequence[int]) -> Tensor | None:
+    """Return where couplings between partitions of these sizes are allowed, ``(n_units, n_units)``.
+
+    The units of a partition are qubits of one colour: no two of them are coupled. Of the smallest graph
+    with as many of each colour as are needed, those near its middle are taken, and for partition 0 those
+    with the most couplings to these, the most of all first.
+    """
+    if topology == "complete":
+        return None
+    graphs = _import("dwave.graphs", "dwave-graphs", f"rbm_topology={topology!r}")
+    make, color, layout = (
+        getattr(graphs, f"{topology}_{name}") for name in ("graph", "four_color", "layout")
+    )
+    for size in range(2, _LARGEST):
+        graph = make(size, coordinates=True)
+        qubits: list[list[Any]] = [[], [], [], []]
+        for qubit in graph:
+            qubits[color(qubit)].append(qubit)
+        if all(len(ours) >= n for ours, n in zip(qubits, sizes, strict=False)):
+            break
+    else:
+        raise ValueError(
+            f"rbm_topology={topology!r} has no graph with partitions of {max(sizes)} units; use fewer "
+            "n_components, or rbm_topology='complete'."
+        )
+    place = layout(graph)
+    middle = np.mean(list(place.values()), axis=0)
+
+    def distance(qubit: Any) -> float:
+        return float(np.abs(place[qubit] - middle).sum())
+
+    groups = [
+        sorted(ours, key=distance)[:n] for ours, n in zip(qubits[1:], sizes[1:], strict=False)
+    ]
+    latents = {qubit for group in groups for qubit in group}
+
+    def loneliness(qubit: Any) -> tuple[int, float]:
+        return -len(latents.intersection(graph[qubit])), distance(qubit)
+
+    code = sorted(qubits[0], key=loneliness)[: sizes[0]]
+    chosen = [qubit for group in (code, *groups) for qubit in group]
+    index = {qubit: i for i, qubit in enumerate(chosen)}
+    mask = torch.zeros(len(chosen), len(chosen), dtype=torch.bool)
+    for one, other in graph.edges:
+        if one in index and other in index:
+            mask[index[one], index[other]] = mask[index[other], index[one]] = True
+    return mask
+
+
+def check_sampler(sampler: Any) -> None:
+    """Refuse what is no sampler of dimod."""
+    if sampler is None:
+        return
+    if not callable(getattr(sampler, "sample", None)) or not hasattr(sampler, "parameters"):
+        raise TypeError(
+            f"sampler={sampler!r} is no sampler of dimod; use one, "
+            "dwave.samplers.SimulatedAnnealingSampler() say, or None for block Gibbs sampling."
+        )
+
+
+def sample_with(
+    sampler: Any, machine: BoltzmannMachine, codes: Tensor, seed: int, arguments: dict[str, Any]
+) -> Tensor:
+    """Draw free units with a sampler of dimod, partition 0 clamped to each code ``(n, n_code)``.
+
+    Rows with the same code are read out of one problem. The sampler is taken to draw from exp(−E), as
+    simulated annealing does that ends at a temperature of 1.
+    """
+    dimod = _import("dimod", "dimod", "sampler")
+    bias = machine.bias.detach().double().cpu().numpy()
+    couplings = machine.couplings.detach().double().cpu().numpy()
+    n_code = machine.sizes[0]
+    rows, columns = np.nonzero(np.triu(couplings[n_code:, n_code:]))
+    quadratic = -couplings[n_code + rows, n_code + columns]
+    distinct, which, counts = np.unique(
+        codes.cpu().numpy(), axis=0, return_inverse=True, return_counts=True
+    )
+    drawn = np.empty((len(codes), len(bias) - n_code), dtype=np.float32)
+    if "seed" in sampler.parameters:
+        arguments = {"seed": seed % 2**31, **arguments}
+    for i, (code, count) in enumerate(zip(distinct, counts, strict=True)):
+        linear = -(bias[n_code:] + code @ couplings[:n_code, n_code:])
+        problem = dimod.BinaryQuadraticModel.from_numpy_vectors(
+            linear, (rows, columns, quadratic), 0.0, "BINARY"
+        )
+        result = sampler.sample(problem, num_reads=int(count), **arguments)
+        order = np.argsort(list(result.variables))
+        states = np.repeat(result.record.sample, result.record.num_occurrences, axis=0)
+        if len(states) < count:
+            raise RuntimeError(
+                f"sampler={sampler!r} returned {len(states)} states where {count} were asked for."
+            )
+        drawn[which.ravel() == i] = states[:count, order]
+        if "seed" in sampler.parameters:
+            arguments["seed"] = (arguments["seed"] + 1) % 2**31
+    return torch.from_numpy(drawn)
+
+
+def _import(name: str, package: str, what: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(f"{what} needs {package}; pip install {package}.") from error

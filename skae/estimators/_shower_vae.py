@@ -1,0 +1,245 @@
+"""What one does with a fitted model of showers: encode, decode, draw, score."""
+
+import warnings
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from skae.estimators._autoencoder import BaseAutoencoder
+from skae.estimators._boltzmann import sample_with
+from skae.estimators._data import to_host
+from skae.estimators._showers import validate_showers
+from skae.exceptions import ExtrapolationWarning
+from skae.training import apply_to_rows, bounded_rows, draw_seed, fair_share_of_threads, to_float32
+
+# Share of an energy by which it may be beyond those in training before anybody is warned.
+_MARGIN = 0.01
+
+
+class BaseShowerVAE(BaseAutoencoder):
+    """An estimator whose module is a :class:`~skae.modules.ShowerAutoencoder`."""
+
+    def _validate_rows(self, X: Any) -> np.ndarray:
+        check_is_fitted(self, "net_")
+        return validate_showers(self, X, reset=False)
+
+    def transform(self, X):
+        """Encode showers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, 1 + n_voxels)
+            Incident energy, and the voxels as the training data had them.
+
+        Returns
+        -------
+        latent : ndarray of shape (n_samples, 1 + n_components)
+            Incident energy as it is, and latent coordinates, in the dtype of X (computed in float32).
+        """
+        X = self._validate_rows(X)
+        return self._beside_energy(X[:, 0], self._apply(self.module_.encode, X))
+
+    def inverse_transform(self, X):
+        """Decode latent coordinates to the mean of each voxel.
+
+        A mean is no shower: it has no dark voxels among lit ones, and no fluctuations. For showers see
+        :meth:`sample` and :meth:`reconstruct`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, 1 + n_components)
+            Incident energy and latent coordinates, as :meth:`transform` returns them.
+
+        Returns
+        -------
+        showers : ndarray of shape (n_samples, 1 + n_voxels)
+            Incident energy as it is, and voxels, in the dtype of X (computed in float32).
+        """
+        check_is_fitted(self, "net_")
+        latent = check_array(to_host(X), dtype=[np.float64, np.float32])
+        if latent.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has {latent.shape[1]} columns, but {type(self).__name__} was fitted with "
+                f"n_components={self.n_components_}; pass what transform returns, the incident energy "
+                f"and {self.n_components_} latent coordinates."
+            )
+        self._check_energies(latent[:, 0])
+        return self._beside_energy(latent[:, 0], self._apply(self.module_.decode, latent))
+
+    def sample(self, incident_energy, *, noise=True, random_state=None):
+        """Draw showers.
+
+        Parameters
+        ----------
+        incident_energy : float or array-like of shape (n_samples,)
+            Of each shower, in the unit of column 0 in training. Energies outside of ``energy_range_``
+            give a warning: the model has seen none.
+        noise : bool, default=True
+            Draw hits and their energies. False returns the mean of each voxel, given the latents.
+        random_state : int, RandomState instance or None, default=None
+            An integer makes the result reproducible. No global random state is used or changed.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, 1 + n_voxels)
+            Incident energy as it was given, and voxels as the training data had them.
+        """
+        check_is_fitted(self, "net_")
+        energy = self._as_energies(incident_energy)
+        module, seed = self.module_, draw_seed(random_state)
+        generator = torch.Generator(self.device_).manual_seed(seed)
+        if self._draws_elsewhere:
+            latent = self._beside_energy(energy, self._draw_bits(energy, seed))
+        else:
+            latent = energy[:, None]
+
+        def draw(latent: Tensor) -> Tensor:
+            energy, z = latent[:, 0], latent[:, 1:]
+            if not self._draws_elsewhere:
+                z = module.latents.sample(energy, self.n_components_, generator)
+            voxels = module.decode_voxels(z, energy)
+            return module.observe(voxels, generator) if noise else voxels.mean()
+
+        return self._beside_energy(energy, self._apply(draw, latent))
+
+    @property
+    def _draws_elsewhere(self) -> bool:
+        return self.sampler is not None
+
+    def _draw_bits(self, energy: np.ndarray, seed: int) -> np.ndarray:
+        latents = self.module_.latents
+        codes = latents.code(
+            torch.from_numpy(to_float32(energy, "incident_energy")).to(self.device_)
+        )
+        arguments = dict(self.sampler_arguments or {})
+        bits = sample_with(self.sampler, latents.machine, codes, seed, arguments)
+        return bits.numpy().astype(energy.dtype)
+
+    def reconstruct(self, X, *, random_state=None):
+        """Draw showers whose latent coordinates are those of given ones, within their errors.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, 1 + n_voxels)
+            Showers.
+        random_state : int, RandomState instance or None, default=None
+            For the latents, which are drawn from the posterior, and for the voxels.
+
+        Returns
+        -------
+        showers : ndarray of shape (n_samples, 1 + n_voxels)
+            Incident energy as it is, and voxels as the training data had them.
+        """
+        X = self._validate_rows(X)
+        generator = torch.Generator(self.device_).manual_seed(draw_seed(random_state))
+        showers = self._apply(lambda x: self.module_.reconstruct(x, generator), X)
+        return self._beside_energy(X[:, 0], showers)
+
+    def log_partition(self, incident_energy):
+        """Return ln Z of the law of the latents, which :meth:`score_samples` takes off.
+
+        With ``prior="rbm"`` by annealed importance sampling, the same random numbers for all energies.
+
+        Parameters
+        ----------
+        incident_energy : float or array-like of shape (n_samples,)
+            In the unit of column 0 in training.
+
+        Returns
+        -------
+        value : ndarray of shape (n_samples,)
+            Logarithms; zeros with ``prior="gaussian"``.
+        error : ndarray of shape (n_samples,)
+            Their standard errors.
+        """
+        check_is_fitted(self, "net_")
+        energy = self._as_energies(incident_energy)
+        latents = self.module_.latents
+
+        def both(energy: Tensor) -> Tensor:
+            return torch.stack(latents.log_normaliser(energy[:, 0]), dim=1)
+
+        value, error = self._apply(both, energy[:, None]).T
+        return value, error
+
+    def score_samples(self, X, *, n_draws=16):
+        """Bound the log-likelihood of each shower from below, in nats; a low score marks an anomaly.
+
+        The bound is the ELBO of hits and, with Gaussian noise, of what lit voxels hold, given the
+        incident energy. It counts every constant, and holds for voxels in the units of X. All rows share
+        the same draws, in every call.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, 1 + n_voxels)
+            Showers.
+        n_draws : int, default=16
+            Draws from the posterior over which the bound is averaged.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Bounds on the log-likelihood, in nats.
+        """
+        if not isinstance(n_draws, Integral) or isinstance(n_draws, bool) or n_draws < 1:
+            raise ValueError(f"n_draws={n_draws!r} must be an integer of 1 or more.")
+        X = self._validate_rows(X)
+        module = self.module_
+        return self._apply(lambda x: module.bound(x, int(n_draws)), X)
+
+    def _apply(self, function, X):
+        """Apply a function of tensors to rows, so many at once as whole showers leave room for."""
+        with fair_share_of_threads():
+            rows = bounded_rows(4096, (self.n_features_in_,))
+            return apply_to_rows(function, X, self.device_, chunk_rows=rows)
+
+    def _as_energies(self, incident_energy: Any) -> np.ndarray:
+        energy = check_array(
+            np.atleast_1d(to_host(incident_energy)),
+            ensure_2d=False,
+            dtype=[np.float64, np.float32],
+            input_name="incident_energy",
+        )
+        if energy.ndim == 2 and energy.shape[1] == 1:
+            energy = energy[:, 0]
+        if energy.ndim != 1:
+            raise ValueError(
+                f"incident_energy has shape {energy.shape}; give a number or one for each shower."
+            )
+        self._check_energies(energy)
+        return energy
+
+    def _check_energies(self, energy: np.ndarray) -> None:
+        if (energy < 0.0).any():
+            raise ValueError(
+                f"{(energy < 0.0).sum()} incident energies are negative, the lowest is {energy.min():g}."
+            )
+        low, high = self.energy_range_
+        outside = (energy < low * (1.0 - _MARGIN)) | (energy > high * (1.0 + _MARGIN))
+        if outside.any():
+            warnings.warn(
+                f"{outside.sum()} of {len(energy)} incident energies are outside of those in training, "
+                f"{low:.6g} to {high:.6g}: what is drawn there is a guess.",
+                ExtrapolationWarning,
+                stacklevel=3,
+            )
+
+    @staticmethod
+    def _beside_energy(energy: np.ndarray, others: np.ndarray) -> np.ndarray:
+        result = np.empty((len(others), 1 + others.shape[1]), dtype=others.dtype)
+        result[:, 0], result[:, 1:] = energy, others
+        return result
+
+    @property
+    def _n_features_out(self):
+        return 1 + self.n_components_
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        return tags

@@ -1,0 +1,380 @@
+"""CaloShowerVAE: showers in a calorimeter as a few latent coordinates, and showers drawn from them.
+
+For groups that replace the simulation of showers by something a thousand times faster, compress
+showers, or screen them.
+"""
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor, nn
+
+from skae._calorimeter import CaloGeometry, resolve_geometry
+from skae.estimators._boltzmann import TOPOLOGIES, check_sampler, coupling_mask
+from skae.estimators._docstrings import document_shared_parameters
+from skae.estimators._shower_vae import BaseShowerVAE
+from skae.estimators._showers import (
+    check_sharpness,
+    check_voxel_shape,
+    shower_geometry,
+    validate_showers,
+)
+from skae.estimators._variational import BetaWarmUp
+from skae.modules import (
+    BinaryLatents,
+    BoltzmannMachine,
+    ConvVoxelDecoder,
+    ConvVoxelEncoder,
+    DenseVoxelDecoder,
+    DenseVoxelEncoder,
+    EnergyCode,
+    EnergyScale,
+    GaussianLatents,
+    Latents,
+    ShowerAutoencoder,
+    ShowerLoss,
+    VoxelGrid,
+    VoxelScale,
+    lit_moments,
+)
+from skae.training import (
+    LearnNoiseShape,
+    Rows,
+    SharpenBits,
+    ShowerDistances,
+    TwoStages,
+    bounded_rows,
+)
+
+# Groups of latents, each conditional on those before.
+_N_GROUPS = 3
+
+# Size of the embedded incident energy.
+_N_ENERGY = 32
+
+# Persistent chains of a Boltzmann machine, steps that they take for a minibatch, and its first couplings.
+_N_CHAINS, _CHAIN_STEPS = 256, 5
+_SMALL_COUPLINGS = 0.01
+
+
+@document_shared_parameters
+class CaloShowerVAE(BaseShowerVAE):
+    r"""Variational autoencoder for calorimeter showers, conditional on the incident energy.
+
+    A shower is explained by latent coordinates z and its incident energy E. A decoder says of each voxel
+    how probably it is hit, and what it holds then, with a spread; voxels are independent given z and E:
+
+    .. math::
+        p(x | z, E) = \prod_v (1 - h_v)^{[x_v = 0]} \left(h_v\, N(x_v | m_v, s_v)\right)^{[x_v > 0]}
+
+    An encoder gives the posterior of z in groups, each conditional on those before. Both maximise the
+    evidence lower bound. What single voxels fluctuate by is drawn anew for each shower; latents hold what
+    voxels have in common.
+
+    Voxels are seen as they come, best as logarithms: put
+    ``LogRatioTransformer("log1p", reference=0)`` before, in a Pipeline.
+
+    Parameters
+    ----------
+    n_components : int, default=24
+        Latent coordinates. Those that a shower has no use for cost nothing.
+    voxel_shape : (int, int, int), default=None
+        Layers, angles and radii of the voxels, the radius fastest, (45, 16, 9) for data set 2 of the
+        CaloChallenge: encoder and decoder then work on this grid, circular in the angle. None takes
+        that of ``geometry``; where there is none, layers are dense.
+    geometry : str or CaloGeometry, default=None
+        Where voxels are, for the distances in ``history_``: a name that
+        :meth:`~skae.datasets.CaloGeometry.named` knows, or one's own. None makes one of ``voxel_shape``.
+    prior : {"gaussian", "rbm"}, default="gaussian"
+        Law of the latent coordinates: standard normal, or bits in three partitions of a Boltzmann
+        machine whose fourth one is clamped to the bits of the incident energy, as published [1]_.
+    rbm_topology : {"pegasus", "zephyr", "complete"}, default="pegasus"
+        Which bits are coupled: as qubits of a quantum annealer are (needs dwave-graphs), or all in
+        different partitions.
+    sampler : dimod.Sampler, default=None
+        What draws bits in :meth:`sample`, in the place of block Gibbs sampling: an annealer, or
+        ``dwave.samplers.SimulatedAnnealingSampler()``. It is handed one problem for each distinct energy.
+    sampler_arguments : dict, default=None
+        Arguments of ``sampler.sample``, such as ``beta_range``.
+    gibbs_steps : int, default=100
+        Rounds of block Gibbs sampling from random bits to a draw.
+    sharpness : (float, float), default=(5.0, 500.0)
+        While training, bits are sigmoids of this sharpness, from the first epoch to the last [1]_.
+    prior_epochs : int, default=None
+        Epochs at the end that train the Boltzmann machine alone, encoder and decoder as they were in the
+        best epoch [1]_. None takes a quarter of ``max_epochs``.
+    hidden_size : int, default=256
+        Width of the dense layers.
+    attention : bool, default=True
+        Whether parts of the shower attend to the incident energy in the decoder.
+    bounded : bool, default=True
+        Whether no voxel may hold more than the largest one in training, in the units of X. Unbounded ones
+        may explode where a Pipeline takes exponentials.
+    a, b : float, default=0.0
+        Weights of deviations of lit voxels x from their mean: the square is multiplied by
+        (exp(a (x − x̄)) + exp(−b (x − x̄))) / 2, x̄ the mean of all lit ones in a minibatch. a = 0.7,
+        b = 0.2 are published [1]_ for voxels as log(1 + MeV); zeros make the loss a likelihood.
+    energy_weight : bool, default=False
+        Multiply these squares by ln E − 6 as well, not below zero and E in MeV, over its mean.
+    beta : float, default=1.0
+        Weight of the divergence in training; 1 is the bound.
+    beta_warm_up : float, default=0.1
+        Share of the epochs in which it rises to ``beta``.
+    {shared_parameters}
+
+    Attributes
+    ----------
+    {shared_attributes}
+
+    n_components_ : int
+        Number of latent coordinates.
+
+    geometry_ : CaloGeometry
+        Where voxels are taken to be.
+
+    energy_range_ : (float, float)
+        Smallest and largest incident energy in training.
+
+    See Also
+    --------
+    skae.sample : Draw from a Pipeline that ends in this estimator.
+    skae.LogRatioTransformer : Voxels on a scale that a network can learn.
+    skae.metrics.frechet_physics_distance : How far generated showers are from real ones.
+
+    Notes
+    -----
+    With ``early_stopping=True`` showers are held out, and ``history_`` has for each epoch the Fréchet
+    distances of reconstructed and of generated showers from these, as ``reconstruction_fpd`` and
+    ``sample_fpd``. Reconstruction is what early stopping goes by: the best epoch is kept.
+
+    The noise around the mean of lit voxels is taken from training showers in the end, by quantiles: where
+    few particles make a voxel's energy it is far from Gaussian, and sums of energies depend on that.
+    :meth:`score_samples` stays with the Gaussian.
+
+    References
+    ----------
+    .. [1] J. Q. Toledo-Marín et al., "Conditioned quantum-assisted deep generative surrogate for
+       particle-calorimeter interactions", npj Quantum Inf. (2025), arXiv:2410.22870.
+
+    Examples
+    --------
+    >>> import skae
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skae.datasets import make_showers
+    >>> X = make_showers(200, random_state=0)
+    >>> model = make_pipeline(
+    ...     skae.LogRatioTransformer("log1p", reference=0),
+    ...     skae.CaloShowerVAE(voxel_shape=(45, 16, 9), max_epochs=1, random_state=0),
+    ... ).fit(X)
+    >>> showers = skae.sample(model, [1e4, 1e5], random_state=0)  # MeV
+    >>> showers.shape
+    (2, 6481)
+    """
+
+    _parameter_constraints: dict = {
+        **BaseShowerVAE._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "voxel_shape": ["array-like", None],
+        "geometry": [str, CaloGeometry, None],
+        "prior": [StrOptions({"gaussian", "rbm"})],
+        "rbm_topology": [StrOptions(set(TOPOLOGIES))],
+        "sampler": "no_validation",  # check_sampler says what is wrong with it
+        "sampler_arguments": [dict, None],
+        "gibbs_steps": [Interval(Integral, 1, None, closed="left")],
+        "sharpness": ["array-like"],
+        "prior_epochs": [Interval(Integral, 0, None, closed="left"), None],
+        "hidden_size": [Interval(Integral, 1, None, closed="left")],
+        "attention": ["boolean"],
+        "bounded": ["boolean"],
+        "a": [Interval(Real, 0, None, closed="left")],
+        "b": [Interval(Real, 0, None, closed="left")],
+        "energy_weight": ["boolean"],
+        "beta": [Interval(Real, 0, None, closed="neither")],
+        "beta_warm_up": [Interval(Real, 0, 1, closed="left")],
+    }
+    _structural_parameters = (
+        *BaseShowerVAE._structural_parameters,
+        *("n_components", "voxel_shape", "geometry", "prior", "rbm_topology"),
+        *("gibbs_steps", "hidden_size", "attention"),
+        *("bounded", "a", "b", "energy_weight", "beta"),
+    )
+    _monitor = "reconstruction_fpd"
+
+    def __init__(
+        self,
+        n_components=24,
+        *,
+        voxel_shape=None,
+        geometry=None,
+        prior="gaussian",
+        rbm_topology="pegasus",
+        sampler=None,
+        sampler_arguments=None,
+        gibbs_steps=100,
+        sharpness=(5.0, 500.0),
+        prior_epochs=None,
+        hidden_size=256,
+        attention=True,
+        bounded=True,
+        a=0.0,
+        b=0.0,
+        energy_weight=False,
+        beta=1.0,
+        beta_warm_up=0.1,
+        max_epochs=20,
+        batch_size=128,
+        lr=1e-3,
+        optimizer="adamw",
+        weight_decay=0.0,
+        lr_schedule="one_cycle",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        noise=None,
+        device="auto",
+        precision="float32",
+        compile=False,
+        checkpoint=None,
+        callbacks=None,
+        verbose=0,
+        warm_start=False,
+        random_state=None,
+    ):
+        super().__init__(
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            lr=lr,
+            optimizer=optimizer,
+            weight_decay=weight_decay,
+            lr_schedule=lr_schedule,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            noise=noise,
+            device=device,
+            precision=precision,
+            compile=compile,
+            checkpoint=checkpoint,
+            callbacks=callbacks,
+            verbose=verbose,
+            warm_start=warm_start,
+            random_state=random_state,
+        )
+        self.n_components = n_components
+        self.voxel_shape = voxel_shape
+        self.geometry = geometry
+        self.prior = prior
+        self.rbm_topology = rbm_topology
+        self.sampler = sampler
+        self.sampler_arguments = sampler_arguments
+        self.gibbs_steps = gibbs_steps
+        self.sharpness = sharpness
+        self.prior_epochs = prior_epochs
+        self.hidden_size = hidden_size
+        self.attention = attention
+        self.bounded = bounded
+        self.a = a
+        self.b = b
+        self.energy_weight = energy_weight
+        self.beta = beta
+        self.beta_warm_up = beta_warm_up
+
+    # -- checks --------------------------------------------------------------------------------
+
+    def _validate_training_data(
+        self, X: Any, y: Any, *, reset: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        return validate_showers(self, X, reset=reset), None
+
+    def _check_parameters(self, n_samples: int) -> None:
+        geometry = None if self.geometry is None else resolve_geometry(self.geometry)
+        self.geometry_ = shower_geometry(geometry, self._grid_shape(), self.n_features_in_ - 1)
+        check_sampler(self.sampler)
+        if self.prior == "gaussian" and self.sampler is not None:
+            raise ValueError("sampler draws bits: it belongs to prior='rbm'.")
+        check_sharpness(self.sharpness)
+        if self._prior_epochs >= self.max_epochs:
+            raise ValueError(
+                f"prior_epochs={self.prior_epochs} leaves none of max_epochs={self.max_epochs} to train "
+                "encoder and decoder."
+            )
+
+    @property
+    def _prior_epochs(self) -> int:
+        if self.prior == "gaussian":  # nothing of it is learnt
+            return 0
+        return self.max_epochs // 4 if self.prior_epochs is None else self.prior_epochs
+
+    def _grid_shape(self) -> tuple[int, int, int] | None:
+        geometry = None if self.geometry is None else resolve_geometry(self.geometry)
+        return check_voxel_shape(self.voxel_shape, geometry, self.n_features_in_ - 1)
+
+    # -- building ------------------------------------------------------------------------------
+
+    def _build_criterion(self) -> ShowerLoss:
+        return ShowerLoss(self.a, self.b, self.energy_weight)
+
+    def _build_module(self, rows: Rows) -> nn.Module:
+        self.n_components_ = k = self.n_components
+        energy = _first_column(rows.x)
+        self.energy_range_ = (float(energy.min()), float(energy.max()))
+        n_voxels, hidden = self.n_features_in_ - 1, self.hidden_size
+        lit = lit_moments(rows.x)
+        voxels = VoxelScale(lit.least, lit.most, lit.std, self.bounded)
+        shape = self._grid_shape()
+        if shape is None:
+            encoder = DenseVoxelEncoder(n_voxels, _N_ENERGY, hidden)
+            decoder = DenseVoxelDecoder(k, n_voxels, _N_ENERGY, hidden, self.attention)
+        else:
+            grid = VoxelGrid(shape)
+            encoder = ConvVoxelEncoder(grid, _N_ENERGY, hidden)
+            decoder = ConvVoxelDecoder(k, grid, _N_ENERGY, hidden, self.attention)
+        decoder.start_at(lit.outputs(voxels))
+        group_sizes = [len(part) for part in np.array_split(range(k), min(k, _N_GROUPS))]
+        latents: Latents = GaussianLatents()
+        if self.prior == "rbm":
+            latents = self._build_bits(group_sizes, energy)
+        return ShowerAutoencoder(
+            encoder,
+            decoder,
+            latents,
+            group_sizes=group_sizes,
+            energies=EnergyScale(energy),
+            voxels=voxels,
+            n_hidden=hidden,
+            n_energy=_N_ENERGY,
+            beta=self.beta,
+        )
+
+    def _build_bits(self, group_sizes: list[int], energy: Tensor) -> BinaryLatents:
+        sizes = [max(EnergyCode.least_size, *group_sizes), *group_sizes]
+        machine = BoltzmannMachine(sizes, coupling_mask(self.rbm_topology, sizes))
+        nn.init.normal_(machine.weight, std=_SMALL_COUPLINGS)
+        order = torch.argsort(energy, stable=True)
+        chosen = torch.linspace(0, len(energy) - 1, _N_CHAINS).long()
+        return BinaryLatents(machine, energy[order[chosen]], _CHAIN_STEPS, self.gibbs_steps)
+
+    def _own_callbacks(self, epochs: int, validation: Any) -> list[Any]:
+        callbacks: list[Any] = [("skae_beta_warm_up", BetaWarmUp(self.beta_warm_up, epochs))]
+        if validation is not None:  # what decides, below, reads what this records
+            callbacks.append(("skae_distances", ShowerDistances(validation, self.geometry_)))
+        if self.prior == "gaussian":
+            callbacks += super()._own_callbacks(epochs, validation)
+        else:
+            later = min(self._prior_epochs, epochs - 1)  # none in partial_fit
+            sharpen = SharpenBits(*self.sharpness, epochs - later, epochs)
+            stages = TwoStages(epochs, later, validation is not None)
+            callbacks += [("skae_sharpen_bits", sharpen), ("skae_two_stages", stages)]
+        # at last, when the weights are those that are kept
+        return [*callbacks, ("skae_noise_shape", LearnNoiseShape())]
+
+
+def _first_column(rows: Any) -> Tensor:
+    """Read the first column of rows that are read as they are needed."""
+    step = bounded_rows(4096, rows.shape[1:])
+    return torch.cat([rows[start : start + step][:, 0] for start in range(0, len(rows), step)])

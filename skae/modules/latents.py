@@ -1,0 +1,97 @@
+"""Latent coordinates of showers: how they are drawn, before anything is observed and after."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from skae.modules.rbm import LogPartition
+from skae.modules.seeded import SeededModule
+from skae.modules.variational import matched_draws
+
+# Logarithms of posterior standard deviations are kept within these.
+_LOG_STD_RANGE = (-6.0, 3.0)
+
+
+class Latents(SeededModule, ABC):
+    """A family of posteriors of latent coordinates, and the law that they come from."""
+
+    #: numbers that the posterior of a coordinate has
+    n_parameters: int
+
+    @abstractmethod
+    def noise(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return random numbers of the shape and on the device of ``like``, for :meth:`draw`."""
+
+    @abstractmethod
+    def fixed_noise(self, n: int, k: int) -> Tensor:
+        """Return random numbers ``(n, k)`` that are always the same."""
+
+    @abstractmethod
+    def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Draw from posteriors with parameters ``(n, k, n_parameters)``, ``(n, k)``."""
+
+    @abstractmethod
+    def centre(self, parameters: Tensor) -> Tensor:
+        """Return what stands for the posteriors, ``(n, k)``."""
+
+    @abstractmethod
+    def divergence(self, parameters: Tensor, z: Tensor, energy: Tensor) -> Tensor:
+        """Return what the posteriors cost, ``(n,)``: KL(q ‖ p), or a number with its gradient."""
+
+    @abstractmethod
+    def cost(self, parameters: Tensor, z: Tensor, energy: Tensor) -> Tensor:
+        """Return KL(q ‖ p) but for :meth:`log_normaliser`, ``(n,)``."""
+
+    @abstractmethod
+    def log_normaliser(self, energy: Tensor) -> LogPartition:
+        """Return what is to be added to the cost at energies ``(n,)``, and its error."""
+
+    @abstractmethod
+    def sample(self, energy: Tensor, k: int, generator: torch.Generator) -> Tensor:
+        """Draw before anything but the incident energies ``(n,)`` is known, ``(n, k)``."""
+
+
+class GaussianLatents(Latents):
+    """Coordinates that are independent and standard normal, and Gaussian once a shower is seen."""
+
+    n_parameters = 2
+
+    def noise(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return standard normal numbers."""
+        return torch.empty(like.shape, device=like.device).normal_(generator=generator)
+
+    def fixed_noise(self, n: int, k: int) -> Tensor:
+        """Return standard normal numbers that are always the same."""
+        return matched_draws(n, k)
+
+    def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Draw from posteriors with means and log standard deviations ``(n, k, 2)``."""
+        mean, log_std = self._moments(parameters)
+        return mean + torch.exp(log_std) * noise
+
+    def centre(self, parameters: Tensor) -> Tensor:
+        """Return the means."""
+        return parameters[..., 0]
+
+    def divergence(self, parameters: Tensor, z: Tensor, energy: Tensor) -> Tensor:
+        """Return KL(q ‖ N(0, 1))."""
+        mean, log_std = self._moments(parameters)
+        squares = mean.square() + torch.exp(2.0 * log_std)
+        return 0.5 * (squares - 2.0 * log_std - 1.0).sum(dim=1)
+
+    def cost(self, parameters: Tensor, z: Tensor, energy: Tensor) -> Tensor:
+        """Return KL(q ‖ N(0, 1)), all of it."""
+        return self.divergence(parameters, z, energy)
+
+    def log_normaliser(self, energy: Tensor) -> LogPartition:
+        """Return zeros."""
+        return LogPartition(torch.zeros_like(energy), torch.zeros_like(energy))
+
+    def sample(self, energy: Tensor, k: int, generator: torch.Generator) -> Tensor:
+        """Draw standard normal coordinates."""
+        return torch.empty(len(energy), k, device=energy.device).normal_(generator=generator)
+
+    def _moments(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = parameters.unbind(-1)
+        return mean, log_std.clamp(*_LOG_STD_RANGE)

@@ -1,0 +1,234 @@
+"""A variational autoencoder for showers: each voxel is hit or not, and if it is, holds some energy."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from skae.modules.latents import Latents
+from skae.modules.seeded import SeededModule
+from skae.modules.voxel_scales import EnergyScale, NoiseShape, VoxelScale
+from skae.modules.voxels import VoxelDecoder, VoxelEncoder
+
+_HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+
+# Weights of large deviations are cut off here: exp(a (x - x̄)) has no other end.
+_MOST_WEIGHT = 1e4
+
+
+class Voxels(NamedTuple):
+    """What a decoder says of voxels, each ``(n, n_voxels)``."""
+
+    logit: Tensor  # log-odds of a hit
+    activation: Tensor  # value of a lit voxel, on average
+    log_std: Tensor  # logarithm of its standard deviation
+
+    def mean(self) -> Tensor:
+        """Return what voxels hold on average, dark ones nothing."""
+        return torch.sigmoid(self.logit) * self.activation
+
+
+class ShowerAutoencoder(SeededModule):
+    r"""Conditional on the incident energy, with a hierarchy of groups of latent coordinates.
+
+    .. math::
+        p(x | z, E) = \prod_v (1 - h_v)^{[x_v = 0]} \left(h_v\, N(x_v | m_v, s_v)\right)^{[x_v > 0]}
+
+    The posterior of a group of latents sees the shower, the energy, and the groups before.
+
+    Parameters
+    ----------
+    encoder, decoder : VoxelEncoder, VoxelDecoder
+        Between voxels and a summary of ``n_hidden`` numbers, and from latents to voxels.
+    latents : Latents
+        Their laws.
+    group_sizes : sequence of int
+        Coordinates in each group.
+    energies : EnergyScale
+        Scale of the incident energies.
+    voxels : VoxelScale
+        Scale of lit voxels.
+    n_hidden, n_energy : int
+        Sizes of the summary and of the embedded energy.
+    beta : float
+        Weight of the divergence while training.
+    """
+
+    def __init__(
+        self,
+        encoder: VoxelEncoder,
+        decoder: VoxelDecoder,
+        latents: Latents,
+        *,
+        group_sizes: list[int],
+        energies: EnergyScale,
+        voxels: VoxelScale,
+        n_hidden: int,
+        n_energy: int,
+        beta: float,
+    ):
+        super().__init__()
+        self.beta: Tensor
+        self.encoder, self.decoder, self.latents = encoder, decoder, latents
+        self.energies, self.voxels = energies, voxels
+        self.group_sizes = group_sizes
+        self.embedding = nn.Sequential(
+            nn.Linear(1, n_energy), nn.GELU(), nn.Linear(n_energy, n_energy)
+        )
+        before = [sum(group_sizes[:i]) for i in range(len(group_sizes))]
+        self.posteriors = nn.ModuleList(
+            nn.Linear(n_hidden + known, latents.n_parameters * size)
+            for known, size in zip(before, group_sizes, strict=True)
+        )
+        self.noise_shape = NoiseShape()
+        self.full_beta = beta
+        self.register_buffer("beta", torch.tensor(float(beta)))
+
+    # -- from showers to latents ---------------------------------------------------------------
+
+    def posterior(self, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the posterior's parameters ``(n, k, n_parameters)`` and a draw ``(n, k)``.
+
+        Without noise the groups' centres stand for draws.
+        """
+        energy, x = x[:, 0], x[:, 1:]
+        seen = torch.stack([x / self.voxels.std, (x > 0.0).to(x.dtype)], dim=1)
+        summary = self.encoder(seen, self.embedding(self.energies(energy)))
+        known, parameters, start = [summary], [], 0
+        for head, size in zip(self.posteriors, self.group_sizes, strict=True):
+            part = head(torch.cat(known, dim=1)).unflatten(1, (size, -1))
+            if noise is None:
+                known.append(self.latents.centre(part))
+            else:
+                known.append(self.latents.draw(part, noise[:, start : start + size]))
+            parameters.append(part)
+            start += size
+        return torch.cat(parameters, dim=1), torch.cat(known[1:], dim=1)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Map showers ``(n, 1 + n_voxels)`` to the centres of their posteriors ``(n, k)``."""
+        return self.posterior(x, None)[1]
+
+    # -- from latents to showers ---------------------------------------------------------------
+
+    def decode_voxels(self, z: Tensor, energy: Tensor) -> Voxels:
+        """Say of each voxel what latents ``(n, k)`` and incident energies ``(n,)`` make of it."""
+        outputs = self.decoder(z, self.embedding(self.energies(energy))).float()
+        logit, activation, log_std = outputs.unbind(1)
+        return Voxels(logit, self.voxels.activation(activation), self.voxels.log_std(log_std))
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Map energies and latents ``(n, 1 + k)`` to the mean of each voxel ``(n, n_voxels)``."""
+        return self.decode_voxels(latent[:, 1:], latent[:, 0]).mean()
+
+    def observe(self, voxels: Voxels, generator: torch.Generator) -> Tensor:
+        """Draw showers: hits, and the energies of those that are hit, ``(n, n_voxels)``."""
+        logit, activation, log_std = voxels
+        chance = torch.empty_like(logit).uniform_(generator=generator)
+        hit = chance < torch.sigmoid(logit)
+        deviation = self.noise_shape.draw(log_std[hit], generator)
+        value = activation[hit] + torch.exp(log_std[hit]) * deviation
+        x = torch.zeros_like(activation)
+        x[hit] = self.voxels.within(value)
+        return x
+
+    def sample(self, energy: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw showers of incident energies ``(n,)``, ``(n, n_voxels)``."""
+        z = self.latents.sample(energy, sum(self.group_sizes), generator)
+        return self.observe(self.decode_voxels(z, energy), generator)
+
+    def reconstruct(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw showers with latents of the posteriors of showers, ``(n, n_voxels)``."""
+        like = x[:, :1].expand(-1, sum(self.group_sizes))
+        _, z = self.posterior(x, self.latents.noise(like, generator))
+        return self.observe(self.decode_voxels(z, x[:, 0]), generator)
+
+    def deviations(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return log spreads of all lit voxels of showers, and their deviations in units of these."""
+        like = x[:, :1].expand(-1, sum(self.group_sizes))
+        _, z = self.posterior(x, self.latents.noise(like, generator))
+        _, activation, log_std = self.decode_voxels(z, x[:, 0])
+        lit = x[:, 1:] > 0.0
+        log_std = log_std[lit]
+        return log_std, (x[:, 1:][lit] - activation[lit]) * torch.exp(-log_std)
+
+    # -- what is trained, and what is scored ---------------------------------------------------
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the three parts of :class:`Voxels` and the weighted divergence ``(n,)``."""
+        like = x[:, :1].expand(-1, sum(self.group_sizes))
+        if self.training:
+            noise = self.latents.noise(like, self.generator)
+        else:
+            fixed = self.latents.fixed_noise(64, like.shape[1]).to(x)
+            noise = fixed[torch.arange(len(x), device=x.device) % len(fixed)]
+        parameters, z = self.posterior(x, noise)
+        voxels = self.decode_voxels(z, x[:, 0])
+        beta = self.beta if self.training else self.full_beta
+        return (*voxels, beta * self.latents.divergence(parameters.float(), z.float(), x[:, 0]))
+
+    def bound(self, x: Tensor, n_draws: int) -> Tensor:
+        """Return the ELBO of each row, ``(n,)``, by draws that all rows share."""
+        k = sum(self.group_sizes)
+        total = torch.zeros_like(x[:, 0])
+        for noise in self.latents.fixed_noise(n_draws, k).to(x):
+            parameters, z = self.posterior(x, noise.expand(len(x), k))
+            log_prob = -misfit(self.decode_voxels(z, x[:, 0]), x[:, 1:])
+            total += log_prob - self.latents.cost(parameters, z, x[:, 0])
+        return total / n_draws - self.latents.log_normaliser(x[:, 0]).value
+
+
+def misfit(voxels: Voxels, x: Tensor) -> Tensor:
+    """Return the negative log-likelihood of voxels ``(n, n_voxels)``, ``(n,)``."""
+    hit = (x > 0.0).to(x.dtype)
+    deviation = (x - voxels.activation) * torch.exp(-voxels.log_std)
+    lit = hit * (0.5 * deviation.square() + voxels.log_std + _HALF_LOG_2PI)
+    return (functional.softplus(voxels.logit) - hit * voxels.logit + lit).sum(dim=1)
+
+
+class ShowerLoss(nn.Module):
+    r"""Negative ELBO, in which deviations of lit voxels may weigh more or less.
+
+    The square of each is multiplied by
+
+    .. math:: \tfrac{1}{2} \left(e^{a (x - \bar x)} + e^{-b (x - \bar x)}\right) w(E)
+
+    with x̄ the mean of the lit voxels of the minibatch. The spread is learnt without weights.
+
+    Parameters
+    ----------
+    a, b : float
+        0 and 0 for the likelihood.
+    energy_weight : bool
+        Whether w is (ln E − 6) / 8, not below 0 and divided by its mean over the minibatch, or 1.
+    """
+
+    def __init__(self, a: float = 0.0, b: float = 0.0, energy_weight: bool = False):
+        super().__init__()
+        self.a, self.b, self.energy_weight = a, b, energy_weight
+
+    def forward(self, output: tuple[Tensor, ...], target: Tensor) -> Tensor:
+        """Return the loss of each row, ``(n,)``."""
+        *voxels, penalty = output
+        energy, x = target[:, 0], target[:, 1:]
+        loss = misfit(Voxels(*voxels), x) + penalty
+        weight = self._weight(energy, x)
+        if weight is None:
+            return loss
+        _, activation, log_std = voxels
+        hit = (x > 0.0).to(x.dtype)
+        squares = hit * ((x - activation) * torch.exp(-log_std.detach())).square()
+        return loss + (0.5 * (weight - 1.0) * squares).sum(dim=1)
+
+    def _weight(self, energy: Tensor, x: Tensor) -> Tensor | None:
+        if not (self.a or self.b or self.energy_weight):
+            return None
+        lit = (x > 0.0).to(x.dtype)
+        above = x - (x * lit).sum() / lit.sum().clamp_min(1.0)
+        weight = 0.5 * (torch.exp(self.a * above) + torch.exp(-self.b * above))
+        if self.energy_weight:
+            of_energy = (torch.log(energy.clamp_min(1.0)) - 6.0).clamp_min(0.0)
+            weight = weight * (of_energy / of_energy.mean().clamp_min(1e-6))[:, None]
+        return weight.clamp_max(_MOST_WEIGHT)

@@ -1,0 +1,193 @@
+"""Scales of showers, taken from the training rows: energies, lit voxels, and the noise around these."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from skae.modules.moments import Rows
+
+# A sigmoid reaches its end nowhere: it ends a little above the largest value.
+_ROOM = 1.05
+
+# Logarithms of the spread of a lit voxel, in units of the spread of all of them, are kept within these.
+_LOG_STD_RANGE = (-6.0, 2.0)
+
+# Numbers that are read at a time.
+_CHUNK_NUMBERS = 2**20
+
+
+class EnergyScale(nn.Module):
+    """Incident energies as logarithms with mean 0 and standard deviation 1; zero is no exception.
+
+    Parameters
+    ----------
+    energy : Tensor of shape (n,)
+        Energies of the training rows.
+    """
+
+    offset: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, energy: Tensor):
+        super().__init__()
+        energy = energy.double()
+        positive = energy[energy > 0.0]
+        offset = positive.min() if len(positive) else torch.tensor(1.0, dtype=torch.float64)
+        logs = torch.log(energy + offset)
+        spread = logs.std(correction=0)
+        self.register_buffer("offset", offset.float())
+        self.register_buffer("mean", logs.mean().float())
+        self.register_buffer("std", spread.clamp_min(1e-3).float())
+
+    def forward(self, energy: Tensor) -> Tensor:
+        """Map ``(n,)`` to ``(n, 1)``."""
+        return ((torch.log(energy + self.offset) - self.mean) / self.std)[:, None]
+
+
+class VoxelScale(nn.Module):
+    """What lit voxels are like in the training rows: range and spread.
+
+    Parameters
+    ----------
+    least, most : float
+        Smallest and largest value.
+    std : float
+        Their standard deviation, the unit in which the network sees and predicts them.
+    bounded : bool
+        Whether no voxel may exceed the largest value.
+    """
+
+    least: Tensor
+    most: Tensor
+    std: Tensor
+
+    def __init__(self, least: float, most: float, std: float, bounded: bool):
+        super().__init__()
+        self.bounded = bounded
+        for name, value in (("least", least), ("most", most), ("std", std)):
+            self.register_buffer(name, torch.tensor(float(value)))
+
+    def activation(self, u: Tensor) -> Tensor:
+        """Return values for what the network writes."""
+        if self.bounded:
+            return _ROOM * self.most * torch.sigmoid(u)
+        return self.std * functional.softplus(u)
+
+    def written(self, value: Tensor) -> Tensor:
+        """Return what the network writes for values: the way back."""
+        if self.bounded:
+            return torch.logit((value / (_ROOM * self.most)).clamp(1e-3, 1.0 - 1e-3))
+        ratio = (value / self.std).clamp_min(1e-3)
+        return ratio + torch.log(-torch.expm1(-ratio))
+
+    def within(self, value: Tensor) -> Tensor:
+        """Return what lit voxels may hold: no less than any, and no more than all in training."""
+        return value.clamp(self.least, self.most if self.bounded else None)
+
+    def log_std(self, u: Tensor) -> Tensor:
+        """Return logarithms of spreads for what the network writes."""
+        return u.clamp(*_LOG_STD_RANGE) + torch.log(self.std)
+
+
+class LitMoments(NamedTuple):
+    """What lit voxels are like: range and spread of all, and each voxel's own, ``(n_voxels,)``."""
+
+    least: float
+    most: float
+    std: float
+    rate: Tensor
+    mean: Tensor
+    own_std: Tensor
+
+    def outputs(self, scale: VoxelScale) -> Tensor:
+        """Return what a decoder writes that says this of every shower, ``(3, n_voxels)``."""
+        log_std = torch.log(self.own_std / self.std)
+        return torch.stack([torch.logit(self.rate), scale.written(self.mean), log_std])
+
+
+def lit_moments(x: Rows) -> LitMoments:
+    """Return moments of the lit voxels of showers ``(n, 1 + n_voxels)``, wherever these are read from."""
+    n_voxels = x.shape[1] - 1
+    sums = torch.zeros(3, n_voxels, dtype=torch.float64)
+    least, most = math.inf, 0.0
+    step = max(1, _CHUNK_NUMBERS // x.shape[1])
+    for start in range(0, len(x), step):
+        part = x[start : start + step][:, 1:].double().cpu()
+        lit = part > 0.0
+        sums += torch.stack([lit.double().sum(0), part.sum(0), part.square().sum(0)])
+        if lit.any():
+            least, most = min(least, float(part[lit].min())), max(most, float(part.max()))
+    count, total, squares = sums
+    if not count.any():  # dark, all of them
+        return LitMoments(
+            1.0,
+            1.0,
+            1.0,
+            *torch.stack([0.5 / (len(x) + 1.0) + count, 1 + count, 1 + count]).float(),
+        )
+    centre = total.sum() / count.sum()
+    spread = squares.sum() / count.sum() - centre.square()
+    std = float(spread.clamp_min(1e-6 * centre.square()).sqrt())
+    # as if each voxel had been seen once more, like all of them on average
+    rate = (count + count.sum() / (len(x) * n_voxels)) / (len(x) + 1.0)
+    mean = (total + centre) / (count + 1.0)
+    variance = (squares + std**2 + centre.square()) / (count + 1.0) - mean.square()
+    rate = rate.clamp(1e-6, 1.0 - 0.5 / (len(x) + 1.0))
+    own_std = variance.clamp_min(1e-4 * std**2).sqrt()
+    return LitMoments(least, most, std, rate.float(), mean.float(), own_std.float())
+
+
+# Points of the quantile function of the noise, closer together towards the ends, and classes of spread.
+_N_QUANTILES, _N_CLASSES = 65, 24
+_FARTHEST = 5e-4
+
+
+class NoiseShape(nn.Module):
+    """What deviations of lit voxels from their mean are like, in units of their spread.
+
+    They are standard normal as long as nothing is known. :meth:`learn` takes the quantiles of what was
+    seen, for classes of the spread: where few particles make a voxel's energy it is skewed, and sums over
+    many voxels depend on that.
+    """
+
+    edges: Tensor
+    quantiles: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("edges", torch.linspace(-1.0, 1.0, _N_CLASSES - 1))
+        normal = torch.special.ndtri(self.probabilities().double()).float()
+        self.register_buffer("quantiles", normal.repeat(_N_CLASSES, 1))
+
+    @staticmethod
+    def probabilities() -> Tensor:
+        """Return the probabilities of the quantiles."""
+        return torch.linspace(0.0, 1.0, _N_QUANTILES).clamp(_FARTHEST, 1.0 - _FARTHEST)
+
+    @torch.no_grad()
+    def learn(self, log_std: Tensor, deviation: Tensor) -> None:
+        """Take the quantiles of deviations ``(m,)`` of voxels with these spreads."""
+        if len(deviation) < _N_CLASSES * _N_QUANTILES:
+            return
+        order = torch.argsort(log_std, stable=True)
+        log_std, deviation = log_std[order], deviation[order]
+        edges = [round(len(order) * i / _N_CLASSES) for i in range(_N_CLASSES + 1)]
+        self.edges.copy_(log_std[edges[1:-1]])
+        for i in range(_N_CLASSES):
+            part = torch.sort(deviation[edges[i] : edges[i + 1]]).values
+            place = self.probabilities().to(part) * (len(part) - 1)
+            low = place.long().clamp_max(len(part) - 2)
+            self.quantiles[i] = torch.lerp(part[low], part[low + 1], place - low)
+
+    def draw(self, log_std: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw deviations of voxels with these spreads ``(m,)``."""
+        chance = torch.empty_like(log_std).uniform_(generator=generator)
+        place = chance * (_N_QUANTILES - 1)
+        low = place.long().clamp_max(_N_QUANTILES - 2)
+        first = torch.bucketize(log_std, self.edges) * _N_QUANTILES + low
+        flat = self.quantiles.flatten()
+        return torch.lerp(flat[first], flat[first + 1], place - low)

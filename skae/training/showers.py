@@ -1,0 +1,206 @@
+"""What a fit of showers does beside training: distances to showers held out, the shape of the noise."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from torch import Tensor
+
+from skae._calorimeter import CaloGeometry
+from skae.metrics.distances import gaussian_frechet_distance, moments
+from skae.metrics.showers import shower_features
+from skae.training.weights import Weights
+
+# Showers that distances and the shape of the noise are taken from.
+_MOST_ROWS = 4096
+
+# They are taken in runs of so many.
+_RUN = 64
+
+# Numbers that go through the module at once.
+_NUMBERS_AT_ONCE = 2**20
+
+
+class ShowerDistances(Callback):
+    """Record how far reconstructed and generated showers are from those held out, each epoch.
+
+    That is the Fréchet distance of their features, each divided by its largest value, between as many
+    showers as were held out. It is not extrapolated, and of voxels in whatever scale the network sees, so
+    it tells epochs apart and nothing else.
+
+    Parameters
+    ----------
+    showers : Rows
+        Showers held out.
+    geometry : CaloGeometry
+        Where their voxels are.
+    """
+
+    def __init__(self, showers: Any, geometry: CaloGeometry):
+        self.showers = showers
+        self.geometry = geometry
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Compute what the showers held out are like."""
+        self._rows = _spread(self.showers.x).to(net.device)
+        features = self._features(self._rows)
+        self._largest = np.abs(features).max(axis=0)
+        self._largest[self._largest == 0.0] = 1.0
+        self._moments = self._moments_of(features)
+
+    @torch.inference_mode()
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Draw from the posteriors of these showers, and at their energies."""
+        if len(self._rows) < 2:
+            net.history.record("reconstruction_fpd", float("nan"))
+            net.history.record("sample_fpd", float("nan"))
+            return
+        module = net.module_
+        generator = torch.Generator(self._rows.device).manual_seed(0)
+
+        def reconstruct(x: Tensor) -> Tensor:
+            return module.reconstruct(x, generator)
+
+        def sample(x: Tensor) -> Tensor:
+            return module.sample(x[:, 0], generator)
+
+        for name, draw in (("reconstruction_fpd", reconstruct), ("sample_fpd", sample)):
+            drawn = torch.cat([
+                torch.cat([x[:, :1], draw(x)], dim=1) for x in _in_parts(self._rows)
+            ])  # fmt: skip
+            drawn = self._moments_of(self._features(drawn))
+            net.history.record(name, gaussian_frechet_distance(*self._moments, *drawn))
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Let go of the showers."""
+        self._rows = self._moments = self._largest = None
+
+    def _features(self, rows: Tensor) -> np.ndarray:
+        return shower_features(rows.cpu().numpy(), geometry=self.geometry, threshold=0.0)
+
+    def _moments_of(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return moments(features / self._largest, np.ones(len(features), dtype=np.int64))
+
+
+class SharpenBits(Callback):
+    """Let relaxed bits become bits: their sharpness rises from epoch to epoch, by equal factors.
+
+    Parameters
+    ----------
+    first, last : float
+        Sharpness of the first and of the last epoch.
+    epochs : int
+        Epochs over which it rises.
+    whole : int
+        Epochs of the fit.
+    """
+
+    def __init__(self, first: float, last: float, epochs: int, whole: int):
+        self.first, self.last, self.epochs, self.whole = first, last, epochs, whole
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Set the sharpness of this epoch."""
+        epoch = round(net.progress_ * self.whole)
+        share = min(1.0, epoch / max(1, self.epochs - 1))
+        net.module_.latents.sharpness.fill_(self.first * (self.last / self.first) ** share)
+
+
+class TwoStages(Callback):
+    """Train all of a model, then only the law of its latents, around encoder and decoder at their best.
+
+    The best are those of the epoch whose reconstructed showers were nearest to showers held out, or
+    else the last ones of the first stage; of the second stage, too, the epoch is kept whose generated
+    showers were nearest.
+
+    Parameters
+    ----------
+    epochs : int
+        Epochs of the fit.
+    prior_epochs : int
+        Those at its end that are the second stage.
+    monitored : bool
+        Whether the history has distances to showers held out.
+    """
+
+    def __init__(self, epochs: int, prior_epochs: int, monitored: bool):
+        self.epochs, self.first_stage, self.monitored = epochs, epochs - prior_epochs, monitored
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Forget an earlier fit."""
+        self.is_second_, self.best_ = False, float("inf")
+        self._best = Weights(net.module_)
+        self._module = net.module_
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Begin the second stage when it is time to."""
+        if not self.is_second_ and round(net.progress_ * self.epochs) >= self.first_stage:
+            self._put_back()
+            self.is_second_, self.best_ = True, float("inf")
+            self._freeze(True)
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Keep the weights if none were better."""
+        if not self.monitored:
+            return
+        distance = net.history[-1, "sample_fpd" if self.is_second_ else "reconstruction_fpd"]
+        if distance < self.best_:
+            self.best_ = distance
+            self._best.remember()
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Put the best weights back, and let a further fit train all of them."""
+        self._put_back()
+        self._freeze(False)
+        del self._best, self._module
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the decisions to come depend on."""
+        return {"is_second": self.is_second_, "best": self.best_, "weights": self._best.copies()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned."""
+        self.is_second_, self.best_ = state["is_second"], state["best"]
+        self._best.remember(state["weights"])
+        self._freeze(self.is_second_)
+
+    def _put_back(self) -> None:
+        if self.best_ < float("inf"):
+            self._best.restore()
+
+    def _freeze(self, frozen: bool) -> None:
+        for name, parameter in self._module.named_parameters():
+            parameter.requires_grad_(not frozen or name.startswith("latents."))
+
+
+class LearnNoiseShape(Callback):
+    """Take the shape of the noise around lit voxels from training showers, however a fit ends."""
+
+    def on_train_begin(self, net: NeuralNet, X: Any = None, **kwargs: Any) -> None:
+        """Remember the training rows."""
+        self._showers = X
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Compare voxels with their means, once nothing else changes."""
+        if len(net.history):
+            rows = _spread(self._showers).to(net.device)
+            generator = torch.Generator(rows.device).manual_seed(0)
+            with torch.inference_mode():
+                seen = [net.module_.deviations(x, generator) for x in _in_parts(rows)]
+            log_std, deviation = (torch.cat(part) for part in zip(*seen, strict=True))
+            net.module_.noise_shape.learn(log_std, deviation)
+        self._showers = None
+
+
+def _spread(rows: Any) -> Tensor:
+    """Return rows from all over, as many as are looked at: the order of rows may mean something."""
+    if len(rows) <= _MOST_ROWS:
+        return rows[:]
+    starts = torch.linspace(0, len(rows) - _RUN, _MOST_ROWS // _RUN).long().tolist()
+    return torch.cat([rows[start : start + _RUN] for start in starts])
+
+
+def _in_parts(rows: Tensor) -> list[Tensor]:
+    """Split rows, so that what a network makes of them fits into the memory."""
+    return list(rows.split(max(1, _NUMBERS_AT_ONCE // rows.shape[1])))

@@ -1,0 +1,451 @@
+"""CaloShowerVAE: energies kept, showers drawn, bounds counted, bits and their machine, bad input."""
+
+import copy
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from fits import global_states, weights_of
+from scipy.special import expit, log_expit
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+import skae
+from skae import CaloShowerVAE, LogRatioTransformer
+from skae.datasets import CaloGeometry, make_showers
+from skae.exceptions import ExtrapolationWarning
+from skae.metrics import separation_power
+
+GEOMETRY = CaloGeometry([(0, 5, 20, 60)] * 6, [4] * 6, 0.1, np.arange(7) * 20.0)
+SMALL = {"geometry": GEOMETRY, "hidden_size": 24, "random_state": 0}
+PRIORS = {
+    "gaussian": {"n_components": 4},
+    "rbm": {"n_components": 9, "prior": "rbm", "gibbs_steps": 10},
+}
+priors = pytest.mark.parametrize("prior", PRIORS)
+
+
+@pytest.fixture(scope="module")
+def showers():
+    return make_showers(600, geometry=GEOMETRY, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def scaled(showers):
+    return LogRatioTransformer("log1p", reference=0).fit_transform(showers)
+
+
+@pytest.fixture(scope="module")
+def fitted(scaled):
+    return {
+        name: CaloShowerVAE(**PRIORS[name], **SMALL, max_epochs=8, lr=5e-3).fit(scaled)
+        for name in PRIORS
+    }
+
+
+@priors
+def test_shapes_and_energies_are_kept(fitted, scaled, prior):
+    model, n = fitted[prior], PRIORS[prior]["n_components"]
+    latent = model.transform(scaled)
+    assert latent.shape == (600, 1 + n)
+    assert latent.dtype == np.float32
+    decoded, drawn = model.inverse_transform(latent), model.sample(scaled[:, 0], random_state=0)
+    again = model.reconstruct(scaled, random_state=0)
+    for result in (decoded, drawn, again):
+        assert result.shape == scaled.shape
+        assert (result >= 0.0).all()
+        np.testing.assert_array_equal(result[:, 0], scaled[:, 0])
+    odd = np.array([12345.678901234, 54321.0123456789])
+    np.testing.assert_array_equal(model.sample(odd)[:, 0], odd)
+    doubled = model.transform(scaled.astype(np.float64))
+    assert doubled.dtype == np.float64
+    np.testing.assert_allclose(doubled, latent, rtol=1e-5, atol=1e-6)
+    assert len(model.get_feature_names_out()) == 1 + n
+    if prior == "rbm":
+        assert set(np.unique(latent[:, 1:])) <= {0.0, 1.0}
+
+
+@priors
+def test_drawn_showers_are_like_those_in_training(scaled, prior):
+    """Energies, hits and their fluctuations, at energies that were held out."""
+    X = make_showers(3000, geometry=GEOMETRY, random_state=1)
+    log = LogRatioTransformer("log1p", reference=0)
+    options = {**PRIORS[prior], **SMALL, "hidden_size": 48, "lr": 5e-3}
+    model = make_pipeline(log, CaloShowerVAE(**options, max_epochs=20)).fit(X)
+    real = make_showers(2000, geometry=GEOMETRY, energy=(1.1e3, 9e5), random_state=2)
+    drawn = skae.sample(model, real[:, 0], random_state=0)
+    response = [part[:, 1:].sum(axis=1) / part[:, 0] for part in (real, drawn)]
+    floor = 99 / (2 * 2000)
+    most = {"gaussian": 0.05, "rbm": 0.15}[prior]  # nine bits are few
+    assert separation_power(*response, range=(0.0, 1.5)) < most + floor
+    lit = [(part[:, 1:] > 0.0).mean(axis=0) for part in (real, drawn)]
+    assert np.abs(lit[0] - lit[1]).max() < 0.06
+    high = real[:, 0] > 1e5
+    rings = [part[high, 1:].reshape(-1, 6, 4, 3).mean(axis=(0, 2)) for part in (real, drawn)]
+    np.testing.assert_allclose(rings[1], rings[0], rtol=0.25)
+    # a mean shower has no dark voxels, and less variance
+    mean = model[-1].sample(real[:, 0], noise=False, random_state=0)
+    assert (mean[:, 1:] > 0.0).all()
+    assert mean[:, 1:].var() < model[-1].sample(real[:, 0], random_state=0)[:, 1:].var()
+
+
+@priors
+def test_seeds(fitted, scaled, prior):
+    model, energy = fitted[prior], scaled[:20, 0]
+    before = global_states()
+    first = model.sample(energy, random_state=3)
+    np.testing.assert_array_equal(first, model.sample(energy, random_state=3))
+    assert (first != model.sample(energy, random_state=4)).any()
+    assert (model.sample(energy) != model.sample(energy)).any()
+    again = model.reconstruct(scaled[:20], random_state=3)
+    np.testing.assert_array_equal(again, model.reconstruct(scaled[:20], random_state=3))
+    refitted = clone(model).fit(scaled)
+    assert torch.equal(weights_of(refitted), weights_of(model))
+    assert global_states() == before
+
+
+@priors
+def test_scores_are_means_of_rows_that_do_not_depend_on_others(fitted, scaled, prior):
+    model = fitted[prior]
+    scores = model.score_samples(scaled)
+    assert model.score(scaled) == pytest.approx(scores.astype(np.float64).mean(), rel=1e-6)
+    np.testing.assert_allclose(model.score_samples(scaled[37:38]), scores[37:38], rtol=1e-5)
+    np.testing.assert_allclose(model.score_samples(scaled[::-1]), scores[::-1], rtol=1e-5)
+    strange = scaled[:50].copy()
+    strange[:, 1:] = strange[:, :0:-1]  # back to front
+    assert model.score(strange) < model.score(scaled[:50]) - 10.0
+
+
+def test_the_bound_is_the_elbo_of_hits_and_lit_voxels(fitted, scaled):
+    """By hand, from what the module says of voxels."""
+    model = fitted["gaussian"]
+    module, x = model.module_, torch.from_numpy(scaled[:5])
+    noise = module.latents.fixed_noise(16, 4)
+    expected = np.zeros(5)
+    with torch.no_grad():
+        for draw in noise:
+            parameters, z = module.posterior(x, draw.expand(5, 4))
+            logit, activation, log_std = (
+                part.double().numpy() for part in module.decode_voxels(z, x[:, 0])
+            )
+            mean, log_width = parameters.double().numpy().transpose(2, 0, 1)
+            voxels = scaled[:5, 1:].astype(np.float64)
+            lit = voxels > 0.0
+            density = -0.5 * ((voxels - activation) / np.exp(log_std)) ** 2 - log_std
+            density -= 0.5 * np.log(2 * np.pi)
+            expected += np.where(lit, log_expit(logit) + density, log_expit(-logit)).sum(axis=1)
+            expected -= 0.5 * (mean**2 + np.exp(2 * log_width) - 2 * log_width - 1).sum(axis=1)
+    np.testing.assert_allclose(model.score_samples(scaled[:5]), expected / 16, rtol=1e-5)
+
+
+def test_the_bound_of_bits_takes_off_the_partition_function(fitted, scaled):
+    """By enumeration of nine bits: with more draws the ELBO stays below the likelihood."""
+    model = fitted["rbm"]
+    module, x = model.module_, torch.from_numpy(scaled[:6])
+    machine, code = module.latents.machine, module.latents.code(x[:, 0])
+    bits = torch.tensor(np.array(np.meshgrid(*[[0.0, 1.0]] * 9)).reshape(9, -1).T).float()
+    states = torch.cat([code[:, None].expand(-1, 512, -1), bits.expand(6, -1, -1)], dim=2)
+    with torch.no_grad():
+        energy = machine.energy(states.flatten(0, 1)).view(6, 512)
+        log_z = torch.logsumexp(-energy, dim=1)
+        value, error = model.log_partition(scaled[:6, 0])
+        assert np.abs(error).max() < 0.1
+        np.testing.assert_allclose(value, log_z, atol=5 * np.abs(error).max() + 1e-4)
+        from skae.modules.showers import misfit
+
+        log_prob = torch.stack([
+            -misfit(module.decode_voxels(row.expand(6, -1), x[:, 0]), x[:, 1:]) for row in bits
+        ], dim=1)  # fmt: skip
+        likelihood = torch.logsumexp(log_prob - energy, dim=1) - log_z
+    bound = model.score_samples(scaled[:6], n_draws=200)
+    assert (bound <= likelihood.numpy() + 0.3).all()
+    assert (bound >= likelihood.numpy() - 8.0).all()
+
+
+@pytest.mark.parametrize("kind", ["log1p", "logit"])
+def test_pipelines_come_back_in_mev(showers, kind):
+    model = make_pipeline(
+        LogRatioTransformer(kind, reference=0, threshold=0.1),
+        CaloShowerVAE(n_components=2, **SMALL, max_epochs=3),
+    ).fit(showers)
+    drawn = skae.sample(model, showers[:300, 0], random_state=0)
+    decoded = model.inverse_transform(model.transform(showers[:300]))
+    for result in (drawn, decoded):
+        np.testing.assert_allclose(result[:, 0], showers[:300, 0], rtol=1e-6)
+        lit = result[:, 1:][result[:, 1:] > 0.0]
+        assert lit.min() >= 0.1 * (1 - 1e-6)
+        if kind == "log1p":  # the logit bounds shares of the energy
+            assert lit.max() <= showers[:, 1:].max() * (1 + 1e-5)
+    assert (drawn[:, 1:] == 0.0).mean() == pytest.approx((showers[:300, 1:] == 0.0).mean(), abs=0.1)
+
+
+def test_unbounded_voxels_may_exceed_those_in_training(scaled):
+    bounded = CaloShowerVAE(n_components=2, **SMALL, max_epochs=2).fit(scaled)
+    most = scaled[:, 1:].max()
+    assert bounded.sample(scaled[:, 0], random_state=0)[:, 1:].max() <= most * (1 + 1e-6)
+    free = CaloShowerVAE(n_components=2, bounded=False, **SMALL, max_epochs=2).fit(scaled)
+    with torch.no_grad():
+        head = free.module_.voxels
+        assert head.activation(torch.tensor(1e3)) > 2.0 * most
+        written = head.written(torch.tensor([0.5, 3.0, 9.0]))
+        np.testing.assert_allclose(head.activation(written), [0.5, 3.0, 9.0], rtol=1e-5)
+        head = bounded.module_.voxels
+        np.testing.assert_allclose(head.activation(head.written(most / 2)), most / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"a": 0.7, "b": 0.2}, {"energy_weight": True}, {"attention": False}, {"geometry": None}],
+)
+def test_variants_learn(scaled, options):
+    model = CaloShowerVAE(**{**SMALL, "n_components": 2, "max_epochs": 6, "lr": 5e-3, **options})
+    model.fit(scaled)
+    assert model.loss_curve_[-1] < model.loss_curve_[0] - 5.0
+    assert np.isfinite(model.score(scaled))
+
+
+def test_histories_have_distances_where_showers_are_held_out(scaled):
+    for prior in PRIORS:
+        model = CaloShowerVAE(
+            **PRIORS[prior], **SMALL, max_epochs=8, lr=5e-3, early_stopping=True
+        ).fit(scaled)
+        history = model.history_
+        reconstructed, drawn = history[:, "reconstruction_fpd"], history[:, "sample_fpd"]
+        assert len(reconstructed) == len(drawn) == len(model.loss_curve_)
+        assert reconstructed[-1] < reconstructed[0]
+        assert min(drawn) < drawn[0]
+    plain = CaloShowerVAE(n_components=2, **SMALL, max_epochs=1).fit(scaled)
+    assert "sample_fpd" not in plain.history_[-1]
+
+
+class Watch(skae.training.callbacks.Callback):
+    """Keep the weights of each epoch."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.weights = []
+
+    def on_epoch_end(self, net, **kwargs):
+        self.weights.append(copy.deepcopy(net.module_.state_dict()))
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_the_second_stage_trains_the_prior_alone(scaled, held_out):
+    watch = Watch()
+    model = CaloShowerVAE(
+        **PRIORS["rbm"], **SMALL, max_epochs=6, prior_epochs=3, lr=5e-3, early_stopping=held_out,
+        callbacks=[watch],
+    ).fit(scaled)  # fmt: skip
+    ours = [name for name, _ in model.module_.named_parameters() if not name.startswith("latents.")]
+    first = [weights[ours[0]] for weights in watch.weights[:3]]
+    assert not torch.equal(first[0], first[1])
+    best = 2
+    if held_out:
+        best = int(np.argmin(model.history_[:3, "reconstruction_fpd"]))
+    for weights in watch.weights[3:]:
+        for name in ours:
+            assert torch.equal(weights[name], watch.weights[best][name])
+    machine = "latents.machine.weight"
+    assert not torch.equal(watch.weights[3][machine], watch.weights[5][machine])
+    assert all(p.requires_grad for p in model.module_.parameters())
+    if held_out:
+        kept = 3 + int(np.argmin(model.history_[3:, "sample_fpd"]))
+        assert torch.equal(model.module_.state_dict()[machine], watch.weights[kept][machine])
+
+
+@pytest.mark.parametrize("topology", ["pegasus", "zephyr", "complete"])
+def test_couplings_stay_on_the_graph(scaled, topology):
+    from skae.estimators._boltzmann import coupling_mask
+
+    model = CaloShowerVAE(**{**PRIORS["rbm"], "n_components": 30}, rbm_topology=topology, **SMALL)
+    machine = model.set_params(max_epochs=2).fit(scaled).module_.latents.machine
+    mask = coupling_mask(topology, machine.sizes)
+    couplings = machine.couplings.detach()
+    for part in machine.parts:
+        assert (couplings[part, part] == 0.0).all()
+    if mask is None:
+        assert (couplings[:72, 72:] != 0.0).any(dim=0).all()
+        return
+    assert torch.equal(mask, mask.T)
+    for part in machine.parts:  # four colours: nothing to lose within a partition
+        assert not mask[part, part].any()
+    assert (couplings[~mask] == 0.0).all()
+    learnt = couplings[72:, 72:] != 0.0  # bits of the code that are always 0 decay to nothing
+    assert learnt[mask[72:, 72:]].all()
+    assert mask[:, 72:].sum(dim=0).float().mean() > 10.0  # neighbours of a latent bit
+    assert mask[:72, 72:].sum() > 90  # of them in the code of the energy
+
+
+def test_other_samplers_draw_what_gibbs_sampling_does(fitted, scaled):
+    from dwave.samplers import SimulatedAnnealingSampler
+
+    model = copy.deepcopy(fitted["rbm"])
+    energy = np.full(3000, 5e4)
+    gibbs = model.module_.latents
+    direct = gibbs.sample(torch.from_numpy(energy).float(), 9, torch.Generator().manual_seed(0))
+    model.set_params(
+        sampler=SimulatedAnnealingSampler(),
+        sampler_arguments={"beta_range": (0.1, 1.0), "num_sweeps": 200},
+    )
+    annealed = model._draw_bits(energy, 0)
+    error = np.sqrt(0.25 * 2 / 3000)
+    assert np.abs(direct.numpy().mean(axis=0) - annealed.mean(axis=0)).max() < 5 * error
+    drawn = model.sample(scaled[:20, 0], random_state=0)
+    np.testing.assert_array_equal(drawn, model.sample(scaled[:20, 0], random_state=0))
+    assert drawn.shape == (20, 73)
+
+
+def test_energies_beyond_those_in_training_give_a_warning(fitted):
+    model = fitted["gaussian"]
+    with pytest.warns(ExtrapolationWarning, match="2 of 3 incident energies are outside"):
+        model.sample([1.0, 1e4, 1e8], random_state=0)
+    with pytest.warns(ExtrapolationWarning):
+        model.inverse_transform(np.array([[1e8, 0, 0, 0, 0]]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.sample(list(model.energy_range_), random_state=0)
+
+
+@priors
+def test_a_zero_energy_is_accepted(scaled, prior):
+    X = scaled[:60].copy()
+    X[3] = 0.0
+    model = CaloShowerVAE(**PRIORS[prior], **SMALL, max_epochs=2).fit(X)
+    assert np.isfinite(model.transform(X)).all()
+    assert np.isfinite(model.score_samples(X)).all()
+    assert np.isfinite(model.sample([0.0], random_state=0)).all()
+
+
+@priors
+@pytest.mark.parametrize("n_components", [1, 2])
+def test_few_components(scaled, prior, n_components):
+    options = {**PRIORS[prior], "n_components": n_components}
+    model = CaloShowerVAE(**options, **SMALL, max_epochs=2).fit(scaled[:50])
+    assert model.transform(scaled).shape == (600, 1 + n_components)
+    assert model.sample([1e4, 1e5]).shape == (2, 73)
+
+
+def test_dark_showers_and_single_rows():
+    X = np.zeros((4, 73))
+    X[:, 0] = 1e4
+    model = CaloShowerVAE(n_components=2, **SMALL, max_epochs=1).fit(X)
+    assert np.isfinite(model.sample([1e4], random_state=0)).all()
+    CaloShowerVAE(n_components=2, **SMALL, max_epochs=1).fit(X[:1])
+
+
+@priors
+def test_fitted_models_pickle_and_go_on(fitted, scaled, prior):
+    model = pickle.loads(pickle.dumps(fitted[prior]))
+    expected = fitted[prior].sample(scaled[:10, 0], random_state=0)
+    np.testing.assert_array_equal(model.sample(scaled[:10, 0], random_state=0), expected)
+    model.set_params(warm_start=True, max_epochs=4).fit(scaled)
+    assert len(model.history_) == 12
+    chunked = CaloShowerVAE(**PRIORS[prior], **SMALL)
+    for start in (0, 300):
+        chunked.partial_fit(scaled[start : start + 300])
+    assert len(chunked.history_) == 2
+
+
+@priors
+def test_an_interrupted_fit_goes_on_bit_for_bit(scaled, prior, tmp_path):
+    options = {**PRIORS[prior], **SMALL, "max_epochs": 6, "early_stopping": True}
+    whole = CaloShowerVAE(**options).fit(scaled)
+
+    class Stop(skae.training.callbacks.Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == self.epoch:
+                raise RuntimeError("the power went out")
+
+    for epoch in (2, 5):
+        stop, folder = Stop(), tmp_path / str(epoch)
+        stop.epoch = epoch
+        model = CaloShowerVAE(**options, checkpoint=folder, callbacks=[stop])
+        with pytest.raises(RuntimeError, match="power"):
+            model.fit(scaled)
+        resumed = CaloShowerVAE(**options, checkpoint=folder).fit(scaled)
+        assert torch.equal(weights_of(resumed), weights_of(whole))
+
+
+def test_grid_search_over_a_pipeline(showers):
+    model = make_pipeline(
+        LogRatioTransformer("log1p", reference=0), CaloShowerVAE(**SMALL, max_epochs=1)
+    )
+    search = GridSearchCV(model, {"caloshowervae__n_components": [1, 3]}, cv=2).fit(showers[:200])
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert skae.sample(search, [1e4], random_state=0).shape == (1, 73)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"voxel_shape": (6, 4)}, "three integers"),
+        ({"voxel_shape": (6, 4, 4), "geometry": None}, r"96 voxels, but X has 72"),
+        ({"geometry": "dataset_2"}, "geometry has 6480 voxels, but X has 72"),
+        ({"voxel_shape": (6, 3, 4)}, r"not that of geometry, \(6, 4, 3\)"),
+        ({"sharpness": (5, 1)}, "two positive numbers"),
+        ({"prior": "rbm", "prior_epochs": 20}, "leaves none of max_epochs=20"),
+        ({"prior": "rbm", "rbm_topology": "chimera"}, "rbm_topology"),
+        ({"sampler": object()}, "is no sampler of dimod"),
+        ({"n_components": 0}, "n_components"),
+    ],
+)
+def test_bad_parameters_are_named(scaled, options, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        CaloShowerVAE(**{**SMALL, **options}).fit(scaled)
+
+
+def test_a_sampler_belongs_to_bits(scaled):
+    from dwave.samplers import SimulatedAnnealingSampler
+
+    with pytest.raises(ValueError, match="belongs to prior='rbm'"):
+        CaloShowerVAE(**SMALL, sampler=SimulatedAnnealingSampler()).fit(scaled)
+
+
+def test_bad_showers_are_refused_and_an_earlier_fit_is_kept(fitted, scaled):
+    model = copy.deepcopy(fitted["gaussian"])
+    negative, missing, unlit = scaled.copy(), scaled.copy(), scaled.copy()
+    negative[3, 4], missing[3, 4], unlit[:, 0] = -1.0, np.nan, 0.0
+    for X, message in (
+        (negative, "Negative values in data passed to CaloShowerVAE, the lowest is -1"),
+        (missing, "contains NaN"),
+        (unlit, "Column 0 is the incident energy, and zero in all rows"),
+        (scaled[:, :1], r"Found array with 1 feature\(s\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(X)
+        assert model.n_features_in_ == 73
+    for X, message in (
+        (negative, "Negative values"),
+        (missing, "NaN"),
+        (scaled[:, :5], "5 features"),
+    ):
+        for method in (model.transform, model.score_samples, model.reconstruct):
+            with pytest.raises(ValueError, match=message):
+                method(X)
+    with pytest.raises(
+        ValueError, match="X has 3 columns, but CaloShowerVAE was fitted with n_comp"
+    ):
+        model.inverse_transform(np.ones((2, 3)))
+    for energy, message in (
+        (-1.0, "1 incident energies are negative"),
+        (np.nan, "NaN"),
+        (np.ones((2, 2)), "one for each shower"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.sample(energy)
+    with pytest.raises(ValueError, match="n_draws=0"):
+        model.score_samples(scaled, n_draws=0)
+
+
+def test_hits_are_as_probable_as_the_module_says(fitted, scaled):
+    model = fitted["gaussian"]
+    x = torch.from_numpy(scaled[:1]).expand(20_000, -1)
+    z = torch.zeros(20_000, 4)
+    with torch.no_grad():
+        voxels = model.module_.decode_voxels(z, x[:, 0])
+        drawn = model.module_.observe(voxels, torch.Generator().manual_seed(0)).numpy()
+    chance = expit(voxels.logit[0].numpy())
+    error = np.sqrt(chance * (1 - chance) / 20_000)
+    assert (np.abs((drawn > 0.0).mean(axis=0) - chance) < 5 * error + 1e-4).all()

@@ -1,0 +1,181 @@
+"""Boltzmann machines against enumeration: energies, gradients, samples, partition functions, learning."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from skae.modules import BoltzmannMachine
+
+SIZES = (3, 2, 4, 3)
+
+
+def machine(sizes=SIZES, seed=0, scale=0.8, mask=None):
+    generator = torch.Generator().manual_seed(seed)
+    result = BoltzmannMachine(sizes, mask).double()
+    with torch.no_grad():
+        for parameter in (result.bias, result.weight):
+            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
+    return result
+
+
+def all_states(n):
+    return torch.tensor(list(itertools.product([0.0, 1.0], repeat=n)), dtype=torch.float64)
+
+
+def probabilities(result):
+    """Of all states, by enumeration."""
+    states = all_states(sum(result.sizes))
+    return states, torch.softmax(-result.energy(states), dim=0)
+
+
+def test_energies_are_sums_over_pairs_in_different_partitions():
+    result = machine()
+    of = np.repeat(range(4), SIZES)
+    weight, bias = result.weight.detach().numpy(), result.bias.detach().numpy()
+    for state in np.random.default_rng(0).integers(2, size=(20, 12)):
+        energy = -sum(bias * state)
+        for i, j in itertools.combinations(range(12), 2):
+            if of[i] != of[j]:
+                energy -= weight[i, j] * state[i] * state[j]
+        found = result.energy(torch.tensor(state[None], dtype=torch.float64))
+        assert found.item() == pytest.approx(energy, abs=1e-12)
+
+
+@pytest.mark.parametrize("partition", range(4))
+def test_free_energy_sums_over_a_partition(partition):
+    result = machine()
+    part = result.parts[partition]
+    for state in torch.bernoulli(torch.full((5, 12), 0.5), generator=torch.Generator()).double():
+        inside = all_states(SIZES[partition])
+        states = state.repeat(len(inside), 1)
+        states[:, part] = inside
+        expected = -torch.logsumexp(-result.energy(states), dim=0)
+        assert result.free_energy(state[None], partition).item() == pytest.approx(expected.item())
+
+
+def test_differences_of_mean_energies_are_the_gradient_of_the_likelihood():
+    result = machine()
+    data = torch.bernoulli(
+        torch.full((7, 12), 0.4), generator=torch.Generator().manual_seed(1)
+    ).double()
+    states, p = probabilities(result)
+    loss = result.energy(data).mean() - p.detach() @ result.energy(states)
+    found = torch.autograd.grad(loss, [result.bias, result.weight])
+    exact = result.energy(data).mean() + torch.logsumexp(-result.energy(states), dim=0)
+    expected = torch.autograd.grad(exact, [result.bias, result.weight])
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("clamped", [(), (0,), (1, 3)])
+def test_gibbs_samples_have_the_marginals_and_pair_correlations(clamped):
+    n = 40_000
+    result = machine()
+    generator = torch.Generator().manual_seed(2)
+    start = torch.bernoulli(torch.full((1, 12), 0.5), generator=generator).double().expand(n, -1)
+    drawn = result.gibbs(start, 60, generator, clamped=clamped)
+    states, p = probabilities(result)
+    p = p.detach()
+    for i in clamped:
+        part = result.parts[i]
+        assert (drawn[:, part] == start[:, part]).all()
+        p = p * (states[:, part] == start[0, part]).all(dim=1)
+    p = p / p.sum()
+    expected = torch.einsum("m,mi,mj->ij", p, states, states)  # the diagonal holds the marginals
+    error = torch.sqrt((expected * (1.0 - expected)).clamp_min(0.0) / n)
+    found = drawn.T @ drawn / n
+    assert (torch.abs(found - expected) <= 4.0 * error + 1e-12).all()
+
+
+@pytest.mark.parametrize("clamped", [(), (0,), (1, 3)])
+def test_annealing_finds_the_partition_function(clamped):
+    result = machine()
+    generator = torch.Generator().manual_seed(3)
+    rows = torch.bernoulli(torch.full((6, 12), 0.5), generator=generator).double()
+    states = all_states(12)
+    expected = []
+    for row in rows:
+        keep = torch.ones(len(states), dtype=torch.bool)
+        for i in clamped:
+            keep &= (states[:, result.parts[i]] == row[result.parts[i]]).all(dim=1)
+        expected.append(torch.logsumexp(-result.energy(states[keep]), dim=0).item())
+    value, error = result.log_partition(rows, clamped, n_chains=400, n_temperatures=300)
+    assert error.max() < 0.02
+    np.testing.assert_allclose(value, expected, atol=4 * error.max().item())
+    # rows share their random numbers, whatever stands beside them
+    alone, _ = result.log_partition(rows[2:3], clamped, n_chains=400, n_temperatures=300)
+    assert alone.item() == pytest.approx(value[2].item(), abs=1e-9)
+    if not clamped:
+        assert result.log_partition(n_chains=400).value.item() == pytest.approx(
+            expected[0], abs=0.1
+        )
+
+
+def test_without_couplings_the_partition_function_is_exact():
+    result = machine()
+    with torch.no_grad():
+        result.weight.zero_()
+    value, error = result.log_partition()
+    assert value.item() == pytest.approx(
+        torch.nn.functional.softplus(result.bias).sum().item(), abs=1e-12
+    )
+    assert error.item() < 1e-12
+
+
+def bars_and_stripes():
+    """The six images of 2 × 2 pixels whose rows, or columns, are of one colour."""
+    lines = itertools.product([0.0, 1.0], repeat=2)
+    images = {image for a, b in lines for image in ((a, a, b, b), (a, b, a, b))}
+    return torch.tensor(sorted(images))
+
+
+def test_bars_and_stripes_are_learnt():
+    """Four pixels and eight hidden units in three partitions, by persistent chains; KL by enumeration."""
+    images = bars_and_stripes()
+    assert len(images) == 6
+    result = BoltzmannMachine((4, 3, 3, 2))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        result.weight.copy_(0.1 * torch.randn(result.weight.shape, generator=generator))
+    optimizer = torch.optim.Adam(result.parameters(), lr=0.02)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3500)
+    chains = result.random_states(600, generator)
+    seen = result.random_states(300, generator)
+    for _ in range(3500):
+        seen[:, :4] = images.repeat(50, 1)
+        seen = result.gibbs(seen, 5, generator, clamped=(0,))
+        chains = result.gibbs(chains, 5, generator)
+        loss = result.energy(seen).mean() - result.energy(chains).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    states, p = probabilities(result.double())
+    of_images = torch.stack([p[(states[:, :4] == image).all(dim=1)].sum() for image in images])
+    divergence = (torch.log(torch.full((6,), 1.0 / 6.0)) - torch.log(of_images)).mean().item()
+    assert 0.0 < divergence <= 0.05
+
+
+def test_there_is_no_coupling_outside_of_the_mask():
+    generator = torch.Generator().manual_seed(4)
+    mask = torch.rand(12, 12, generator=generator) < 0.4
+    mask = mask | mask.T
+    result = BoltzmannMachine(SIZES, mask)
+    optimizer = torch.optim.AdamW(result.parameters(), lr=0.1)
+    for _ in range(20):
+        data = torch.bernoulli(torch.full((9, 12), 0.3), generator=generator)
+        chains = result.gibbs(data, 1, generator)
+        loss = (result.energy(data) - result.energy(chains)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    couplings = result.couplings.detach()
+    assert (couplings == couplings.T).all()
+    for part in result.parts:
+        mask[part, part] = False
+    assert (couplings[~mask] == 0.0).all()
+    assert (couplings[mask] != 0.0).float().mean() > 0.9
+    assert math.isfinite(result.log_partition().value.item())
