@@ -17,8 +17,9 @@ from skae.estimators._showers import validate_showers
 from skae.exceptions import ExtrapolationWarning
 from skae.training import apply_to_rows, bounded_rows, draw_seed, fair_share_of_threads, to_float32
 
-# Share of an energy by which it may be beyond those in training before anybody is warned.
-_MARGIN = 0.01
+# Share of the training energies' logarithmic range by which one may be beyond it before anybody is
+# warned: where thousands are drawn from a range, its ends are not among them.
+_MARGIN = 0.02
 
 
 class BaseShowerVAE(BaseAutoencoder):
@@ -220,7 +221,10 @@ class BaseShowerVAE(BaseAutoencoder):
                 f"{(energy < 0.0).sum()} incident energies are negative, the lowest is {energy.min():g}."
             )
         low, high = self.energy_range_
-        outside = (energy < low * (1.0 - _MARGIN)) | (energy > high * (1.0 + _MARGIN))
+        margin = _MARGIN * np.log(high / low) if low > 0.0 else _MARGIN
+        outside = (energy < low * np.exp(-margin) * (1.0 - 1e-6)) | (
+            energy > high * np.exp(margin) * (1.0 + 1e-6)
+        )
         if outside.any():
             warnings.warn(
                 f"{outside.sum()} of {len(energy)} incident energies are outside of those in training, "

@@ -128,8 +128,9 @@ class ShowerAutoencoder(SeededModule):
         logit, activation, log_std = voxels
         chance = torch.empty_like(logit).uniform_(generator=generator)
         hit = chance < torch.sigmoid(logit)
-        deviation = self.noise_shape.draw(log_std[hit], generator)
-        value = activation[hit] + torch.exp(log_std[hit]) * deviation
+        mean, log_std = activation[hit], log_std[hit]
+        relative = self.voxels.relative_spread(mean, log_std)
+        value = mean + torch.exp(log_std) * self.noise_shape.draw(relative, generator)
         x = torch.zeros_like(activation)
         x[hit] = self.voxels.within(value)
         return x
@@ -146,13 +147,15 @@ class ShowerAutoencoder(SeededModule):
         return self.observe(self.decode_voxels(z, x[:, 0]), generator)
 
     def deviations(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return log spreads of all lit voxels of showers, and their deviations in units of these."""
+        """Return relative spreads of all lit voxels of showers, and deviations in units of spreads."""
         like = x[:, :1].expand(-1, sum(self.group_sizes))
         _, z = self.posterior(x, self.latents.noise(like, generator))
         _, activation, log_std = self.decode_voxels(z, x[:, 0])
-        lit = x[:, 1:] > 0.0
-        log_std = log_std[lit]
-        return log_std, (x[:, 1:][lit] - activation[lit]) * torch.exp(-log_std)
+        x = x[:, 1:]
+        lit = x > 0.0
+        mean, log_std = activation[lit], log_std[lit]
+        deviation = (x[lit] - mean) * torch.exp(-log_std)
+        return self.voxels.relative_spread(mean, log_std), deviation
 
     # -- what is trained, and what is scored ---------------------------------------------------
 

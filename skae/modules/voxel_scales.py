@@ -86,7 +86,14 @@ class VoxelScale(nn.Module):
 
     def within(self, value: Tensor) -> Tensor:
         """Return what lit voxels may hold: no less than any, and no more than all in training."""
-        return value.clamp(self.least, self.most if self.bounded else None)
+        value = (
+            self.least + (value - self.least).abs()
+        )  # thrown back, where clamped ones would pile up
+        return value.clamp(max=self.most) if self.bounded else value
+
+    def relative_spread(self, activation: Tensor, log_std: Tensor) -> Tensor:
+        """Return spreads over how far means are above the smallest lit voxel."""
+        return torch.exp(log_std) / (activation - self.least).clamp_min(1e-3 * self.std)
 
     def log_std(self, u: Tensor) -> Tensor:
         """Return logarithms of spreads for what the network writes."""
@@ -150,8 +157,9 @@ class NoiseShape(nn.Module):
     """What deviations of lit voxels from their mean are like, in units of their spread.
 
     They are standard normal as long as nothing is known. :meth:`learn` takes the quantiles of what was
-    seen, for classes of the spread: where few particles make a voxel's energy it is skewed, and sums over
-    many voxels depend on that.
+    seen, for classes of the spread relative to how far the mean is above the smallest lit voxel: where
+    few particles make a voxel's energy deviations are skewed and end there, and sums over many voxels
+    depend on that.
     """
 
     edges: Tensor
@@ -169,25 +177,25 @@ class NoiseShape(nn.Module):
         return torch.linspace(0.0, 1.0, _N_QUANTILES).clamp(_FARTHEST, 1.0 - _FARTHEST)
 
     @torch.no_grad()
-    def learn(self, log_std: Tensor, deviation: Tensor) -> None:
-        """Take the quantiles of deviations ``(m,)`` of voxels with these spreads."""
+    def learn(self, relative: Tensor, deviation: Tensor) -> None:
+        """Take the quantiles of deviations ``(m,)`` of voxels with these relative spreads."""
         if len(deviation) < _N_CLASSES * _N_QUANTILES:
             return
-        order = torch.argsort(log_std, stable=True)
-        log_std, deviation = log_std[order], deviation[order]
+        order = torch.argsort(relative, stable=True)
+        relative, deviation = relative[order], deviation[order]
         edges = [round(len(order) * i / _N_CLASSES) for i in range(_N_CLASSES + 1)]
-        self.edges.copy_(log_std[edges[1:-1]])
+        self.edges.copy_(relative[edges[1:-1]])
         for i in range(_N_CLASSES):
             part = torch.sort(deviation[edges[i] : edges[i + 1]]).values
             place = self.probabilities().to(part) * (len(part) - 1)
             low = place.long().clamp_max(len(part) - 2)
             self.quantiles[i] = torch.lerp(part[low], part[low + 1], place - low)
 
-    def draw(self, log_std: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw deviations of voxels with these spreads ``(m,)``."""
-        chance = torch.empty_like(log_std).uniform_(generator=generator)
+    def draw(self, relative: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw deviations of voxels with these relative spreads ``(m,)``."""
+        chance = torch.empty_like(relative).uniform_(generator=generator)
         place = chance * (_N_QUANTILES - 1)
         low = place.long().clamp_max(_N_QUANTILES - 2)
-        first = torch.bucketize(log_std, self.edges) * _N_QUANTILES + low
+        first = torch.bucketize(relative, self.edges) * _N_QUANTILES + low
         flat = self.quantiles.flatten()
         return torch.lerp(flat[first], flat[first + 1], place - low)

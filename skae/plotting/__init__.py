@@ -6,6 +6,7 @@ from skae.plotting.pulse import PulseDisplay, PulseKernelDisplay
 from skae.plotting.reconstruction import ReconstructionDisplay
 from skae.plotting.residual import ResidualDisplay
 from skae.plotting.resolution import ResolutionDisplay
+from skae.plotting.shower import ShowerDisplay
 from skae.plotting.spectrum import SpectrumDisplay
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "ReconstructionDisplay",
     "ResidualDisplay",
     "ResolutionDisplay",
+    "ShowerDisplay",
     "SpectrumDisplay",
 ]

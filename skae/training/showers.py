@@ -188,8 +188,7 @@ class LearnNoiseShape(Callback):
             generator = torch.Generator(rows.device).manual_seed(0)
             with torch.inference_mode():
                 seen = [net.module_.deviations(x, generator) for x in _in_parts(rows)]
-            log_std, deviation = (torch.cat(part) for part in zip(*seen, strict=True))
-            net.module_.noise_shape.learn(log_std, deviation)
+            net.module_.noise_shape.learn(*(torch.cat(part) for part in zip(*seen, strict=True)))
         self._showers = None
 
 
