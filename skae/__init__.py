@@ -10,6 +10,7 @@ from skae.estimators import (
     SpectraVAE,
 )
 from skae.sampling import sample
+from skae.scoring import ShowerScorer, make_shower_scorer
 from skae.transformers import (
     BoxCoxTransformer,
     KinematicsTransformer,
@@ -29,7 +30,9 @@ __all__ = [
     "NoiseInjector",
     "PhotonCorrelationFit",
     "PulseLocator",
+    "ShowerScorer",
     "SpectraVAE",
     "__version__",
+    "make_shower_scorer",
     "sample",
 ]

@@ -19,6 +19,9 @@ from skae.metrics.distances import check_pair, check_pair_of_weights
 
 _SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
+# Share of its training rows that the default classifier keeps to find its best epoch by.
+_VALIDATION = 0.25
+
 
 @validate_params(
     {
@@ -86,7 +89,7 @@ def separation_power(
     first, second = shares
     filled = first + second > 0.0
     difference, total = (first - second)[filled], (first + second)[filled]
-    return float(0.5 * np.sum(difference**2 / total))
+    return min(1.0, float(0.5 * np.sum(difference**2 / total)))
 
 
 def _edges(bins, limits, real):
@@ -209,7 +212,7 @@ def classifier_two_sample_test(
     train, test = train_test_split(
         np.arange(len(X)), test_size=test_size, stratify=y, random_state=rng
     )
-    model = _default_classifier(rng) if classifier is None else clone(classifier)
+    model = _default_classifier(rng, len(train)) if classifier is None else clone(classifier)
     given = {} if sample_weight is None else _weight_of(model, weight[train])
     with warnings.catch_warnings():
         if classifier is None:  # the number of epochs is set, and the best of them is kept
@@ -222,16 +225,17 @@ def classifier_two_sample_test(
     return _weighted_auc(y[test], score, weight[test])
 
 
-def _default_classifier(rng):
+def _default_classifier(rng, n_samples):
+    batch_size = min(1000, max(1, int((1.0 - _VALIDATION) * n_samples)))
     return make_pipeline(
         StandardScaler(),
         MLPClassifier(
             (512, 512),
-            batch_size=1000,
+            batch_size=batch_size,
             learning_rate_init=2e-4,
             max_iter=50,
             early_stopping=True,
-            validation_fraction=0.25,
+            validation_fraction=_VALIDATION,
             n_iter_no_change=50,
             random_state=rng.randint(2**31),
         ),

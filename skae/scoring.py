@@ -1,0 +1,134 @@
+"""Scorers for searches over generative models: how far what they draw is from real rows."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import StrOptions, validate_params
+
+from skae._calorimeter import CaloGeometry
+from skae.metrics import (
+    classifier_two_sample_test,
+    frechet_physics_distance,
+    kernel_physics_distance,
+    separation_power,
+    shower_features,
+)
+from skae.metrics.showers import check_showers
+from skae.sampling import sample
+
+__all__ = ["ShowerScorer", "make_shower_scorer"]
+
+_METRICS = ("frechet", "kernel", "classifier", "response")
+
+# Bins of the total over the incident energy.
+_RESPONSE = np.linspace(0.5, 1.5, 101)
+
+
+@validate_params(
+    {
+        "metric": [StrOptions(set(_METRICS))],
+        "geometry": [str, CaloGeometry],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def make_shower_scorer(metric="frechet", *, geometry="dataset_2", random_state=0, **options):
+    """Return a scorer of models of showers, for ``scoring=`` of GridSearchCV and others.
+
+    It draws showers at the incident energies of those held out, and compares. More is better, as
+    scikit-learn has it, so distances are negative.
+
+    Parameters
+    ----------
+    metric : {"frechet", "kernel", "classifier", "response"}, default="frechet"
+        What is compared: :func:`~skae.metrics.frechet_physics_distance`,
+        :func:`~skae.metrics.kernel_physics_distance` or
+        :func:`~skae.metrics.classifier_two_sample_test` of :func:`~skae.metrics.shower_features`; or
+        :func:`~skae.metrics.separation_power` of the total over the incident energy, in 100 bins
+        from 0.5 to 1.5.
+    geometry : str or CaloGeometry, default="dataset_2"
+        Where voxels are.
+    random_state : int, RandomState instance or None, default=0
+        Of the showers that are drawn.
+    **options
+        Arguments of the metric. For "frechet" batches are half as many showers as there are, up to
+        all of them, unless ``min_samples`` and ``max_samples`` are given.
+
+    Returns
+    -------
+    scorer : ShowerScorer
+        Called with a model, real showers in MeV, and perhaps ``y`` and ``sample_weight``.
+
+    Examples
+    --------
+    >>> import skae
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skae.datasets import make_showers
+    >>> X = make_showers(200, random_state=0)
+    >>> model = make_pipeline(
+    ...     skae.LogRatioTransformer("log1p", reference=0), skae.CaloShowerVAE(max_epochs=1)
+    ... )
+    >>> search = GridSearchCV(
+    ...     model,
+    ...     {"caloshowervae__n_components": [2, 8]},
+    ...     scoring=skae.make_shower_scorer("response"),
+    ...     cv=2,
+    ... )
+    >>> bool(-1 <= search.fit(X).best_score_ <= 0)
+    True
+    """
+    return ShowerScorer(metric, geometry, random_state, options)
+
+
+class ShowerScorer:
+    """What :func:`make_shower_scorer` returns; it pickles, for searches in several processes.
+
+    Parameters
+    ----------
+    metric, geometry, random_state
+        As there.
+    options : dict
+        Arguments of the metric.
+
+    Examples
+    --------
+    >>> import skae
+    >>> skae.make_shower_scorer("kernel", batch_size=500)
+    ShowerScorer('kernel', batch_size=500)
+    """
+
+    def __init__(self, metric: str, geometry: Any, random_state: Any, options: dict[str, Any]):
+        self.metric = metric
+        self.geometry = geometry
+        self.random_state = random_state
+        self.options = options
+
+    def __repr__(self) -> str:
+        arguments = [repr(self.metric), *(f"{k}={v!r}" for k, v in self.options.items())]
+        return f"ShowerScorer({', '.join(arguments)})"
+
+    def __call__(self, estimator: Any, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Draw showers at the incident energies of X, and return how near they are."""
+        real, geometry = check_showers(X, self.geometry)
+        generated, _ = check_showers(
+            sample(estimator, real[:, 0], random_state=self.random_state), geometry
+        )
+        options = dict(self.options)
+        if sample_weight is not None:  # energies are those of real rows, and so are their weights
+            options["sample_weight"] = (sample_weight, sample_weight)
+        if self.metric == "response":
+            pair = [_response(part, geometry.threshold) for part in (real, generated)]
+            return -separation_power(*pair, **{"bins": _RESPONSE, **options})
+        pair = [shower_features(part, geometry=geometry) for part in (real, generated)]
+        if self.metric == "frechet":
+            sizes = {"min_samples": max(2, len(real) // 2), "max_samples": max(2, len(real))}
+            return -frechet_physics_distance(*pair, **{**sizes, **options}).value
+        if self.metric == "kernel":
+            return -kernel_physics_distance(*pair, **options).value
+        return -classifier_two_sample_test(*pair, **{"random_state": 0, **options}).auc
+
+
+def _response(X: np.ndarray, threshold: float) -> np.ndarray:
+    voxels = np.where(X[:, 1:] < threshold, 0.0, X[:, 1:])
+    return voxels.sum(axis=1, dtype=np.float64) / np.maximum(X[:, 0], 1e-12)

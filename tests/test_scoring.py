@@ -1,0 +1,88 @@
+"""Scorers draw at the energies of what was held out, and prefer models that are nearer."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+import skae
+from skae.datasets import CaloGeometry, make_showers
+from skae.metrics import frechet_physics_distance, separation_power, shower_features
+
+GEOMETRY = CaloGeometry([(0, 5, 20)] * 4, [4] * 4, 0.1, np.arange(5) * 25.0)
+OPTIONS = {
+    "frechet": {"n_batches": 3, "n_points": 3},
+    "kernel": {"batch_size": 300},
+    "classifier": {},
+    "response": {},
+}
+
+
+class Generator(BaseEstimator):
+    """Draws showers, too bright or not."""
+
+    def __init__(self, scale=1.0):
+        self.scale = scale
+
+    def fit(self, X, y=None):
+        return self
+
+    def sample(self, incident_energy, random_state=None):
+        X = make_showers(
+            len(incident_energy), energy=incident_energy, geometry=GEOMETRY, random_state=7
+        )
+        X[:, 1:] *= self.scale
+        return X
+
+
+@pytest.fixture(scope="module")
+def showers():
+    return make_showers(900, geometry=GEOMETRY, random_state=0)
+
+
+@pytest.mark.parametrize("metric", OPTIONS)
+def test_the_better_model_scores_higher(showers, metric):
+    scorer = skae.make_shower_scorer(metric, geometry=GEOMETRY, **OPTIONS[metric])
+    good, bad = scorer(Generator(), showers), scorer(Generator(3.0), showers)
+    assert bad < good <= 0.1
+    assert pickle.loads(pickle.dumps(scorer))(Generator(), showers) == good
+    search = GridSearchCV(Generator(), {"scale": [3.0, 1.0]}, scoring=scorer, cv=2).fit(showers)
+    assert search.best_params_ == {"scale": 1.0}
+
+
+def test_scores_are_the_metrics(showers):
+    drawn = Generator().sample(showers[:, 0])
+    features = [shower_features(part, geometry=GEOMETRY) for part in (showers, drawn)]
+    expected = frechet_physics_distance(
+        *features, min_samples=450, max_samples=900, **OPTIONS["frechet"]
+    )
+    scorer = skae.make_shower_scorer("frechet", geometry=GEOMETRY, **OPTIONS["frechet"])
+    assert scorer(Generator(), showers) == -expected.value
+    response = [part[:, 1:].sum(axis=1, dtype=np.float64) / part[:, 0] for part in (showers, drawn)]
+    scorer = skae.make_shower_scorer("response", geometry=GEOMETRY)
+    assert scorer(Generator(), showers) == -separation_power(
+        *response, bins=np.linspace(0.5, 1.5, 101)
+    )
+    weight = np.r_[np.ones(450), np.zeros(450)]
+    halved = separation_power(*(r[:450] for r in response), bins=np.linspace(0.5, 1.5, 101))
+    assert scorer(Generator(), showers, sample_weight=weight) == pytest.approx(-halved)
+
+
+def test_pipelines_are_scored_in_mev(showers):
+    model = make_pipeline(
+        skae.LogRatioTransformer("log1p", reference=0, threshold=0.1),
+        skae.CaloShowerVAE(n_components=2, hidden_size=8, max_epochs=1, random_state=0),
+    ).fit(showers)
+    scorer = skae.make_shower_scorer("response", geometry=GEOMETRY)
+    assert -1.0 <= scorer(model, showers) <= 0.0
+    assert scorer(model, showers) == scorer(model, showers)
+
+
+def test_bad_input_is_named(showers):
+    with pytest.raises(ValueError, match="metric"):
+        skae.make_shower_scorer("mmd")
+    with pytest.raises(ValueError, match="X has 33 columns; the geometry has 6480"):
+        skae.make_shower_scorer()(Generator(), showers)
