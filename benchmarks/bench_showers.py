@@ -1,0 +1,192 @@
+"""CaloShowerVAE on parametrised showers: against simple generators, and its parts on and off.
+
+    python benchmarks/bench_showers.py metrics generator gaussian rbm ablation
+
+    metrics     time of the Fréchet distance of 50,000 × 362, and its floor
+    generator   showers a second, and their moments beside the parametrisation's
+    gaussian    30,000 showers to train, 20,000 generated against 20,000 held out, three seeds
+    rbm         the same with bits and a Boltzmann machine
+    ablation    each part on and off, 10,000 showers, three seeds
+    table       the CaloChallenge's own results (--data FOLDER), of other showers, for scale
+
+All use two torch threads unless --threads says otherwise.
+"""
+
+import argparse
+import csv
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from _showers import (
+    HEAD,
+    Judge,
+    PrincipalGaussians,
+    mean_of_neighbours,
+    milliseconds_a_shower,
+)
+from sklearn.pipeline import make_pipeline
+
+import skae
+from skae.datasets import CaloGeometry, make_showers
+from skae.metrics import frechet_physics_distance, shower_features
+
+GRID = (45, 16, 9)
+THRESHOLD = 0.01515  # MeV
+
+VARIANTS = {
+    "as it is": {},
+    "logit instead of log1p": {"kind": "logit"},
+    "a = 0.7, b = 0.2, energy weight": {"a": 0.7, "b": 0.2, "energy_weight": True},
+    "a = 0.7, b = 0.2": {"a": 0.7, "b": 0.2},
+    "unbounded": {"bounded": False},
+    "no attention": {"attention": False},
+    "dense": {"voxel_shape": None},
+}
+
+
+def pipeline(*, kind="log1p", **options):
+    """Return the Pipeline that is fitted."""
+    return make_pipeline(
+        skae.LogRatioTransformer(kind, reference=0, threshold=THRESHOLD),
+        skae.CaloShowerVAE(**{"voxel_shape": GRID, **options}),
+    )
+
+
+def metrics():
+    """Time the Fréchet distance."""
+    half = 25_000
+    features = shower_features(make_showers(4 * half, random_state=0))
+    begin = time.perf_counter()
+    distance = frechet_physics_distance(features[: 2 * half], features[2 * half :])
+    seconds = time.perf_counter() - begin
+    print(f"\nFréchet distance of 50,000 × {features.shape[1]}: {distance.value:.4f} ± "
+          f"{distance.error:.4f} between showers of one generator, in {seconds:.1f} s")  # fmt: skip
+    print(
+        f"with a floor: {frechet_physics_distance(features[:half], features[half:], return_floor=True)}"
+    )
+
+
+def generator():
+    """Time the generator; compare T and α of showers that nothing leaves with the parametrisation."""
+    make_showers(512, random_state=0)
+    times = []
+    for seed in range(5):
+        begin = time.perf_counter()
+        make_showers(5000, random_state=seed)
+        times.append(time.perf_counter() - begin)
+    print(f"\n{5000 / statistics.median(times):.0f} showers a second (median of 5 × 5000)")
+    deep = CaloGeometry([(0, 1e6)] * 120, [1] * 120, layer_edges=np.arange(121) * 2.1)
+    depth = (np.arange(120) + 0.5) * 0.5
+    print(f"  {'energy':>8s}{'⟨ln T⟩':>10s}{'expected':>10s}{'⟨ln α⟩':>10s}{'expected':>10s}")
+    for energy in (1e4, 1e5, 1e6):
+        voxels = make_showers(4000, energy=energy, geometry=deep, random_state=0)[:, 1:]
+        weight = voxels / voxels.sum(axis=1, keepdims=True)
+        mean = weight @ depth
+        variance = weight @ depth**2 - mean**2
+        log_y = np.log(energy / 8.2)
+        t = log_y - 0.812 - 0.55 / 2.47 - 0.69 * 0.296
+        alpha = 0.81 + (0.458 + 2.26 / 72.5) * log_y - 0.476 / 2.47
+        print(f"  {energy / 1e3:5.0f} GeV{np.log(mean - variance / mean).mean():10.4f}{np.log(t):10.4f}"
+              f"{np.log(mean**2 / variance).mean():10.4f}{np.log(alpha):10.4f}")  # fmt: skip
+
+
+def generate(prior, epochs, n_train, n_judged):
+    """Fit with three seeds, and print the table."""
+    options = {"prior": prior, "max_epochs": epochs}
+    if prior == "rbm":
+        options["n_components"] = 96
+    print(f"\n{prior}: {n_train} showers to train, {n_judged} against {n_judged} held out, "
+          f"{torch.get_num_threads()} torch threads")  # fmt: skip
+    train, judge = make_showers(n_train, random_state=0), Judge(n_judged)
+    print(HEAD)
+    judge.floor()
+    judge.row(
+        "mean of 50 training showers",
+        mean_of_neighbours(train, judge.energy),
+        milliseconds_a_shower(
+            lambda energy: mean_of_neighbours(train[:5000], energy), judge.energy
+        ),
+    )
+    rival, rng = PrincipalGaussians(train), np.random.default_rng(0)
+    judge.row(
+        "PCA and conditional Gaussians",
+        rival.sample(judge.energy, rng),
+        milliseconds_a_shower(lambda energy: rival.sample(energy, rng), judge.energy),
+    )
+    results = []
+    for seed in range(3):
+        model = pipeline(**options, random_state=seed)
+        begin = time.perf_counter()
+        model.fit(train)
+        minutes = (time.perf_counter() - begin) / 60
+        results.append(judge.model(f"CaloShowerVAE, seed {seed}, {minutes:.1f} min", model))
+    medians = {name: statistics.median(r[name] for r in results) for name in results[0]}
+    print("medians: " + ", ".join(f"{name} {value:.4g}" for name, value in medians.items()))
+
+
+def ablation(n_train, n_judged, epochs):
+    """Fit each variant with three seeds: distance of features, and the largest voxel."""
+    print(f"\n{n_train} showers to train, {epochs} epochs, {n_judged} against {n_judged} held out")
+    train = make_showers(n_train, random_state=0)
+    real, energy = (
+        make_showers(n_judged, random_state=1000),
+        make_showers(n_judged, random_state=1001)[:, 0],
+    )
+    features = shower_features(real)
+    sizes = {"min_samples": n_judged // 2, "max_samples": n_judged}
+    print(f"  {'':34s}{'FPD, three seeds':>30s}{'median':>9s}{'largest voxel (GeV)':>22s}   real: "
+          f"{real[:, 1:].max() / 1e3:.2f}")  # fmt: skip
+    for name, options in VARIANTS.items():
+        distances, largest = [], []
+        for seed in range(3):
+            model = pipeline(**options, max_epochs=epochs, random_state=seed).fit(train)
+            drawn = skae.sample(model, energy, random_state=0)
+            distances.append(
+                frechet_physics_distance(features, shower_features(drawn), **sizes).value
+            )
+            largest.append(drawn[:, 1:].max() / 1e3)
+        print(f"  {name:34s}{'  '.join(f'{d:8.4f}' for d in distances):>30s}"
+              f"{statistics.median(distances):9.4f}{max(largest):22.2f}", flush=True)  # fmt: skip
+
+
+def table(folder):
+    """Print the CaloChallenge's results: Geant4's showers, so for scale alone."""
+    print("\nCaloChallenge, data set 2 (Geant4's showers; FPD × 10³ of the challenge's features)")
+    with Path(folder, "results_ds2.csv").open() as file:
+        for row in csv.DictReader(file):
+            print(f"  {row['submission']:24s} FPD {float(row['FPD * 1e3']):8.1f}  KPD "
+                  f"{float(row['KPD * 1e3']):7.3f}  AUC features {float(row['binary cls high']):.3f}  "
+                  f"CPU, batch of 100: {float(row['time CPU 100']):10.2f} ms")  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = ("metrics", "generator", "gaussian", "rbm", "ablation", "table")
+    parser.add_argument("what", nargs="*", choices=names, default=["metrics", "generator"])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--train", type=int, default=30_000)
+    parser.add_argument("--judged", type=int, default=20_000)
+    parser.add_argument("--data", help="folder with the CaloChallenge's tables")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    for what in arguments.what:
+        if what in ("gaussian", "rbm"):
+            generate(what, arguments.epochs, arguments.train, arguments.judged)
+        elif what == "ablation":
+            ablation(min(arguments.train, 10_000), min(arguments.judged, 5_000), 10)
+        elif what == "table":
+            if arguments.data is None:
+                parser.error("table needs --data FOLDER")
+            table(arguments.data)
+        else:
+            globals()[what]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Train CaloShowerVAE on the CaloChallenge's files, judge it, and write new showers.
+
+    python examples/calochallenge.py dataset_2_1.hdf5 --test dataset_2_2.hdf5
+
+Files are at https://calochallenge.github.io/homepage/. What is learnt is saved every half minute in the
+folder ``--out``; the same command goes on from there. At the end the folder holds the model, showers
+drawn at the test file's energies (HDF5, as the challenge wants them) and a picture. Figures of merit are
+printed, with those of the test file's showers against each other beside.
+"""
+
+import argparse
+import pickle
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from sklearn.pipeline import make_pipeline
+
+import skae
+from skae.datasets import CaloGeometry, load_calochallenge, save_calochallenge
+from skae.metrics import (
+    classifier_two_sample_test,
+    frechet_physics_distance,
+    kernel_physics_distance,
+    separation_power,
+    shower_features,
+)
+from skae.plotting import ShowerDisplay
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("files", nargs="+", type=Path, help="showers to learn from")
+    parser.add_argument("--test", nargs="+", type=Path, help="others; default: the last fifth")
+    parser.add_argument("--geometry", default="dataset_2", help="a data set's name (%(default)s)")
+    parser.add_argument("--binning", type=Path, help="or the XML file of its binning")
+    parser.add_argument("--prior", default="gaussian", choices=("gaussian", "rbm"))
+    parser.add_argument("--components", type=int, default=24, help="latents (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=40, help="(%(default)s)")
+    parser.add_argument("--batch", type=int, default=128, help="batch size (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--out", type=Path, default=Path("calochallenge"), help="folder (%(default)s)"
+    )
+    options = parser.parse_args(arguments)
+
+    geometry = CaloGeometry.named(options.geometry)
+    if options.binning is not None:
+        geometry = CaloGeometry.from_xml(options.binning, threshold=geometry.threshold)
+    showers = load_calochallenge(options.files, geometry=geometry, lazy=True)
+    if options.test is None:
+        cut = max(1, int(0.8 * len(showers)))
+        train, test = showers[:cut], showers[cut:]
+    else:
+        train, test = showers[:], load_calochallenge(options.test, geometry=geometry)
+    print(
+        f"{len(train)} showers to learn from, {len(test)} to judge by, {geometry.n_voxels} voxels"
+    )
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    model = make_pipeline(
+        skae.LogRatioTransformer("log1p", reference=0, threshold=geometry.threshold),
+        skae.CaloShowerVAE(
+            options.components,
+            geometry=geometry,
+            prior=options.prior,
+            max_epochs=options.epochs,
+            batch_size=options.batch,
+            checkpoint=options.out / "checkpoint",
+            random_state=options.seed,
+            verbose=1,
+        ),
+    ).fit(train)
+    with (options.out / "model.pickle").open("wb") as file:
+        pickle.dump(model, file)
+
+    drawn = skae.sample(model, test[:, 0], random_state=options.seed)
+    save_calochallenge(options.out / "showers.hdf5", drawn, source="CaloShowerVAE of skae")
+    matplotlib.use("agg")
+    display = ShowerDisplay.from_predictions(
+        test, drawn, geometry=geometry, labels=("test file", "CaloShowerVAE")
+    )
+    display.figure_.savefig(options.out / "showers.png", dpi=150)
+    report(test, drawn, geometry)
+    print(f"model, showers and picture are in {options.out}/")
+
+
+def report(test, drawn, geometry):
+    """Print figures of merit with the CaloChallenge's parameters, and their floors."""
+    features = [shower_features(part, geometry=geometry) for part in (test, drawn)]
+    response = [part[:, 1:].sum(axis=1, dtype=np.float64) / part[:, 0] for part in (test, drawn)]
+    size = min(10_000, max(2, len(test) // 2))
+    frechet = frechet_physics_distance(
+        *features, min_samples=size, max_samples=5 * size, return_floor=True
+    )
+    print(f"FPD                    {frechet}")
+    kernel = kernel_physics_distance(*features, batch_size=size, return_floor=True)
+    print(f"KPD                    {kernel}")
+    auc = classifier_two_sample_test(*features, random_state=0)
+    print(f"AUC of the features    {auc.auc:.3f} ± {auc.error:.3f}")
+    power = separation_power(*response, range=(0.5, 1.5))
+    print(f"separation, E_tot/E    {power:.4f}")
+
+
+if __name__ == "__main__":
+    main()

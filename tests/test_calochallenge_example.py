@@ -1,0 +1,39 @@
+"""examples/calochallenge.py runs on files like the challenge's, and goes on where it was."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skae.datasets import CaloGeometry, load_calochallenge, make_showers, save_calochallenge
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "calochallenge.py"
+XML = """<Bins><Bin pid="22"><Layer id="0" r_edges="0,5,20" n_bin_alpha="4" />
+<Layer id="1" r_edges="0,5,20" n_bin_alpha="4" /></Bin></Bins>"""
+
+
+@pytest.mark.usefixtures("close_figures")
+def test_it_trains_judges_and_writes(tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location("calochallenge", EXAMPLE)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    geometry = CaloGeometry([(0, 5, 20)] * 2, [4] * 2, layer_edges=(0, 40, 90))
+    for name, seed in (("train", 0), ("test", 1)):
+        X = make_showers(300, geometry=geometry, threshold=0.01515, random_state=seed)
+        save_calochallenge(tmp_path / f"{name}.hdf5", X, source="parametrised")
+    (tmp_path / "binning.xml").write_text(XML)
+    arguments = [
+        str(tmp_path / "train.hdf5"), "--test", str(tmp_path / "test.hdf5"),
+        "--binning", str(tmp_path / "binning.xml"), "--out", str(tmp_path / "out"),
+        "--components", "2", "--epochs", "2",
+    ]  # fmt: skip
+    example.main(arguments)
+    drawn = load_calochallenge(tmp_path / "out" / "showers.hdf5")
+    real = load_calochallenge(tmp_path / "test.hdf5")
+    np.testing.assert_allclose(drawn[:, 0], real[:, 0], rtol=1e-6)
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written >= {"model.pickle", "showers.png", "checkpoint", "showers.hdf5"}
+    assert "FPD" in capsys.readouterr().out
+    example.main(arguments)  # everything is there
+    np.testing.assert_array_equal(load_calochallenge(tmp_path / "out" / "showers.hdf5"), drawn)
