@@ -110,13 +110,15 @@ class BinaryLatents(Latents):
         """Return the likelier value of each bit."""
         return (parameters[..., 0] > 0.0).to(parameters.dtype)
 
+    @torch.no_grad()
+    def prepare(self) -> None:
+        """Move the chains on."""
+        moved = self.machine.gibbs(self.chains, self.n_steps, self.generator, clamped=(0,))
+        self.chains.copy_(moved)
+
     def divergence(self, parameters: Tensor, z: Tensor, energy: Tensor) -> Tensor:
         """Return −entropy + energy − mean energy of the chains: of KL(q ‖ p) it has the gradient."""
-        if self.training:
-            self.chains.copy_(
-                self.machine.gibbs(self.chains, self.n_steps, self.generator, clamped=(0,))
-            )
-        return self.cost(parameters, z, energy) - self.machine.energy(self.chains.clone()).mean()
+        return self.cost(parameters, z, energy) - self.machine.energy(self.chains).mean()
 
     def cost(self, parameters: Tensor, z: Tensor, energy: Tensor) -> Tensor:
         """Return −entropy + energy of the posteriors, ``(n,)``."""

@@ -35,6 +35,9 @@ class Latents(SeededModule, ABC):
     def centre(self, parameters: Tensor) -> Tensor:
         """Return what stands for the posteriors, ``(n, k)``."""
 
+    def prepare(self) -> None:
+        """Do what a training step needs beforehand, without gradients."""
+
     @abstractmethod
     def divergence(self, parameters: Tensor, z: Tensor, energy: Tensor) -> Tensor:
         """Return what the posteriors cost, ``(n,)``: KL(q ‖ p), or a number with its gradient."""

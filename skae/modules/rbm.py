@@ -104,13 +104,13 @@ class BoltzmannMachine(nn.Module):
         for _ in range(n_steps):
             for part, bias, columns in free:
                 chance = torch.sigmoid(torch.addmm(bias, s, columns))
-                s[:, part] = torch.bernoulli(chance, generator=generator)
+                s[:, part] = _bits(chance, generator)
         return s
 
     @torch.no_grad()
     def random_states(self, m: int, generator: torch.Generator | None) -> Tensor:
         """Draw states ``(m, n_units)`` as if there were no couplings: where chains begin."""
-        return torch.bernoulli(torch.sigmoid(self.bias).expand(m, -1), generator=generator)
+        return _bits(torch.sigmoid(self.bias).expand(m, -1), generator)
 
     @torch.no_grad()
     def log_partition(
@@ -182,3 +182,9 @@ class BoltzmannMachine(nn.Module):
         ratios = torch.exp(log_weight - log_mean[:, None])
         error = ratios.std(dim=1) / math.sqrt(n_chains)
         return LogPartition((start + log_mean).to(states.dtype), error.to(states.dtype))
+
+
+def _bits(chance: Tensor, generator: torch.Generator | None) -> Tensor:
+    # torch.bernoulli with a generator cannot be compiled
+    uniform = torch.empty(chance.shape, dtype=chance.dtype, device=chance.device)
+    return (uniform.uniform_(generator=generator) < chance).to(chance.dtype)

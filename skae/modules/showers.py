@@ -163,6 +163,7 @@ class ShowerAutoencoder(SeededModule):
         """Return the three parts of :class:`Voxels` and the weighted divergence ``(n,)``."""
         like = x[:, :1].expand(-1, sum(self.group_sizes))
         if self.training:
+            self.latents.prepare()
             noise = self.latents.noise(like, self.generator)
         else:
             fixed = self.latents.fixed_noise(64, like.shape[1]).to(x)

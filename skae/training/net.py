@@ -344,7 +344,12 @@ class TrainingNet(NeuralNet):
             output, loss = self._validation_loss(*batch)
         return {"loss": loss, "y_pred": output}
 
+    def renew_losses(self) -> None:
+        """Begin anew with compiled losses: other parameters are trained from here on."""
+        self._prepare_losses(self.rows_in_batch_)
+
     def _prepare_losses(self, batch_size: int) -> None:
+        self.rows_in_batch_ = batch_size
         device = torch.device(self.device)
         loss = make_loss(self.module_, self.criterion_, device, self.precision)
         if self.compile_step:

@@ -139,6 +139,7 @@ class TwoStages(Callback):
             self._put_back()
             self.is_second_, self.best_ = True, float("inf")
             self._freeze(True)
+            net.renew_losses()
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Keep the weights if none were better."""

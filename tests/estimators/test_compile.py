@@ -17,12 +17,15 @@ import torch._dynamo.utils as dynamo
 from fits import global_states, weights_of
 from skorch.callbacks import Callback
 
-from skae import JetAutoencoder, MultiResRNNRegressor
+from skae import CaloShowerVAE, JetAutoencoder, MultiResRNNRegressor
+from skae.datasets import CaloGeometry, make_showers
 from skae.exceptions import CompileWarning
 from skae.training import step as step_module
 from skae.training.step import CompiledGradient, make_loss
 
 CPU = torch.device("cpu")
+
+SHOWERS = CaloGeometry([(0, 5, 20)] * 3, [4] * 3, 0.1, (0, 30, 70, 120))
 
 needs_compiler = pytest.mark.skipif(
     not any(shutil.which(name) for name in (os.environ.get("CXX") or "c++", "g++", "clang++")),
@@ -96,6 +99,18 @@ def test_recurrent_networks_compile(cell):
     options = {"downsampling": (4,), "hidden_size": 4, "max_epochs": 2, "random_state": 0}
     plain = MultiResRNNRegressor(**options, cell=cell).fit(X, X)
     compiled = MultiResRNNRegressor(**options, cell=cell, compile=True).fit(X, X)
+    np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=1e-3)
+
+
+@needs_compiler
+@pytest.mark.parametrize("prior", ["gaussian", "rbm"])
+def test_showers_compile(prior):
+    X = make_showers(64, geometry=SHOWERS, random_state=0)
+    X[:, 1:] = np.log1p(X[:, 1:])
+    options = {"n_components": 3, "geometry": SHOWERS, "hidden_size": 8, "prior": prior}
+    options.update(max_epochs=4, batch_size=32, random_state=0)
+    plain = CaloShowerVAE(**options).fit(X)
+    compiled = CaloShowerVAE(**options, compile=True).fit(X)
     np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=1e-3)
 
 

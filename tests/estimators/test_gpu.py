@@ -12,13 +12,20 @@ import torch._dynamo.utils as dynamo
 from skorch.callbacks import Callback
 
 from skae import (
+    CaloShowerVAE,
     JetAutoencoder,
     MultiResRNNRegressor,
     NoiseInjector,
     PulseLocator,
     SpectraVAE,
 )
-from skae.datasets import make_photon_correlations, make_pulses, make_spectra
+from skae.datasets import (
+    CaloGeometry,
+    make_photon_correlations,
+    make_pulses,
+    make_showers,
+    make_spectra,
+)
 from skae.training import checkpoints, memory
 
 pytestmark = [
@@ -56,6 +63,27 @@ def test_pulses_are_augmented_and_found_on_the_device(sub_bin):
     locator.net_.to(torch.device("cpu"))
     np.testing.assert_allclose(locator.predict_distribution(X), here, atol=1e-2)
     np.testing.assert_allclose(locator.predict_cdf(X, y), below, atol=1e-2)
+
+
+@pytest.mark.parametrize("prior", ["gaussian", "rbm"])
+def test_showers_are_learnt_and_drawn_on_the_device(prior):
+    geometry = CaloGeometry([(0, 5, 20)] * 6, [8] * 6, 0.1, np.arange(7) * 20.0)
+    X = make_showers(500, geometry=geometry, random_state=0)
+    X[:, 1:] = np.log1p(X[:, 1:])
+    before = torch.cuda.get_rng_state()
+    model = CaloShowerVAE(
+        6, geometry=geometry, prior=prior, hidden_size=16, max_epochs=6, early_stopping=True,
+        random_state=0,
+    ).fit(X)  # fmt: skip
+    assert model.device_.type == "cuda"
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+    drawn = model.sample(X[:, 0], random_state=0)
+    np.testing.assert_array_equal(drawn, model.sample(X[:, 0], random_state=0))
+    np.testing.assert_array_equal(drawn[:, 0], X[:, 0])
+    here = model.score_samples(X)
+    model.net_.to(torch.device("cpu"))
+    if prior == "gaussian":  # random numbers of annealing differ
+        np.testing.assert_allclose(model.score_samples(X), here, rtol=1e-2)
 
 
 @pytest.mark.parametrize("options", [{}, {"cell": "lstm"}, {"loss": "poisson"}], ids=str)
