@@ -144,6 +144,10 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Check the data of a fit; return inputs and targets, None where they are the inputs."""
         return validate_table(self, X, reset=reset), None
 
+    def _lr_restart(self, epochs: int) -> float:
+        """Return the share of the epochs after which the learning rate's schedule begins again."""
+        return 1.0
+
     @abstractmethod
     def _check_parameters(self, n_samples: int) -> None:
         """Check what a single parameter's constraint cannot; ``n_samples`` rows are trained on."""
@@ -255,6 +259,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     callbacks=self._run_callbacks(epochs, validation, context, X, y),
                     precision=self.precision,
                     compile_step=self.compile,
+                    lr_restart=self._lr_restart(epochs),
                 )
             except BaseException:
                 self._take_back(before)

@@ -104,6 +104,7 @@ class TrainingNet(NeuralNet):
         augmentation: Augmentation | None = None,
         precision: str = "float32",
         compile_step: bool = False,
+        lr_restart: float = 1.0,
     ) -> None:
         """Set what may differ from one run of the same net to the next.
 
@@ -128,7 +129,10 @@ class TrainingNet(NeuralNet):
             A name of :data:`skae.training.step.PRECISIONS`.
         compile_step : bool
             Compile the loss of a full minibatch.
+        lr_restart : float
+            Share of the steps after which the schedule begins again.
         """
+        self.lr_restart = lr_restart
         self.precision, self.compile_step = precision, compile_step
         self.lr, self.lr_schedule, self.batch_size = lr, lr_schedule, batch_size
         self.verbose, self.callbacks = verbose, callbacks
@@ -188,7 +192,7 @@ class TrainingNet(NeuralNet):
                 held_out = validation.minibatches(most)
             finite = Weights(self.module_)
             self.schedule_ = start_schedule(
-                self.optimizer_, self.lr, self.lr_schedule, epochs * len(batches)
+                self.optimizer_, self.lr, self.lr_schedule, epochs * len(batches), self.lr_restart
             )
             self._prepare_losses(batches.sizes[0])
             position = load_state(self, resume_from, finite)

@@ -42,10 +42,25 @@ SCHEDULES: dict[str, tuple[Callable[[float], float], float]] = {
 }
 
 
-def start_schedule(optimizer: Optimizer, lr: float, name: str, n_steps: int) -> LambdaLR | None:
+def start_schedule(
+    optimizer: Optimizer, lr: float, name: str, n_steps: int, restart: float = 1.0
+) -> LambdaLR | None:
     """Set the learning rate and let it follow a schedule over this many steps.
 
     A constant rate, for which None is returned, is left to the callbacks, skorch's LRScheduler say.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Whose rate it is.
+    lr : float
+        The highest rate.
+    name : str
+        Of the schedule.
+    n_steps : int
+        Steps of the fit.
+    restart : float
+        Share of them after which the schedule begins again, for the rest.
     """
     shape, _ = SCHEDULES[name]
     for group in optimizer.param_groups:
@@ -53,4 +68,11 @@ def start_schedule(optimizer: Optimizer, lr: float, name: str, n_steps: int) -> 
         group.pop("initial_lr", None)
     if name == "constant":
         return None
-    return LambdaLR(optimizer, lambda step: shape(min(step / n_steps, 1.0)))
+
+    def factor(step: int) -> float:
+        progress = min(step / n_steps, 1.0)
+        if progress < restart or restart >= 1.0:
+            return shape(progress / restart)
+        return shape((progress - restart) / (1.0 - restart))
+
+    return LambdaLR(optimizer, factor)

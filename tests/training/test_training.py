@@ -20,6 +20,7 @@ from skae.training import (
     seeded_initialisation,
 )
 from skae.training.callbacks import is_raised_by_code
+from skae.training.schedules import start_schedule
 
 CPU = torch.device("cpu")
 
@@ -84,6 +85,20 @@ def test_schedules_peak_at_one_and_fall_from_where_they_say(name):
     assert (np.diff(factors[progress >= annealing_from]) <= 0).all()
     if name != "constant":
         assert factors[-1] < 1e-5
+
+
+def test_a_schedule_may_begin_again():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    schedule = start_schedule(optimizer, 0.5, "cosine", 100, restart=0.6)
+    rates = []
+    for _ in range(101):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    shape, _ = SCHEDULES["cosine"]
+    np.testing.assert_allclose(rates[:60], [0.5 * shape(i / 60) for i in range(60)])
+    np.testing.assert_allclose(rates[60:], [0.5 * shape(i / 40) for i in range(41)], rtol=1e-9)
 
 
 def test_one_cycle_is_that_of_torch():
