@@ -5,8 +5,10 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import skae
 from skae.datasets import CaloGeometry, make_showers
@@ -16,7 +18,7 @@ GEOMETRY = CaloGeometry([(0, 5, 20)] * 4, [4] * 4, 0.1, np.arange(5) * 25.0)
 OPTIONS = {
     "frechet": {"n_batches": 3, "n_points": 3},
     "kernel": {"batch_size": 300},
-    "classifier": {},
+    "classifier": {"classifier": make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))},
     "response": {},
 }
 

@@ -82,7 +82,7 @@ def test_auc_of_shifted_gaussians():
 
 def test_one_distribution_cannot_be_told_apart_and_a_mixture_hides_from_a_line():
     rng = np.random.default_rng(1)
-    real, same = rng.normal(size=(2000, 2)), rng.normal(size=(2000, 2))
+    real, same = rng.normal(size=(1200, 2)), rng.normal(size=(1200, 2))
     auc, error = classifier_two_sample_test(real, same, random_state=0)
     assert auc == pytest.approx(0.5, abs=4 * error)
     narrow = 0.4 * same
@@ -114,7 +114,7 @@ def test_weighted_auc_is_scikit_learns_and_its_error_is_that_of_repeats():
 )
 def test_weights_reach_the_classifier_and_its_score(classifier):
     rng = np.random.default_rng(3)
-    real, generated = rng.normal(0.7, 1.0, size=(2000, 1)), rng.normal(size=(2000, 1))
+    real, generated = rng.normal(0.7, 1.0, size=(1200, 1)), rng.normal(size=(1200, 1))
     weight = np.exp(0.7 * generated[:, 0] - 0.245)  # N(0.7, 1) / N(0, 1)
     options = {"classifier": classifier, "random_state": 0}
     plain = classifier_two_sample_test(real, generated, **options)
