@@ -1,4 +1,8 @@
-"""Train CaloShowerVAE on the CaloChallenge's files, judge it, and write new showers.
+"""
+Showers of the CaloChallenge
+============================
+
+Train :class:`~skae.CaloShowerVAE` on the CaloChallenge's files, judge it, and write new showers::
 
     python examples/calochallenge.py dataset_2_1.hdf5 --test dataset_2_2.hdf5
 
