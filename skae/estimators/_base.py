@@ -23,6 +23,7 @@ from skae.training import (
     PRECISIONS,
     SCHEDULES,
     Augmentation,
+    Corruption,
     EarlyStopping,
     EpochProgressBar,
     RandomStreams,
@@ -117,6 +118,12 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     #: parameters that shape the network or its optimiser: fixed once a net is built
     _structural_parameters: tuple[str, ...] = ("optimizer", "weight_decay")
 
+    #: parameters that nothing of a fit depends on
+    _parameters_after_fit: tuple[str, ...] = ()
+
+    #: whether what an epoch does depends on how many there are, beside the learning rate
+    _plans_epochs: bool = False
+
     #: rows that inference on the CPU takes at a time, always as many; None leaves it to the engine
     _rows_at_once: int | None = None
 
@@ -133,6 +140,10 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     @abstractmethod
     def _build_criterion(self) -> nn.Module:
         """Build the loss: called with output and target, it returns one number a row, ``(n,)``."""
+
+    def _make_corruption(self, X: np.ndarray) -> Corruption | None:
+        """Return what adds ``noise`` to each minibatch of these rows; None for nothing."""
+        return make_corruption(self.noise, X)
 
     def _make_augmentation(self) -> Augmentation | None:
         """Return what changes each minibatch, inputs and targets, at random; None for nothing."""
@@ -254,7 +265,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     lr_schedule="constant" if partial else self.lr_schedule,
                     batch_size=self.batch_size,
                     verbose=self.verbose,
-                    corruption=make_corruption(self.noise, X),
+                    corruption=self._make_corruption(X),
                     augmentation=self._make_augmentation(),
                     callbacks=self._run_callbacks(epochs, validation, context, X, y),
                     precision=self.precision,

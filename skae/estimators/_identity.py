@@ -1,5 +1,6 @@
 """What a parameter or an array is, in words and digests that are the same in every process."""
 
+import dataclasses
 import dis
 import functools
 import hashlib
@@ -120,6 +121,9 @@ class _Describer:
                 **self.describe(parts),
                 "state": self.describe(dict(value.state_dict())),
             }
+        if dataclasses.is_dataclass(value):  # what it may have cached is no part of it
+            fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+            return {**kind, "attributes": self.describe(fields)}
         if type(value).__reduce_ex__ is object.__reduce_ex__ and hasattr(value, "__dict__"):
             return {**kind, "attributes": self.describe(vars(value))}
         return {**kind, "digest": _digest_of_pickle(value)}

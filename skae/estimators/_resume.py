@@ -90,9 +90,9 @@ def _identity_of(
     estimator: BaseEstimator, data: TrainingData, seed: int, start: str | None
 ) -> dict[str, Any]:
     """Return what makes this fit another one than others."""
-    outside = set(_OUTSIDE)
-    if estimator.lr_schedule == "constant":  # an epoch is the same there, however many there are
-        outside.add("max_epochs")
+    outside = {*_OUTSIDE, *estimator._parameters_after_fit}
+    if estimator.lr_schedule == "constant" and not estimator._plans_epochs:
+        outside.add("max_epochs")  # an epoch is the same, however many there are
     is_drawn_anew = estimator.random_state is None and start is None
     columns = getattr(estimator, "feature_names_in_", None)
     return {

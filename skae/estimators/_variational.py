@@ -47,9 +47,12 @@ class BaseVAE(BaseAutoencoder):
 
     @property
     def _settled_from(self) -> float:
-        return (
-            self.beta_warm_up
-        )  # until then the model is trained for another bound than it is judged by
+        # until then the model is trained for another bound than it is judged by
+        return self.beta_warm_up
+
+    @property
+    def _plans_epochs(self) -> bool:
+        return self.beta_warm_up > 0.0
 
     def _own_callbacks(self, epochs: int, validation: Any) -> list[Any]:
         # without a warm-up as well: a fit before may have ended in the middle of one

@@ -199,9 +199,10 @@ class CaloShowerVAE(BaseShowerVAE):
     _structural_parameters = (
         *BaseShowerVAE._structural_parameters,
         *("n_components", "voxel_shape", "geometry", "prior", "rbm_topology"),
-        *("gibbs_steps", "hidden_size", "attention"),
+        *("hidden_size", "attention"),
         *("bounded", "a", "b", "energy_weight", "beta"),
     )
+    _parameters_after_fit = ("sampler", "sampler_arguments", "gibbs_steps")
     _monitor = "reconstruction_fpd"
 
     def __init__(
@@ -306,6 +307,15 @@ class CaloShowerVAE(BaseShowerVAE):
             )
 
     @property
+    def _settled_from(self) -> float:
+        # until then reconstruction is trained for at the cost of the prior
+        return self.beta_warm_up
+
+    @property
+    def _plans_epochs(self) -> bool:
+        return self.beta_warm_up > 0.0 or self.prior == "rbm"
+
+    @property
     def _prior_epochs(self) -> int:
         if self.prior == "gaussian":  # nothing of it is learnt
             return 0
@@ -367,21 +377,30 @@ class CaloShowerVAE(BaseShowerVAE):
         return BinaryLatents(machine, energy[order[chosen]], _CHAIN_STEPS, self.gibbs_steps)
 
     def _own_callbacks(self, epochs: int, validation: Any) -> list[Any]:
-        callbacks: list[Any] = [("skae_beta_warm_up", BetaWarmUp(self.beta_warm_up, epochs))]
+        callbacks: list[Any] = []
         if validation is not None:  # what decides, below, reads what this records
             callbacks.append(("skae_distances", ShowerDistances(validation, self.geometry_)))
         if self.prior == "gaussian":
             callbacks += super()._own_callbacks(epochs, validation)
         else:
             later = self._second_stage(epochs)
+            stages = TwoStages(epochs, later, validation is not None, self._settled_from)
             sharpen = SharpenBits(*self.sharpness, epochs - later, epochs)
-            stages = TwoStages(epochs, later, validation is not None)
-            callbacks += [("skae_sharpen_bits", sharpen), ("skae_two_stages", stages)]
-        # at last, when the weights are those that are kept
-        return [*callbacks, ("skae_noise_shape", LearnNoiseShape())]
+            # weights that are put back come with an older sharpness, which is set behind them
+            callbacks += [("skae_two_stages", stages), ("skae_sharpen_bits", sharpen)]
+        warm_up = BetaWarmUp(self.beta_warm_up, epochs)
+        # the noise at last, when the weights are those that are kept
+        return [
+            *callbacks,
+            ("skae_beta_warm_up", warm_up),
+            ("skae_noise_shape", LearnNoiseShape()),
+        ]
 
 
 def _first_column(rows: Any) -> Tensor:
     """Read the first column of rows that are read as they are needed."""
     step = bounded_rows(4096, rows.shape[1:])
-    return torch.cat([rows[start : start + step][:, 0] for start in range(0, len(rows), step)])
+    column = torch.empty(len(rows))
+    for start in range(0, len(rows), step):
+        column[start : start + step] = rows[start : start + step][:, 0]
+    return column

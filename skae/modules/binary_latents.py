@@ -37,7 +37,6 @@ class EnergyCode(nn.Module):
 
     def forward(self, energy: Tensor) -> Tensor:
         """Map ``(n,)`` to ``(n, size)``."""
-        energy = energy.double()
         numbers = torch.stack([
             energy,
             torch.sqrt(10.0 * energy),

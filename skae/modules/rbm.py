@@ -169,7 +169,7 @@ class BoltzmannMachine(nn.Module):
 
         chance = torch.sigmoid(bias).expand(-1, n_chains, -1)
         s = (random(chance) < chance).to(chance.dtype) * ~fixed
-        log_weight = torch.zeros(len(states), n_chains, dtype=torch.float64, device=s.device)
+        log_weight = torch.zeros(s.shape[:2], dtype=s.dtype, device=s.device)
         step = 1.0 / n_temperatures
         for t in range(1, n_temperatures + 1):
             log_weight += 0.5 * step * ((s @ couplings) * s).sum(dim=2)
@@ -181,7 +181,7 @@ class BoltzmannMachine(nn.Module):
         log_mean = torch.logsumexp(log_weight, dim=1) - math.log(n_chains)
         ratios = torch.exp(log_weight - log_mean[:, None])
         error = ratios.std(dim=1) / math.sqrt(n_chains)
-        return LogPartition((start + log_mean).to(states.dtype), error.to(states.dtype))
+        return LogPartition(start + log_mean, error)
 
 
 def _bits(chance: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -163,7 +163,8 @@ class ShowerAutoencoder(SeededModule):
         """Return the three parts of :class:`Voxels` and the weighted divergence ``(n,)``."""
         like = x[:, :1].expand(-1, sum(self.group_sizes))
         if self.training:
-            self.latents.prepare()
+            with torch.autocast(x.device.type, enabled=False):
+                self.latents.prepare()
             noise = self.latents.noise(like, self.generator)
         else:
             fixed = self.latents.fixed_noise(64, like.shape[1]).to(x)
@@ -171,7 +172,9 @@ class ShowerAutoencoder(SeededModule):
         parameters, z = self.posterior(x, noise)
         voxels = self.decode_voxels(z, x[:, 0])
         beta = self.beta if self.training else self.full_beta
-        return (*voxels, beta * self.latents.divergence(parameters.float(), z.float(), x[:, 0]))
+        with torch.autocast(x.device.type, enabled=False):  # chances need more than three digits
+            divergence = self.latents.divergence(parameters.float(), z.float(), x[:, 0])
+        return (*voxels, beta * divergence)
 
     def bound(self, x: Tensor, n_draws: int) -> Tensor:
         """Return the ELBO of each row, ``(n,)``, by draws that all rows share."""

@@ -11,7 +11,7 @@ from skae.training.checkpoints import Checkpoint
 from skae.training.device import resolve_device
 from skae.training.inference import apply_to_rows, bounded_rows, to_float32
 from skae.training.memory import should_stream
-from skae.training.net import Augmentation, TrainingNet
+from skae.training.net import Augmentation, Corruption, TrainingNet
 from skae.training.optimizers import OPTIMIZERS, resolve_optimizer
 from skae.training.schedules import SCHEDULES
 from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
@@ -28,6 +28,7 @@ __all__ = [
     "ArrayRows",
     "Augmentation",
     "Checkpoint",
+    "Corruption",
     "EarlyStopping",
     "EpochProgressBar",
     "LearnNoiseShape",

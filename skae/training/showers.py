@@ -19,6 +19,9 @@ _MOST_ROWS = 4096
 # They are taken in runs of so many.
 _RUN = 64
 
+# Sharpness at which a relaxed bit is a bit.
+_OF_BITS = 1e6
+
 # Numbers that go through the module at once.
 _NUMBERS_AT_ONCE = 2**20
 
@@ -87,12 +90,15 @@ class ShowerDistances(Callback):
 class SharpenBits(Callback):
     """Let relaxed bits become bits: their sharpness rises from epoch to epoch, by equal factors.
 
+    Where there is one epoch only it is the last one's.
+
     Parameters
     ----------
     first, last : float
         Sharpness of the first and of the last epoch.
     epochs : int
-        Epochs over which it rises.
+        Epochs over which it rises. In those after them, in which no gradient goes through bits, bits are
+        bits.
     whole : int
         Epochs of the fit.
     """
@@ -103,8 +109,9 @@ class SharpenBits(Callback):
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Set the sharpness of this epoch."""
         epoch = round(net.progress_ * self.whole)
-        share = min(1.0, epoch / max(1, self.epochs - 1))
-        net.module_.latents.sharpness.fill_(self.first * (self.last / self.first) ** share)
+        share = 1.0 if self.epochs == 1 else epoch / (self.epochs - 1)
+        rising = self.first * (self.last / self.first) ** share
+        net.module_.latents.sharpness.fill_(rising if epoch < self.epochs else _OF_BITS)
 
 
 class TwoStages(Callback):
@@ -122,10 +129,13 @@ class TwoStages(Callback):
         Those at its end that are the second stage.
     monitored : bool
         Whether the history has distances to showers held out.
+    settled_from : float
+        Share of the epochs that is passed over when the best one is looked for.
     """
 
-    def __init__(self, epochs: int, prior_epochs: int, monitored: bool):
+    def __init__(self, epochs: int, prior_epochs: int, monitored: bool, settled_from: float = 0.0):
         self.epochs, self.first_stage, self.monitored = epochs, epochs - prior_epochs, monitored
+        self.settled_from = settled_from
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Forget an earlier fit."""
@@ -143,7 +153,7 @@ class TwoStages(Callback):
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Keep the weights if none were better."""
-        if not self.monitored:
+        if not self.monitored or net.progress_ <= self.settled_from:
             return
         distance = net.history[-1, "sample_fpd" if self.is_second_ else "reconstruction_fpd"]
         if distance < self.best_:

@@ -7,17 +7,20 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from dwave.samplers import SimulatedAnnealingSampler
 from fits import global_states, weights_of
 from scipy.special import expit, log_expit
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from skorch.callbacks import Callback
 
 import skae
 from skae import CaloShowerVAE, LogRatioTransformer
 from skae.datasets import CaloGeometry, make_showers
 from skae.exceptions import ExtrapolationWarning
 from skae.metrics import separation_power
+from skae.training import checkpoints
 
 GEOMETRY = CaloGeometry([(0, 8, 60)] * 4, [4] * 4, 0.1, np.arange(5) * 30.0)
 SMALL = {"geometry": GEOMETRY, "hidden_size": 24, "random_state": 0}
@@ -225,7 +228,7 @@ def test_histories_have_distances_where_showers_are_held_out(scaled):
     assert "sample_fpd" not in plain.history_[-1]
 
 
-class Watch(skae.training.callbacks.Callback):
+class Watch(Callback):
     """Keep the weights of each epoch."""
 
     def on_train_begin(self, net, **kwargs):
@@ -283,8 +286,6 @@ def test_couplings_stay_on_the_graph(scaled, topology):
 
 
 def test_other_samplers_draw_what_gibbs_sampling_does(fitted, scaled):
-    from dwave.samplers import SimulatedAnnealingSampler
-
     model = copy.deepcopy(fitted["rbm"])
     energy = np.full(3000, 5e4)
     gibbs = model.module_.latents
@@ -352,24 +353,57 @@ def test_fitted_models_pickle_and_go_on(fitted, scaled, prior):
     assert len(chunked.history_) == 2
 
 
-@priors
-def test_an_interrupted_fit_goes_on_bit_for_bit(scaled, prior, tmp_path):
+class Crash(Callback):
+    """End a fit behind so many steps."""
+
+    def __init__(self, step):
+        self.step, self.count = step, 0
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        self.count += training
+        if training and self.count == self.step:
+            raise RuntimeError("the power went out")
+
+
+# five steps an epoch; the second stage of bits begins behind the twentieth
+@pytest.mark.parametrize(
+    ("prior", "step"), [("gaussian", 13), ("rbm", 13), ("rbm", 20), ("rbm", 22), ("rbm", 27)]
+)
+def test_an_interrupted_fit_goes_on_bit_for_bit(scaled, prior, step, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(checkpoints, "_SHARE_OF_TIME", np.inf)
     options = {**PRIORS[prior], **SMALL, "max_epochs": 6, "early_stopping": True}
-    whole = CaloShowerVAE(**options).fit(scaled)
+    if prior == "rbm":
+        options["prior_epochs"] = 2
+    whole = CaloShowerVAE(**options, callbacks=[Crash(0)]).fit(scaled)
+    crash = Crash(step)
+    with pytest.raises(RuntimeError, match="power"):
+        CaloShowerVAE(**options, checkpoint=tmp_path, callbacks=[crash]).fit(scaled)
+    rest = Crash(0)
+    # a geometry that something was asked of is the same as a new one
+    fresh = CaloGeometry(GEOMETRY.radial_edges, GEOMETRY.n_angles, 0.1, GEOMETRY.layer_edges)
+    resumed = CaloShowerVAE(
+        **{**options, "geometry": fresh}, checkpoint=tmp_path, callbacks=[rest]
+    ).fit(scaled)
+    assert rest.count == 30 - (step - 1)  # the step that crashed was not saved yet
+    assert torch.equal(weights_of(resumed), weights_of(whole))
 
-    class Stop(skae.training.callbacks.Callback):
-        def on_epoch_end(self, net, **kwargs):
-            if len(net.history) == self.epoch:
-                raise RuntimeError("the power went out")
 
-    for epoch in (2, 5):
-        stop, folder = Stop(), tmp_path / str(epoch)
-        stop.epoch = epoch
-        model = CaloShowerVAE(**options, checkpoint=folder, callbacks=[stop])
-        with pytest.raises(RuntimeError, match="power"):
-            model.fit(scaled)
-        resumed = CaloShowerVAE(**options, checkpoint=folder).fit(scaled)
-        assert torch.equal(weights_of(resumed), weights_of(whole))
+def test_fits_of_other_lengths_have_checkpoints_of_their_own(scaled, tmp_path):
+    """The warm-up, the bits' sharpness and the second stage depend on the number of epochs."""
+    options = {**PRIORS["rbm"], **SMALL, "lr_schedule": "constant"}
+    CaloShowerVAE(**options, max_epochs=4, checkpoint=tmp_path).fit(scaled)
+    longer = CaloShowerVAE(**options, max_epochs=8, checkpoint=tmp_path).fit(scaled)
+    plain = CaloShowerVAE(**options, max_epochs=8).fit(scaled)
+    assert torch.equal(weights_of(longer), weights_of(plain))
+
+
+def test_samplers_and_steps_of_sampling_are_no_part_of_a_checkpoint(scaled, tmp_path):
+    options = {**PRIORS["rbm"], **SMALL, "max_epochs": 2, "checkpoint": tmp_path}
+    CaloShowerVAE(**options).fit(scaled)
+    options.update(gibbs_steps=3, sampler=SimulatedAnnealingSampler())
+    CaloShowerVAE(**options).fit(scaled)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_grid_search_over_a_pipeline(showers):
@@ -401,8 +435,6 @@ def test_bad_parameters_are_named(scaled, options, message):
 
 
 def test_a_sampler_belongs_to_bits(scaled):
-    from dwave.samplers import SimulatedAnnealingSampler
-
     with pytest.raises(ValueError, match="belongs to prior='rbm'"):
         CaloShowerVAE(**SMALL, sampler=SimulatedAnnealingSampler()).fit(scaled)
 
