@@ -40,6 +40,9 @@ def main(arguments=None):
     parser.add_argument("--test", nargs="+", type=Path, help="others; default: the last fifth")
     parser.add_argument("--geometry", default="dataset_2", help="a data set's name (%(default)s)")
     parser.add_argument("--binning", type=Path, help="or the XML file of its binning")
+    parser.add_argument(
+        "--threshold", type=float, help="of its voxels, in MeV; goes with --binning"
+    )
     parser.add_argument("--prior", default="gaussian", choices=("gaussian", "rbm"))
     parser.add_argument("--components", type=int, default=24, help="latents (%(default)s)")
     parser.add_argument("--epochs", type=int, default=40, help="(%(default)s)")
@@ -51,8 +54,10 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
 
     geometry = CaloGeometry.named(options.geometry)
+    if (options.binning is None) != (options.threshold is None):
+        parser.error("--binning and --threshold go together: the file has no threshold")
     if options.binning is not None:
-        geometry = CaloGeometry.from_xml(options.binning, threshold=geometry.threshold)
+        geometry = CaloGeometry.from_xml(options.binning, threshold=options.threshold)
     showers = load_calochallenge(options.files, geometry=geometry, lazy=True)
     if options.test is None:
         cut = max(1, int(0.8 * len(showers)))

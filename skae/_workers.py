@@ -3,13 +3,15 @@
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import joblib
 import numpy as np
 from joblib.parallel import get_active_backend
+from threadpoolctl import threadpool_limits
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -69,6 +71,32 @@ def map_in_threads(function: Callable[[S], T], pieces: Sequence[S]) -> list[T]:
     parts = [pieces[start : start + step] for start in range(0, len(pieces), step)]
     with ThreadPoolExecutor(n_threads) as pool:
         return [result for results in pool.map(run, parts) for result in results]
+
+
+_LOCK = threading.Lock()
+_n_single = 0
+_single: threadpool_limits | None = None
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep linear algebra to one thread, for pieces that share the cores better than products do.
+
+    The limit is the process's: the first one in sets it, the last one out takes it back.
+    """
+    global _n_single, _single
+    with _LOCK:
+        if _n_single == 0:
+            _single = threadpool_limits(1, user_api="blas")
+        _n_single += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _n_single -= 1
+            if _n_single == 0:
+                _single.restore_original_limits()
+                _single = None
 
 
 def usable_threads() -> int:

@@ -26,6 +26,7 @@ def test_it_trains_judges_and_writes(tmp_path, capsys):
     arguments = [
         str(tmp_path / "train.hdf5"), "--test", str(tmp_path / "test.hdf5"),
         "--binning", str(tmp_path / "binning.xml"), "--out", str(tmp_path / "out"),
+        "--threshold", "0.01515",
         "--components", "2", "--epochs", "2",
     ]  # fmt: skip
     example.main(arguments)

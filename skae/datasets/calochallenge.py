@@ -185,10 +185,7 @@ def _open(path):
     """Open a file, and say of what it was to be whatever goes wrong with it."""
     if not path.is_file():
         raise FileNotFoundError(f"path={str(path)!r} is not a file.")
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError("Reading HDF5 files needs h5py; pip install h5py.") from error
+    h5py = _h5py()
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -201,11 +198,19 @@ def _open(path):
         ) from error
 
 
+def _h5py():
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError("HDF5 files need h5py; pip install h5py.") from error
+    return h5py
+
+
 def _shape_of(path):
     """Return a file's numbers of showers and voxels."""
     with _open(path) as file:
         for name in (_ENERGIES, _SHOWERS):
-            if name not in file:
+            if not isinstance(file.get(name), _h5py().Dataset):
                 raise ValueError(
                     f"it has no {name!r} but {', '.join(map(repr, file)) or 'nothing'}"
                 )
@@ -236,7 +241,7 @@ def _check_rows(X, first=0):
     ):
         if wrong.any():
             raise ValueError(
-                f"{wrong.sum()} of the showers from row {first} on have {what}, the first is row "
+                f"{wrong.sum()} of {len(X)} showers from row {first} on have {what}, the first is row "
                 f"{first + int(np.argmax(wrong))}"
             )
 
@@ -277,8 +282,7 @@ def save_calochallenge(path, X, *, source, compression="gzip"):
     --------
     See :func:`load_calochallenge`.
     """
-    import h5py
-
+    h5py = _h5py()
     X = check_array(
         X,
         dtype=(np.float64, np.float32),
@@ -286,7 +290,8 @@ def save_calochallenge(path, X, *, source, compression="gzip"):
         ensure_min_features=2,
         input_name="X",
     )
-    _check_rows(X)
+    for start in range(0, len(X), _ROWS):
+        _check_rows(X[start : start + _ROWS], first=start)
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:

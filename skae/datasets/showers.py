@@ -59,8 +59,8 @@ def make_showers(
     n_samples : int, default=1000
         Number of showers.
     energy : float, (float, float) or array-like of shape (n_samples,), default=(1e3, 1e6)
-        Incident energies in MeV: one for all, a range from which they are drawn log-uniformly, or each
-        one's own (of more than two).
+        Incident energies in MeV: one for all, as a tuple a range from which they are drawn
+        log-uniformly, or as a list or an array each one's own.
     geometry : str or CaloGeometry, default="dataset_2"
         Voxels, with known depths of the layers: "dataset_2" or "dataset_3" of the CaloChallenge, or one's
         own.
@@ -112,15 +112,17 @@ def make_showers(
 
 
 def _incident_energies(energy, n_samples, rng):
+    is_range = isinstance(energy, tuple) and len(energy) == 2
     energies = check_array(
         np.atleast_1d(energy), ensure_2d=False, dtype=np.float64, input_name="energy"
     )
-    if energies.ndim != 1 or len(energies) not in (1, 2, n_samples) or not (energies > 0.0).all():
+    allowed = {2} if is_range else {1, n_samples}
+    if energies.ndim != 1 or len(energies) not in allowed or not (energies > 0.0).all():
         raise ValueError(
-            "energy must be a positive number, a range (low, high) of them, or one for each of the "
+            "energy must be a positive number, a tuple (low, high) of them, or one for each of the "
             f"n_samples={n_samples} showers, in MeV; got shape {energies.shape}, min {energies.min():g}."
         )
-    if len(energies) == 2:
+    if is_range:
         low, high = energies
         if low > high:
             raise ValueError(f"energy={energy!r} must be a range with the lower energy first.")

@@ -45,14 +45,19 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
             Reconstructed rows, in the units of the training data and the dtype of ``X`` (computed
             in float32).
         """
+        return self._apply(self.module_.decode, self._check_latent(X))
+
+    def _check_latent(self, X):
+        """Check that X is what transform returns."""
         check_is_fitted(self, "net_")
         latent = check_array(to_host(X), dtype=[np.float64, np.float32])
         if latent.shape[1] != self._n_features_out:
             raise ValueError(
-                f"X has {latent.shape[1]} latent coordinates, but {type(self).__name__} was fitted "
-                f"with n_components={self._n_features_out}; pass what transform returns."
+                f"X has {latent.shape[1]} columns, but {type(self).__name__} was fitted with "
+                f"n_components={self.n_components_}; pass what transform returns, "
+                f"{self._n_features_out} columns."
             )
-        return self._apply(self.module_.decode, latent)
+        return latent
 
     @abstractmethod
     def score_samples(self, X):

@@ -5,15 +5,38 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from skae.modules import BoltzmannMachine
+from skae.modules import BinaryLatents, BoltzmannMachine, EnergyCode
 
 #: graphs of quantum annealers whose qubits have four colours; "complete" couples all partitions
 TOPOLOGIES = ("pegasus", "zephyr", "complete")
 
+# Persistent chains of a Boltzmann machine, steps that they take for a minibatch, and its first couplings.
+_N_CHAINS, _CHAIN_STEPS = 256, 5
+_SMALL_COUPLINGS = 0.01
+
 # Largest graph that is tried.
 _LARGEST = 64
+
+
+def make_bits(
+    topology: str,
+    group_sizes: Sequence[int],
+    energy: Tensor,
+    weight: Tensor | None,
+    sampling_steps: int,
+) -> BinaryLatents:
+    """Return latent bits in groups of these sizes; chains take their energies from all training ones."""
+    sizes = [max(EnergyCode.least_size, *group_sizes), *group_sizes]
+    machine = BoltzmannMachine(sizes, coupling_mask(topology, sizes))
+    nn.init.normal_(machine.weight, std=_SMALL_COUPLINGS)
+    ordered, order = torch.sort(energy, stable=True)
+    passed = torch.ones(len(energy)) if weight is None else weight[order]
+    passed = passed.double().cumsum(0)
+    places = (torch.arange(_N_CHAINS) + 0.5) / _N_CHAINS  # quantiles of the energies
+    chains = ordered[torch.searchsorted(passed, passed[-1] * places)]
+    return BinaryLatents(machine, chains, _CHAIN_STEPS, sampling_steps)
 
 
 def coupling_mask(topology: str, sizes: Sequence[int]) -> Tensor | None:

@@ -11,11 +11,20 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skae.estimators._autoencoder import BaseAutoencoder
-from skae.estimators._boltzmann import sample_with
+from skae.estimators._boltzmann import check_sampler, sample_with
 from skae.estimators._data import to_host
-from skae.estimators._showers import validate_showers
-from skae.exceptions import ExtrapolationWarning
-from skae.training import apply_to_rows, bounded_rows, draw_seed, fair_share_of_threads, to_float32
+from skae.estimators._noise import make_corruption
+from skae.estimators._showers import brightest_voxel, validate_showers
+from skae.exceptions import ClippingWarning, ExtrapolationWarning
+from skae.modules import BinaryLatents
+from skae.training import (
+    Corruption,
+    apply_to_rows,
+    bounded_rows,
+    draw_seed,
+    fair_share_of_threads,
+    to_float32,
+)
 
 # Share of the training energies' logarithmic range by which one may be beyond it before anybody is
 # warned: where thousands are drawn from a range, its ends are not among them.
@@ -28,6 +37,44 @@ class BaseShowerVAE(BaseAutoencoder):
     def _validate_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "net_")
         return validate_showers(self, X, reset=False)
+
+    # -- fitting -------------------------------------------------------------------------------
+
+    def _widen_range(self, X: np.ndarray) -> None:
+        """Take note of what a further fit, or chunk, has that those before had not."""
+        low, high = self.energy_range_
+        self.energy_range_ = (min(low, float(X[:, 0].min())), max(high, float(X[:, 0].max())))
+        scale, brightest = self.module_.voxels, brightest_voxel(X)
+        if scale.bounded and brightest > float(scale.most) * (1.0 + 1e-6):
+            warnings.warn(
+                f"X has voxels up to {brightest:.6g}, above the largest one of the first fit, "
+                f"{float(scale.most):.6g}, which bounds what is drawn. Let the first chunk hold the "
+                "brightest showers, or use bounded=False.",
+                ClippingWarning,
+                stacklevel=5,
+            )
+
+    def _count_validation_rows(self, n_samples: int) -> int:
+        n_validation = super()._count_validation_rows(n_samples)
+        if n_validation == 1:
+            raise ValueError(
+                f"early_stopping=True holds out 1 of n_samples={n_samples} showers, and a distance needs "
+                "two or more; use a larger validation_fraction, more showers, or early_stopping=False."
+            )
+        return n_validation
+
+    def _make_corruption(self, X: np.ndarray) -> Corruption | None:
+        corrupt = make_corruption(self.noise, X[:, 1:])
+        if corrupt is None:
+            return None
+
+        def corrupt_voxels(batch: Tensor, generator: torch.Generator) -> Tensor:
+            voxels = corrupt(batch[:, 1:], generator).clamp_min(0.0)
+            return torch.cat([batch[:, :1], voxels], dim=1)
+
+        return corrupt_voxels
+
+    # -- using it ------------------------------------------------------------------------------
 
     def transform(self, X):
         """Encode showers.
@@ -43,7 +90,7 @@ class BaseShowerVAE(BaseAutoencoder):
             Incident energy as it is, and latent coordinates, in the dtype of X (computed in float32).
         """
         X = self._validate_rows(X)
-        return self._beside_energy(X[:, 0], self._apply(self.module_.encode, X))
+        return self._apply_beside(X[:, 0], self.module_.encode, X)
 
     def inverse_transform(self, X):
         """Decode latent coordinates to the mean of each voxel.
@@ -61,16 +108,9 @@ class BaseShowerVAE(BaseAutoencoder):
         showers : ndarray of shape (n_samples, 1 + n_voxels)
             Incident energy as it is, and voxels, in the dtype of X (computed in float32).
         """
-        check_is_fitted(self, "net_")
-        latent = check_array(to_host(X), dtype=[np.float64, np.float32])
-        if latent.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"X has {latent.shape[1]} columns, but {type(self).__name__} was fitted with "
-                f"n_components={self.n_components_}; pass what transform returns, the incident energy "
-                f"and {self.n_components_} latent coordinates."
-            )
+        latent = self._check_latent(X)
         self._check_energies(latent[:, 0])
-        return self._beside_energy(latent[:, 0], self._apply(self.module_.decode, latent))
+        return self._apply_beside(latent[:, 0], self.module_.decode, latent)
 
     def sample(self, incident_energy, *, noise=True, random_state=None):
         """Draw showers.
@@ -94,26 +134,24 @@ class BaseShowerVAE(BaseAutoencoder):
         energy = self._as_energies(incident_energy)
         module, seed = self.module_, draw_seed(random_state)
         generator = torch.Generator(self.device_).manual_seed(seed)
-        if self._draws_elsewhere:
-            latent = self._beside_energy(energy, self._draw_bits(energy, seed))
-        else:
-            latent = energy[:, None]
+        latent, k = energy[:, None], self.n_components_
+        if self.sampler is not None:
+            latent = np.column_stack([energy, self._draw_bits(energy, seed)])
 
         def draw(latent: Tensor) -> Tensor:
             energy, z = latent[:, 0], latent[:, 1:]
-            if not self._draws_elsewhere:
-                z = module.latents.sample(energy, self.n_components_, generator)
+            if not z.shape[1]:
+                z = module.latents.sample(energy, k, generator, n_steps=self.gibbs_steps)
             voxels = module.decode_voxels(z, energy)
             return module.observe(voxels, generator) if noise else voxels.mean()
 
-        return self._beside_energy(energy, self._apply(draw, latent))
-
-    @property
-    def _draws_elsewhere(self) -> bool:
-        return self.sampler is not None
+        return self._apply_beside(energy, draw, latent)
 
     def _draw_bits(self, energy: np.ndarray, seed: int) -> np.ndarray:
+        check_sampler(self.sampler)
         latents = self.module_.latents
+        if not isinstance(latents, BinaryLatents):
+            raise ValueError("sampler draws bits: it belongs to a fit with prior='rbm'.")
         codes = latents.code(
             torch.from_numpy(to_float32(energy, "incident_energy")).to(self.device_)
         )
@@ -138,8 +176,7 @@ class BaseShowerVAE(BaseAutoencoder):
         """
         X = self._validate_rows(X)
         generator = torch.Generator(self.device_).manual_seed(draw_seed(random_state))
-        showers = self._apply(lambda x: self.module_.reconstruct(x, generator), X)
-        return self._beside_energy(X[:, 0], showers)
+        return self._apply_beside(X[:, 0], lambda x: self.module_.reconstruct(x, generator), X)
 
     def log_partition(self, incident_energy):
         """Return ln Z of the law of the latents, which :meth:`score_samples` takes off.
@@ -233,10 +270,15 @@ class BaseShowerVAE(BaseAutoencoder):
                 stacklevel=3,
             )
 
-    @staticmethod
-    def _beside_energy(energy: np.ndarray, others: np.ndarray) -> np.ndarray:
-        result = np.empty((len(others), 1 + others.shape[1]), dtype=others.dtype)
-        result[:, 0], result[:, 1:] = energy, others
+    def _apply_beside(self, energy: np.ndarray, function: Any, X: np.ndarray) -> np.ndarray:
+        """Apply a function of tensors to rows, and put the energies before what it returns."""
+
+        def beside(x: Tensor) -> Tensor:
+            result = function(x)
+            return torch.cat([result[:, :1], result], dim=1)  # room for the energy
+
+        result = self._apply(beside, X)
+        result[:, 0] = energy  # as it was, in its own precision
         return result
 
     @property

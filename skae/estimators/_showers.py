@@ -4,10 +4,13 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator
+from torch import Tensor
 
 from skae._calorimeter import CaloGeometry
 from skae.estimators._data import validate_table
+from skae.training import bounded_rows
 
 # Rows checked at once.
 _CHECKED_ROWS = 4096
@@ -34,6 +37,21 @@ def validate_showers(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.nda
             "energies there, as LogRatioTransformer does."
         )
     return X
+
+
+def brightest_voxel(X: np.ndarray) -> float:
+    """Return what the brightest voxel of all showers holds."""
+    starts = range(0, len(X), _CHECKED_ROWS)
+    return float(max(X[start : start + _CHECKED_ROWS, 1:].max() for start in starts))
+
+
+def incident_energies(rows: Any) -> Tensor:
+    """Return the first column of rows, which may be read as they are needed."""
+    step = bounded_rows(_CHECKED_ROWS, rows.shape[1:])
+    energy = torch.empty(len(rows))
+    for start in range(0, len(rows), step):
+        energy[start : start + step] = rows[start : start + step][:, 0]
+    return energy
 
 
 def check_voxel_shape(

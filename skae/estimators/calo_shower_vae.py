@@ -8,29 +8,27 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import Tensor, nn
+from torch import nn
 
 from skae._calorimeter import CaloGeometry, resolve_geometry
-from skae.estimators._boltzmann import TOPOLOGIES, check_sampler, coupling_mask
+from skae.estimators._boltzmann import TOPOLOGIES, check_sampler, make_bits
 from skae.estimators._docstrings import document_shared_parameters
 from skae.estimators._shower_vae import BaseShowerVAE
 from skae.estimators._showers import (
     check_sharpness,
     check_voxel_shape,
+    incident_energies,
     shower_geometry,
     validate_showers,
 )
 from skae.estimators._variational import BetaWarmUp
 from skae.modules import (
-    BinaryLatents,
-    BoltzmannMachine,
+    LEAST_WEIGHED_ENERGY,
     ConvVoxelDecoder,
     ConvVoxelEncoder,
     DenseVoxelDecoder,
     DenseVoxelEncoder,
-    EnergyCode,
     EnergyScale,
     GaussianLatents,
     Latents,
@@ -46,7 +44,7 @@ from skae.training import (
     SharpenBits,
     ShowerDistances,
     TwoStages,
-    bounded_rows,
+    row_weights,
 )
 
 # Groups of latents, each conditional on those before.
@@ -54,10 +52,6 @@ _N_GROUPS = 3
 
 # Size of the embedded incident energy.
 _N_ENERGY = 32
-
-# Persistent chains of a Boltzmann machine, steps that they take for a minibatch, and its first couplings.
-_N_CHAINS, _CHAIN_STEPS = 256, 5
-_SMALL_COUPLINGS = 0.01
 
 
 @document_shared_parameters
@@ -149,7 +143,11 @@ class CaloShowerVAE(BaseShowerVAE):
     -----
     With ``early_stopping=True`` showers are held out, and ``history_`` has for each epoch the Fréchet
     distances of reconstructed and of generated showers from these, as ``reconstruction_fpd`` and
-    ``sample_fpd``. Reconstruction is what early stopping goes by: the best epoch is kept.
+    ``sample_fpd``. Reconstruction is what early stopping goes by: the best epoch is kept. With
+    ``prior="rbm"`` all epochs are run, whatever ``n_iter_no_change``, and the best one of each stage is
+    kept.
+
+    ``noise`` corrupts voxels, not below zero, and leaves the incident energy alone.
 
     The noise around the mean of lit voxels is taken from training showers in the end, by quantiles: where
     few particles make a voxel's energy it is far from Gaussian, and sums of energies depend on that.
@@ -291,7 +289,16 @@ class CaloShowerVAE(BaseShowerVAE):
     def _validate_training_data(
         self, X: Any, y: Any, *, reset: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        return validate_showers(self, X, reset=reset), None
+        X = validate_showers(self, X, reset=reset)
+        if self.energy_weight and not X[:, 0].max() > LEAST_WEIGHED_ENERGY:
+            raise ValueError(
+                "energy_weight=True weighs showers by ln E - 6, which is 0 for all of these: no incident "
+                f"energy is above {LEAST_WEIGHED_ENERGY:.0f}. Give energies in MeV, or use "
+                "energy_weight=False."
+            )
+        if not reset:
+            self._widen_range(X)
+        return X, None
 
     def _check_parameters(self, n_samples: int) -> None:
         geometry = None if self.geometry is None else resolve_geometry(self.geometry)
@@ -338,10 +345,12 @@ class CaloShowerVAE(BaseShowerVAE):
 
     def _build_module(self, rows: Rows) -> nn.Module:
         self.n_components_ = k = self.n_components
-        energy = _first_column(rows.x)
+        energy, weight = incident_energies(rows.x), row_weights(rows)
+        lit = lit_moments(rows.x, weight)
+        if weight is not None:  # what weighs nothing is not there
+            energy, weight = energy[weight > 0.0], weight[weight > 0.0]
         self.energy_range_ = (float(energy.min()), float(energy.max()))
         n_voxels, hidden = self.n_features_in_ - 1, self.hidden_size
-        lit = lit_moments(rows.x)
         voxels = VoxelScale(lit.least, lit.most, lit.std, self.bounded)
         shape = self._grid_shape()
         if shape is None:
@@ -355,26 +364,18 @@ class CaloShowerVAE(BaseShowerVAE):
         group_sizes = [len(part) for part in np.array_split(range(k), min(k, _N_GROUPS))]
         latents: Latents = GaussianLatents()
         if self.prior == "rbm":
-            latents = self._build_bits(group_sizes, energy)
+            latents = make_bits(self.rbm_topology, group_sizes, energy, weight, self.gibbs_steps)
         return ShowerAutoencoder(
             encoder,
             decoder,
             latents,
             group_sizes=group_sizes,
-            energies=EnergyScale(energy),
+            energies=EnergyScale(energy, weight),
             voxels=voxels,
             n_hidden=hidden,
             n_energy=_N_ENERGY,
             beta=self.beta,
         )
-
-    def _build_bits(self, group_sizes: list[int], energy: Tensor) -> BinaryLatents:
-        sizes = [max(EnergyCode.least_size, *group_sizes), *group_sizes]
-        machine = BoltzmannMachine(sizes, coupling_mask(self.rbm_topology, sizes))
-        nn.init.normal_(machine.weight, std=_SMALL_COUPLINGS)
-        order = torch.argsort(energy, stable=True)
-        chosen = torch.linspace(0, len(energy) - 1, _N_CHAINS).long()
-        return BinaryLatents(machine, energy[order[chosen]], _CHAIN_STEPS, self.gibbs_steps)
 
     def _own_callbacks(self, epochs: int, validation: Any) -> list[Any]:
         callbacks: list[Any] = []
@@ -395,12 +396,3 @@ class CaloShowerVAE(BaseShowerVAE):
             ("skae_beta_warm_up", warm_up),
             ("skae_noise_shape", LearnNoiseShape()),
         ]
-
-
-def _first_column(rows: Any) -> Tensor:
-    """Read the first column of rows that are read as they are needed."""
-    step = bounded_rows(4096, rows.shape[1:])
-    column = torch.empty(len(rows))
-    for start in range(0, len(rows), step):
-        column[start : start + step] = rows[start : start + step][:, 0]
-    return column

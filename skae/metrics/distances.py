@@ -7,12 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh, eigvalsh
 from scipy.optimize import curve_fit
-from sklearn.utils import check_array
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
-from threadpoolctl import threadpool_limits
 
-from skae._workers import map_in_threads
-from skae.metrics.residuals import check_weight
+from skae._workers import map_in_threads, one_blas_thread
+from skae.metrics._pairs import Pair, make_pair
 
 # Rows of a kernel matrix that are computed at a time.
 _ROWS = 1000
@@ -23,7 +22,7 @@ _COMMON = {
     "normalise": ["boolean"],
     "sample_weight": ["array-like", tuple, None],
     "return_floor": ["boolean"],
-    "random_state": [Interval(Integral, 0, None, closed="left"), None],
+    "random_state": ["random_state"],
 }
 
 
@@ -103,7 +102,7 @@ def frechet_physics_distance(
     normalise: bool = True,
     sample_weight: tuple[Any, Any] | None = None,
     return_floor: bool = False,
-    random_state: int | None = 42,
+    random_state: Any = 42,
 ) -> PhysicsDistance | PhysicsDistanceAndFloor:
     r"""Return the Fréchet distance of two samples of features, extrapolated to infinite size.
 
@@ -135,8 +134,8 @@ def frechet_physics_distance(
         Split ``real`` into halves at random, and return also the distance between these. All of the
         three samples then have equally many rows, half of ``real``'s or all of ``generated``'s,
         whichever is less.
-    random_state : int or None, default=42
-        Seed of the batches; that of the published code. None draws one.
+    random_state : int, RandomState instance or None, default=42
+        Seed of the batches; that of the published code.
 
     Returns
     -------
@@ -164,9 +163,10 @@ def frechet_physics_distance(
         raise ValueError(f"max_samples={max_samples} is below min_samples={min_samples}.")
     inverse = np.linspace(1.0 / min_samples, 1.0 / max_samples, n_points)
     sizes = (1.0 / inverse).astype(np.int32)
+    seed = _seed(random_state)
 
-    def distance(pair: "_Pair") -> PhysicsDistance:
-        rng, means = np.random.default_rng(random_state), []
+    def distance(pair: Pair) -> PhysicsDistance:
+        rng, means = np.random.default_rng(seed), []
         centre = pair.real.rows.mean(axis=0)
         centred = [part._replace(rows=part.rows - centre) for part in pair]
 
@@ -178,17 +178,13 @@ def frechet_physics_distance(
 
         for size in sizes.tolist():
             batches = [tuple(part.counts(rng, size) for part in centred) for _ in range(n_batches)]
-            with threadpool_limits(
-                1, user_api="blas"
-            ):  # batches share the cores better than products
+            with one_blas_thread():  # batches share the cores better than products do
                 means.append(np.mean(map_in_threads(of_one, batches)))
         bounds = ([0.0, 0.0], [np.inf, np.inf])
         fitted, covariance = curve_fit(lambda x, a, b: a + b * x, 1.0 / sizes, means, bounds=bounds)
         return PhysicsDistance(float(fitted[0]), float(np.sqrt(covariance[0, 0])))
 
-    return _with_floor(
-        distance, real, generated, sample_weight, normalise, return_floor, random_state
-    )
+    return _with_floor(distance, real, generated, sample_weight, normalise, return_floor, seed)
 
 
 @validate_params(
@@ -208,7 +204,7 @@ def kernel_physics_distance(
     normalise: bool = True,
     sample_weight: tuple[Any, Any] | None = None,
     return_floor: bool = False,
-    random_state: int | None = 42,
+    random_state: Any = 42,
 ) -> PhysicsDistance | PhysicsDistanceAndFloor:
     r"""Return the squared maximum mean discrepancy of two samples of features, with a polynomial kernel.
 
@@ -230,8 +226,8 @@ def kernel_physics_distance(
         probabilities in proportion.
     return_floor : bool, default=False
         See :func:`frechet_physics_distance`.
-    random_state : int or None, default=42
-        Seed of the batches; that of the published code. None draws one.
+    random_state : int, RandomState instance or None, default=42
+        Seed of the batches; that of the published code.
 
     Returns
     -------
@@ -253,50 +249,29 @@ def kernel_physics_distance(
     >>> kernel_physics_distance(real, generated, batch_size=500, return_floor=True).at_floor
     True
     """
-    if random_state is None:
-        random_state = int(np.random.default_rng().integers(2**31))
+    seed = _seed(random_state)
 
-    def distance(pair: "_Pair") -> PhysicsDistance:
+    def distance(pair: Pair) -> PhysicsDistance:
         values = []
         for batch in range(n_batches):
-            rng = np.random.default_rng(random_state + 1000 * batch)
+            rng = np.random.default_rng(seed + 1000 * batch)
             rows = [part.rows[part.indices(rng, batch_size)] for part in pair]
             values.append(unbiased_mmd(*rows))
         low, middle, high = np.percentile(values, [16.275, 50.0, 83.725])
         return PhysicsDistance(float(middle), float(high - low) / 2.0)
 
-    return _with_floor(
-        distance, real, generated, sample_weight, normalise, return_floor, random_state
-    )
+    return _with_floor(distance, real, generated, sample_weight, normalise, return_floor, seed)
 
 
-class _Sample(NamedTuple):
-    """Rows of features, and the probabilities to draw each."""
-
-    rows: NDArray[np.float64]
-    probability: NDArray[np.float64] | None
-
-    def indices(self, rng: np.random.Generator, size: int) -> NDArray[np.int64]:
-        return rng.choice(len(self.rows), size=size, p=self.probability)
-
-    def counts(self, rng: np.random.Generator, size: int) -> NDArray[np.int64]:
-        """Return how often a batch has each row."""
-        return np.bincount(self.indices(rng, size), minlength=len(self.rows))
-
-    def part(self, chosen: Any) -> "_Sample":
-        probability = None if self.probability is None else self.probability[chosen]
-        if probability is not None:
-            probability = probability / probability.sum()
-        return _Sample(self.rows[chosen], probability)
+def _seed(random_state):
+    """Return the seed itself where one is given, as the published code has it."""
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31))
 
 
-class _Pair(NamedTuple):
-    real: _Sample
-    generated: _Sample
-
-
-def _with_floor(distance, real, generated, sample_weight, normalise, return_floor, random_state):
-    pair = _check_pair(real, generated, sample_weight, normalise)
+def _with_floor(distance, real, generated, sample_weight, normalise, return_floor, seed):
+    pair = make_pair(real, generated, sample_weight, normalise)
     if not return_floor:
         return distance(pair)
     size = min(len(pair.real.rows) // 2, len(pair.generated.rows))
@@ -305,67 +280,14 @@ def _with_floor(distance, real, generated, sample_weight, normalise, return_floo
             f"real has {len(pair.real.rows)} rows; return_floor=True compares two halves of it, and "
             "needs at least 4."
         )
-    order = np.random.default_rng(random_state).permutation(len(pair.real.rows))
+    order = np.random.default_rng(seed).permutation(len(pair.real.rows))
     first, second = (pair.real.part(order[start : start + size]) for start in (0, size))
-    value = distance(_Pair(first, pair.generated.part(slice(size))))
-    return PhysicsDistanceAndFloor(*value, *distance(_Pair(first, second)))
-
-
-def _check_pair(real, generated, sample_weight, normalise):
-    parts = check_pair(real, generated)
-    weights = check_pair_of_weights(sample_weight, *parts)
-    if normalise:
-        largest = np.abs(parts[0]).max(axis=0)
-        largest[largest == 0.0] = 1.0
-        parts = tuple(part / largest for part in parts)
-    return _Pair(
-        *(
-            _Sample(rows, None if weight is None else weight / weight.sum())
-            for rows, weight in zip(parts, weights, strict=True)
-        )
-    )
-
-
-def check_pair(real, generated, dtype=np.float64):
-    """Return two samples of the same features, checked."""
-    real, generated = (
-        check_array(part, dtype=dtype, ensure_min_samples=2, input_name=name)
-        for part, name in ((real, "real"), (generated, "generated"))
-    )
-    if real.shape[1] != generated.shape[1]:
-        raise ValueError(
-            f"real has {real.shape[1]} features and generated {generated.shape[1]}; they must have "
-            "the same."
-        )
-    return real, generated
-
-
-def check_pair_of_weights(sample_weight, first, second):
-    """Return the weights of two samples, each None or checked to be usable as probabilities."""
-    if sample_weight is None:
-        return None, None
-    if len(sample_weight) != 2:
-        raise ValueError(
-            "sample_weight must be a pair, the weights of the real rows and of the generated ones; "
-            f"either may be None. Got {len(sample_weight)} entries."
-        )
-    weights = []
-    for name, weight, rows in zip(
-        ("real", "generated"), sample_weight, (first, second), strict=True
-    ):
-        if weight is not None:
-            weight = check_weight(weight, rows)
-            if (weight < 0.0).any():
-                raise ValueError(
-                    f"{(weight < 0.0).sum()} weights of the {name} rows are negative; rows are drawn "
-                    "with probabilities in proportion to them."
-                )
-        weights.append(weight)
-    return tuple(weights)
+    value = distance(Pair(first, pair.generated.part(slice(size))))
+    return PhysicsDistanceAndFloor(*value, *distance(Pair(first, second)))
 
 
 def moments(
-    rows: NDArray[np.float64], counts: NDArray[np.int64]
+    rows: NDArray[np.float64], counts: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and covariance of a batch that has each row ``counts`` times.
 

@@ -12,6 +12,9 @@ from skae._calorimeter import CaloGeometry, resolve_geometry
 # Showers whose features are computed at a time.
 _ROWS = 2048
 
+#: bins of the total over the incident energy, as the CaloChallenge has them
+RESPONSE_BINS = np.linspace(0.5, 1.5, 101)
+
 # What the CaloChallenge adds to an energy before its logarithm, and to one that is divided by.
 _LEAST_ENERGY = 1e-8
 _TINY = 1e-16
@@ -64,6 +67,20 @@ def shower_features(
         part[:, 1:][part[:, 1:] < threshold] = 0.0
         features[start : start + _ROWS] = _features(part, geometry, weights)
     return features
+
+
+def shower_response(
+    X: NDArray[Any], geometry: CaloGeometry, threshold: float | None = None
+) -> NDArray[np.float64]:
+    """Return the total over the incident energy of checked showers, 0 where there is none."""
+    threshold = geometry.threshold if threshold is None else threshold
+    response = np.zeros(len(X))
+    for start in range(0, len(X), _ROWS):
+        part = X[start : start + _ROWS]
+        total = np.where(part[:, 1:] < threshold, 0.0, part[:, 1:]).sum(axis=1, dtype=np.float64)
+        there = part[:, 0] > 0.0
+        response[start : start + _ROWS][there] = total[there] / part[there, 0]
+    return response
 
 
 def shower_feature_names(geometry: str | CaloGeometry = "dataset_2") -> NDArray[Any]:

@@ -30,7 +30,7 @@ from skae.modules.recurrent import LSTMDecoder
 from skae.modules.resolutions import Resolutions
 from skae.modules.seeded import SeededDropout, SeededModule, attach_generator
 from skae.modules.sequence_units import Outputs, ResolutionLoss, Standardised
-from skae.modules.showers import ShowerAutoencoder, ShowerLoss
+from skae.modules.showers import LEAST_WEIGHED_ENERGY, ShowerAutoencoder, ShowerLoss
 from skae.modules.starts import decoder_at_factors, encoder_at_factors
 from skae.modules.symmetries import RandomSymmetries
 from skae.modules.variational import VariationalAutoencoder
@@ -44,6 +44,7 @@ from skae.modules.voxels import (
 )
 
 __all__ = [
+    "LEAST_WEIGHED_ENERGY",
     "BLOCKS",
     "Autoencoder",
     "BinLaw",

@@ -131,11 +131,14 @@ class BinaryLatents(Latents):
         states = self.states(torch.zeros(len(energy), n_bits, device=energy.device), energy)
         return self.machine.log_partition(states, clamped=(0,))
 
-    def sample(self, energy: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    def sample(
+        self, energy: Tensor, k: int, generator: torch.Generator, n_steps: int | None = None
+    ) -> Tensor:
         """Draw bits by block Gibbs sampling."""
+        n_steps = self.n_sampling_steps if n_steps is None else n_steps
         states = self.machine.random_states(len(energy), generator)
         states[:, self.machine.parts[0]] = self.code(energy)
-        states = self.machine.gibbs(states, self.n_sampling_steps, generator, clamped=(0,))
+        states = self.machine.gibbs(states, n_steps, generator, clamped=(0,))
         return states[:, self.code.size :]
 
     def states(self, z: Tensor, energy: Tensor) -> Tensor:

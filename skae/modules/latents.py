@@ -51,8 +51,10 @@ class Latents(SeededModule, ABC):
         """Return what is to be added to the cost at energies ``(n,)``, and its error."""
 
     @abstractmethod
-    def sample(self, energy: Tensor, k: int, generator: torch.Generator) -> Tensor:
-        """Draw before anything but the incident energies ``(n,)`` is known, ``(n, k)``."""
+    def sample(
+        self, energy: Tensor, k: int, generator: torch.Generator, n_steps: int | None = None
+    ) -> Tensor:
+        """Draw before more than incident energies ``(n,)`` is known, ``(n, k)``, in so many steps."""
 
 
 class GaussianLatents(Latents):
@@ -91,7 +93,9 @@ class GaussianLatents(Latents):
         """Return zeros."""
         return LogPartition(torch.zeros_like(energy), torch.zeros_like(energy))
 
-    def sample(self, energy: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    def sample(
+        self, energy: Tensor, k: int, generator: torch.Generator, n_steps: int | None = None
+    ) -> Tensor:
         """Draw standard normal coordinates."""
         return torch.empty(len(energy), k, device=energy.device).normal_(generator=generator)
 

@@ -14,6 +14,9 @@ from skae.modules.voxels import VoxelDecoder, VoxelEncoder
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
+#: energies up to this, in MeV, have no weight in the published loss
+LEAST_WEIGHED_ENERGY = math.exp(6.0)
+
 # Weights of large deviations are cut off here: exp(a (x - x̄)) has no other end.
 _MOST_WEIGHT = 1e4
 
@@ -236,6 +239,6 @@ class ShowerLoss(nn.Module):
         above = x - (x * lit).sum() / lit.sum().clamp_min(1.0)
         weight = 0.5 * (torch.exp(self.a * above) + torch.exp(-self.b * above))
         if self.energy_weight:
-            of_energy = (torch.log(energy.clamp_min(1.0)) - 6.0).clamp_min(0.0)
+            of_energy = torch.log(energy.clamp_min(LEAST_WEIGHED_ENERGY) / LEAST_WEIGHED_ENERGY)
             weight = weight * (of_energy / of_energy.mean().clamp_min(1e-6))[:, None]
         return weight.clamp_max(_MOST_WEIGHT)

@@ -26,21 +26,26 @@ class EnergyScale(nn.Module):
     ----------
     energy : Tensor of shape (n,)
         Energies of the training rows.
+    weight : Tensor of shape (n,) or None
+        Their weights, none negative.
     """
 
     offset: Tensor
     mean: Tensor
     std: Tensor
 
-    def __init__(self, energy: Tensor):
+    def __init__(self, energy: Tensor, weight: Tensor | None = None):
         super().__init__()
         energy = energy.double()
         positive = energy[energy > 0.0]
         offset = positive.min() if len(positive) else torch.tensor(1.0, dtype=torch.float64)
         logs = torch.log(energy + offset)
-        spread = logs.std(correction=0)
+        share = torch.ones_like(logs) if weight is None else weight.double()
+        share = share / share.sum()
+        mean = share @ logs
+        spread = (share @ (logs - mean).square()).sqrt()
         self.register_buffer("offset", offset.float())
-        self.register_buffer("mean", logs.mean().float())
+        self.register_buffer("mean", mean.float())
         self.register_buffer("std", spread.clamp_min(1e-3).float())
 
     def forward(self, energy: Tensor) -> Tensor:
@@ -116,34 +121,38 @@ class LitMoments(NamedTuple):
         return torch.stack([torch.logit(self.rate), scale.written(self.mean), log_std])
 
 
-def lit_moments(x: Rows) -> LitMoments:
-    """Return moments of the lit voxels of showers ``(n, 1 + n_voxels)``, wherever these are read from."""
+def lit_moments(x: Rows, weight: Tensor | None = None) -> LitMoments:
+    """Return moments of the lit voxels of showers ``(n, 1 + n_voxels)``, wherever these are read from.
+
+    Weights ``(n,)`` are not negative; showers whose weight is 0 are left out.
+    """
     n_voxels = x.shape[1] - 1
-    sums = torch.zeros(3, n_voxels, dtype=torch.float64)
+    sums, n = torch.zeros(3, n_voxels, dtype=torch.float64), 0.0
     least, most = math.inf, 0.0
     step = max(1, _CHUNK_NUMBERS // x.shape[1])
     for start in range(0, len(x), step):
         part = x[start : start + step][:, 1:].double().cpu()
+        share = torch.ones(len(part), dtype=torch.float64)
+        if weight is not None:
+            share = weight[start : start + step].double()
+            part, share = part[share > 0.0], share[share > 0.0]
         lit = part > 0.0
-        sums += torch.stack([lit.double().sum(0), part.sum(0), part.square().sum(0)])
+        n += float(share.sum())
+        sums += torch.stack([share @ lit.double(), share @ part, share @ part.square()])
         if lit.any():
             least, most = min(least, float(part[lit].min())), max(most, float(part.max()))
     count, total, squares = sums
     if not count.any():  # dark, all of them
-        return LitMoments(
-            1.0,
-            1.0,
-            1.0,
-            *torch.stack([0.5 / (len(x) + 1.0) + count, 1 + count, 1 + count]).float(),
-        )
+        ones = torch.ones(n_voxels)
+        return LitMoments(1.0, 1.0, 1.0, 0.5 / (n + 1.0) * ones, ones, ones)
     centre = total.sum() / count.sum()
     spread = squares.sum() / count.sum() - centre.square()
     std = float(spread.clamp_min(1e-6 * centre.square()).sqrt())
     # as if each voxel had been seen once more, like all of them on average
-    rate = (count + count.sum() / (len(x) * n_voxels)) / (len(x) + 1.0)
+    rate = (count + count.sum() / (n * n_voxels)) / (n + 1.0)
     mean = (total + centre) / (count + 1.0)
     variance = (squares + std**2 + centre.square()) / (count + 1.0) - mean.square()
-    rate = rate.clamp(1e-6, 1.0 - 0.5 / (len(x) + 1.0))
+    rate = rate.clamp(1e-6, 1.0 - 0.5 / (n + 1.0))
     own_std = variance.clamp_min(1e-4 * std**2).sqrt()
     return LitMoments(least, most, std, rate.float(), mean.float(), own_std.float())
 

@@ -29,19 +29,16 @@ class VoxelGrid(nn.Module):
     def __init__(self, shape: tuple[int, int, int]):
         super().__init__()
         self.shape = shape
-        self.patch = tuple(-(-n // most) for n, most in zip(shape, _MOST_PATCHES, strict=True))
+        layers, angles, radii = (
+            -(-n // most) for n, most in zip(shape, _MOST_PATCHES, strict=True)
+        )
+        self.patch = layers, angles, radii
         self.patches = tuple(-(-n // p) for n, p in zip(shape, self.patch, strict=True))
         # voxels that the last patches have too many
         self.excess = tuple(
             p * k - n for n, p, k in zip(shape, self.patch, self.patches, strict=True)
         )
         self.overlap = tuple(_OVERLAP if p > 1 else 0 for p in self.patch)
-
-    @property
-    def stride(self) -> tuple[int, int, int]:
-        """Voxels from one patch to the next."""
-        layers, angles, radii = self.patch
-        return layers, angles, radii
 
     @property
     def n_patches(self) -> int:
@@ -120,7 +117,7 @@ class ConvVoxelEncoder(VoxelEncoder):
         super().__init__()
         self.grid = grid
         layers, angles, radii = (p + 2 * o for p, o in zip(grid.patch, grid.overlap, strict=True))
-        self.patches = nn.Conv3d(2, n_channels, (layers, angles, radii), stride=grid.stride)
+        self.patches = nn.Conv3d(2, n_channels, (layers, angles, radii), stride=grid.patch)
         layers, _, radii = grid.shape
         n_in = n_channels * grid.n_patches + 2 * layers * radii + n_energy
         self.body = _two_layers(n_in, n_hidden)

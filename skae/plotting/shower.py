@@ -4,12 +4,11 @@ import numpy as np
 
 from skae._calorimeter import resolve_geometry
 from skae.metrics import separation_power
-from skae.metrics.showers import check_showers
+from skae.metrics.showers import RESPONSE_BINS, check_showers, shower_response
 from skae.plotting._columns import pyplot
 from skae.sampling import sample
 
-# Bins of the total over the incident energy, and of the spectrum of voxels.
-_RESPONSE = np.linspace(0.5, 1.5, 101)
+# Bins of the spectrum of voxels.
 _N_SPECTRUM = 60
 
 _LOGARITHMIC = ("radial", "spectrum")
@@ -208,19 +207,18 @@ class ShowerDisplay:
 
     def _draw_radial(self, labels):
         edges, spread = _common_rings(self.geometry)
-        energies = [part[:, 1:] @ spread for part in (self.real, self.generated)]
+        energies = [part[:, 1:] @ spread.astype(part.dtype) for part in (self.real, self.generated)]
         self._compare("radial", edges, [_mean_and_error(e) for e in energies], labels)
         self.ax_["radial"].set_ylabel("mean energy by radius (MeV / mm)")
         self.ax_["radial_ratio"].set_xlabel("radius (mm)")
 
     def _draw_response(self, labels):
         response = [
-            part[:, 1:].sum(axis=1, dtype=np.float64) / np.maximum(part[:, 0], 1e-12)
-            for part in (self.real, self.generated)
+            shower_response(part, self.geometry, 0.0) for part in (self.real, self.generated)
         ]
-        power = separation_power(*response, bins=_RESPONSE)
-        counts = [_shares(r, _RESPONSE, len(r)) for r in response]
-        self._compare("response", _RESPONSE, counts, labels)
+        power = separation_power(*response, bins=RESPONSE_BINS)
+        counts = [_shares(r, RESPONSE_BINS, len(r)) for r in response]
+        self._compare("response", RESPONSE_BINS, counts, labels)
         self.ax_["response"].set_title(f"separation power {power:.2g}", fontsize=9)
         self.ax_["response"].set_ylabel("share of showers")
         self.ax_["response_ratio"].set_xlabel("total over incident energy")

@@ -15,7 +15,13 @@ from skae.training.net import Augmentation, Corruption, TrainingNet
 from skae.training.optimizers import OPTIMIZERS, resolve_optimizer
 from skae.training.schedules import SCHEDULES
 from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
-from skae.training.showers import LearnNoiseShape, SharpenBits, ShowerDistances, TwoStages
+from skae.training.showers import (
+    LearnNoiseShape,
+    SharpenBits,
+    ShowerDistances,
+    TwoStages,
+    row_weights,
+)
 from skae.training.state import starting_point
 from skae.training.step import PRECISIONS, check_precision
 from skae.training.streaming import ArrayRows, Rows, StreamedRows
@@ -50,6 +56,7 @@ __all__ = [
     "gradient_clipping",
     "resolve_device",
     "resolve_optimizer",
+    "row_weights",
     "seeded_initialisation",
     "should_stream",
     "starting_point",

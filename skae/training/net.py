@@ -230,7 +230,7 @@ class TrainingNet(NeuralNet):
     def _begun(self, rows: Rows, finite: Weights) -> Iterator[None]:
         """Tell the callbacks of the run's beginning and, however it ends, of its end."""
         try:
-            self.notify("on_train_begin", X=rows.x, y=rows.target)
+            self.notify("on_train_begin", X=rows.x, y=rows.target, dataset_train=rows)
             yield
         except KeyboardInterrupt:
             if not finite.are_finite():

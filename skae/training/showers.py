@@ -11,6 +11,7 @@ from torch import Tensor
 from skae._calorimeter import CaloGeometry
 from skae.metrics.distances import gaussian_frechet_distance, moments
 from skae.metrics.showers import shower_features
+from skae.training.streaming import Rows
 from skae.training.weights import Weights
 
 # Showers that distances and the shape of the noise are taken from.
@@ -47,7 +48,7 @@ class ShowerDistances(Callback):
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Compute what the showers held out are like."""
-        self._rows = _spread(self.showers.x).to(net.device)
+        self._rows, self._weight = _spread(self.showers, net.device)
         features = self._features(self._rows)
         self._largest = np.abs(features).max(axis=0)
         self._largest[self._largest == 0.0] = 1.0
@@ -56,10 +57,6 @@ class ShowerDistances(Callback):
     @torch.inference_mode()
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Draw from the posteriors of these showers, and at their energies."""
-        if len(self._rows) < 2:
-            net.history.record("reconstruction_fpd", float("nan"))
-            net.history.record("sample_fpd", float("nan"))
-            return
         module = net.module_
         generator = torch.Generator(self._rows.device).manual_seed(0)
 
@@ -78,13 +75,13 @@ class ShowerDistances(Callback):
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Let go of the showers."""
-        self._rows = self._moments = self._largest = None
+        self._rows = self._weight = self._moments = self._largest = None
 
     def _features(self, rows: Tensor) -> np.ndarray:
         return shower_features(rows.cpu().numpy(), geometry=self.geometry, threshold=0.0)
 
     def _moments_of(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return moments(features / self._largest, np.ones(len(features), dtype=np.int64))
+        return moments(features / self._largest, self._weight.cpu().double().numpy())
 
 
 class SharpenBits(Callback):
@@ -188,27 +185,40 @@ class TwoStages(Callback):
 class LearnNoiseShape(Callback):
     """Take the shape of the noise around lit voxels from training showers, however a fit ends."""
 
-    def on_train_begin(self, net: NeuralNet, X: Any = None, **kwargs: Any) -> None:
+    def on_train_begin(self, net: NeuralNet, dataset_train: Any = None, **kwargs: Any) -> None:
         """Remember the training rows."""
-        self._showers = X
+        self._showers = dataset_train
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Compare voxels with their means, once nothing else changes."""
         if len(net.history):
-            rows = _spread(self._showers).to(net.device)
+            rows, weight = _spread(self._showers, net.device)
             generator = torch.Generator(rows.device).manual_seed(0)
+            if (
+                self._showers.weight is not None and weight.sum() > 0.0
+            ):  # each as often as it counts
+                rows = rows[torch.multinomial(weight, len(rows), True, generator=generator)]
             with torch.inference_mode():
                 seen = [net.module_.deviations(x, generator) for x in _in_parts(rows)]
             net.module_.noise_shape.learn(*(torch.cat(part) for part in zip(*seen, strict=True)))
         self._showers = None
 
 
-def _spread(rows: Any) -> Tensor:
-    """Return rows from all over, as many as are looked at: the order of rows may mean something."""
+def row_weights(rows: Rows) -> Tensor | None:
+    """Return the weights of rows on the CPU, negative ones as 0; None where there are none."""
+    return None if rows.weight is None else rows.weight[:].cpu().clamp_min(0.0)
+
+
+def _spread(rows: Rows, device: str) -> tuple[Tensor, Tensor]:
+    """Return rows from all over and their weights, as many as are looked at: order may mean something."""
+    weight = row_weights(rows)
+    weight = torch.ones(len(rows)) if weight is None else weight
     if len(rows) <= _MOST_ROWS:
-        return rows[:]
+        return rows.x[:].to(device), weight.to(device)
     starts = torch.linspace(0, len(rows) - _RUN, _MOST_ROWS // _RUN).long().tolist()
-    return torch.cat([rows[start : start + _RUN] for start in starts])
+    x = torch.cat([rows.x[start : start + _RUN] for start in starts])
+    weight = torch.cat([weight[start : start + _RUN] for start in starts])
+    return x.to(device), weight.to(device)
 
 
 def _in_parts(rows: Tensor) -> list[Tensor]:

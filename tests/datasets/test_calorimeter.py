@@ -194,7 +194,7 @@ def test_files_of_something_else_are_refused(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [
-        ((4, 3), np.nan, "1 of the showers from row 0 on have missing .* row 4"),
+        ((4, 3), np.nan, "1 of 60 showers from row 0 on have missing .* row 4"),
         ((5, 0), np.inf, "infinite energies, the first is row 5"),
         ((6, 2), -1.0, "negative energies, the first is row 6"),
         ((7, 0), 0.0, "an incident energy of zero and lit voxels, the first is row 7"),
@@ -218,6 +218,15 @@ def test_zero_energy_without_lit_voxels_is_read(tmp_path, showers):
     showers[3] = 0.0
     save_calochallenge(tmp_path / "a.hdf5", showers, source="parametrised")
     np.testing.assert_array_equal(load_calochallenge(tmp_path / "a.hdf5"), showers)
+
+
+def test_a_group_is_no_dataset(tmp_path):
+    path = tmp_path / "group.hdf5"
+    with h5py.File(path, "w") as file:
+        file["incident_energies"] = np.ones((2, 1))
+        file.create_group("showers")
+    with pytest.raises(ValueError, match="it has no 'showers'"):
+        load_calochallenge(path)
 
 
 def test_numbers_of_voxels_are_checked(tmp_path, showers):

@@ -189,7 +189,12 @@ def test_seeds_and_energies():
     np.testing.assert_array_equal(given_each[:, 0], [1e3, 1e4, 1e5])
     assert given_each.dtype == np.float64
     np.testing.assert_array_equal(make_showers(3, energy=500.0, random_state=0)[:, 0], 500.0)
-    assert (make_showers(20, threshold=5.0, random_state=0)[:, 1:] != 0.0).any()
+    voxels = make_showers(20, threshold=5.0, random_state=0)[:, 1:]
+    assert voxels[voxels > 0.0].min() >= 5.0
+    plain = make_showers(20, threshold=0.0, random_state=0)[:, 1:]
+    np.testing.assert_array_equal(voxels, np.where(plain < 5.0, 0.0, plain))
+    two = make_showers(2, energy=[1e5, 1e4], random_state=0)  # a list is no range
+    np.testing.assert_array_equal(two[:, 0], [1e5, 1e4])
 
 
 @pytest.mark.parametrize(
@@ -197,7 +202,8 @@ def test_seeds_and_energies():
     [
         ({"geometry": "dataset_1_photons"}, "no layer_edges"),
         ({"energy": [1.0, 2.0, 3.0]}, "one for each of the n_samples=5"),
-        ({"energy": [-1.0, 2.0]}, "positive"),
+        ({"energy": (-1.0, 2.0)}, "positive"),
+        ({"energy": [1.0, 2.0]}, "one for each of the n_samples=5"),
         ({"energy": (2.0, 1.0)}, "lower energy first"),
         ({"n_samples": 0}, "n_samples"),
         ({"threshold": -1.0}, "threshold"),

@@ -732,7 +732,7 @@ def test_wrong_width_is_an_error(standard_jets):
     model = small().fit(standard_jets)
     with pytest.raises(ValueError, match="X has 3 features, but JetAutoencoder is expecting 4"):
         model.transform(standard_jets[:, :3])
-    with pytest.raises(ValueError, match=r"X has 2 latent coordinates, but .* n_components=3"):
+    with pytest.raises(ValueError, match=r"X has 2 columns, but .* n_components=3"):
         model.inverse_transform(np.zeros((5, 2)))
 
 

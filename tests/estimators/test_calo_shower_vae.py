@@ -16,11 +16,13 @@ from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback
 
 import skae
-from skae import CaloShowerVAE, LogRatioTransformer
+from skae import CaloShowerVAE, LogRatioTransformer, NoiseInjector
 from skae.datasets import CaloGeometry, make_showers
-from skae.exceptions import ExtrapolationWarning
+from skae.estimators._showers import incident_energies
+from skae.exceptions import ClippingWarning, ExtrapolationWarning
 from skae.metrics import separation_power
-from skae.training import checkpoints
+from skae.modules import EnergyScale, lit_moments
+from skae.training import ArrayRows, checkpoints
 
 GEOMETRY = CaloGeometry([(0, 8, 60)] * 4, [4] * 4, 0.1, np.arange(5) * 30.0)
 SMALL = {"geometry": GEOMETRY, "hidden_size": 24, "random_state": 0}
@@ -406,6 +408,119 @@ def test_samplers_and_steps_of_sampling_are_no_part_of_a_checkpoint(scaled, tmp_
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_showers_of_weight_zero_are_not_there(scaled):
+    """Scales, ranges, chains, distances and noise are those of the showers that count."""
+    strange = scaled[:200].copy()
+    strange[:, 1:] *= 3.0
+    strange[:, 0] *= 100.0
+    X = np.concatenate([scaled, strange])
+    weight = np.r_[np.full(600, 0.5), np.zeros(200)]
+    for prior in PRIORS:
+        options = {**PRIORS[prior], **SMALL, "max_epochs": 2, "early_stopping": True}
+        model = CaloShowerVAE(**options).fit(X, sample_weight=weight)
+        assert model.energy_range_[1] <= scaled[:, 0].max()
+        assert model.module_.voxels.most.item() <= scaled[:, 1:].max()
+        assert model.sample(scaled[:, 0], random_state=0)[:, 1:].max() <= scaled[:, 1:].max()
+        assert np.isfinite(model.history_[-1]["sample_fpd"])
+
+
+def test_weights_stand_for_rows_where_scales_are_taken(scaled):
+    rows, weight = torch.from_numpy(scaled), torch.ones(600)
+    weight[:100] = 3.0
+    weighted = lit_moments(rows, weight)
+    repeated = lit_moments(torch.cat([rows, rows[:100], rows[:100]]))
+    for one, other in zip(weighted, repeated, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    one, other = (
+        EnergyScale(rows[:, 0], weight),
+        EnergyScale(torch.cat([rows[:, 0], rows[:100, 0], rows[:100, 0]])),
+    )
+    torch.testing.assert_close(one(rows[:, 0]), other(rows[:, 0]))
+
+
+@pytest.mark.parametrize("noise", [NoiseInjector("gaussian", sigma=0.1), lambda x, g: x - 1.0])
+def test_noise_is_on_voxels_alone(scaled, noise):
+    model = CaloShowerVAE(n_components=2, noise=noise, **SMALL, max_epochs=2)
+    corrupt = model._make_corruption(scaled)
+    noisy = corrupt(torch.from_numpy(scaled), torch.Generator().manual_seed(0)).numpy()
+    np.testing.assert_array_equal(noisy[:, 0], scaled[:, 0])
+    assert (noisy[:, 1:] != scaled[:, 1:]).any()
+    assert noisy.min() >= 0.0
+    assert np.isfinite(model.fit(scaled).score(scaled))
+
+
+def test_chunks_widen_the_range_of_energies_and_may_be_too_bright(scaled):
+    order = np.argsort(scaled[:, 0])
+    low, high = scaled[order[:300]], scaled[order[300:]]
+    model = CaloShowerVAE(**PRIORS["rbm"], **SMALL).partial_fit(low)
+    assert model.module_.latents.sharpness.item() == 5.0  # the last one: none are known to follow
+    with pytest.warns(ClippingWarning, match="above the largest one of the first fit"):
+        model.partial_fit(high)
+    np.testing.assert_allclose(model.energy_range_, [scaled[:, 0].min(), scaled[:, 0].max()])
+
+
+def test_files_larger_than_memory_are_trained_on(scaled, tmp_path, monkeypatch):
+    monkeypatch.setattr("skae.estimators._data.should_stream", lambda *_: True)
+    file = np.memmap(tmp_path / "showers", np.float32, "w+", shape=scaled.shape)
+    file[:] = scaled
+    model = CaloShowerVAE(n_components=2, **SMALL, max_epochs=2, early_stopping=True).fit(file)
+    assert isinstance(model.score(scaled), float)
+    np.testing.assert_allclose(
+        incident_energies(ArrayRows(file, np.array([[0, 600]]), "X")), scaled[:, 0]
+    )
+
+
+def test_chains_are_drawn_in_single_precision_beside_bfloat16(scaled):
+    model = CaloShowerVAE(**PRIORS["rbm"], **SMALL, max_epochs=2, precision="bf16-mixed").fit(
+        scaled
+    )
+    latents = model.module_.latents.train()
+    dtypes = []
+    sigmoid = torch.sigmoid
+
+    def watched(x):
+        dtypes.append(x.dtype)
+        return sigmoid(x)
+
+    with pytest.MonkeyPatch.context() as patch, torch.autocast("cpu", torch.bfloat16):
+        patch.setattr(torch, "sigmoid", watched)
+        with torch.no_grad():
+            model.module_.train()(torch.from_numpy(scaled[:70]))
+        assert latents.training
+    n_gibbs = 3 * 5  # partitions that are free, and steps
+    assert dtypes[:n_gibbs] == [torch.float32] * n_gibbs
+
+
+def test_steps_of_sampling_may_change_after_a_fit(fitted, scaled):
+    model = copy.deepcopy(fitted["rbm"])
+    first = model.sample(scaled[:50, 0], random_state=0)
+    model.set_params(gibbs_steps=11)
+    assert (first != model.sample(scaled[:50, 0], random_state=0)).any()
+    model.set_params(warm_start=True).fit(scaled[:200])
+
+
+def test_early_stopping_passes_over_the_warm_up(scaled):
+    options = {**SMALL, "n_components": 2, "max_epochs": 6, "early_stopping": True}
+    watch = Watch()
+    model = CaloShowerVAE(**options, beta_warm_up=0.7, callbacks=[watch]).fit(scaled)
+    settled = 4  # epochs until the share of 0.7 is behind
+    best = settled + int(np.argmin(model.history_[settled:, "reconstruction_fpd"]))
+    weight = "decoder.body.0.weight"
+    assert torch.equal(model.module_.state_dict()[weight], watch.weights[best][weight])
+
+
+def test_one_shower_held_out_is_too_few(scaled):
+    with pytest.raises(ValueError, match="holds out 1 of n_samples=12 showers"):
+        CaloShowerVAE(n_components=2, **SMALL, early_stopping=True).fit(scaled[:12])
+
+
+def test_energies_in_gev_have_no_published_weight(scaled):
+    X = scaled.copy()
+    X[:, 0] = 1.0 + X[:, 0] * 1e-4
+    with pytest.raises(ValueError, match="no incident energy is above 403"):
+        CaloShowerVAE(n_components=2, **SMALL, energy_weight=True).fit(X)
+
+
 def test_grid_search_over_a_pipeline(showers):
     model = make_pipeline(
         LogRatioTransformer("log1p", reference=0), CaloShowerVAE(**SMALL, max_epochs=1)
@@ -434,7 +549,10 @@ def test_bad_parameters_are_named(scaled, options, message):
         CaloShowerVAE(**{**SMALL, **options}).fit(scaled)
 
 
-def test_a_sampler_belongs_to_bits(scaled):
+def test_a_sampler_belongs_to_bits(fitted, scaled):
+    model = copy.deepcopy(fitted["gaussian"]).set_params(sampler=SimulatedAnnealingSampler())
+    with pytest.raises(ValueError, match="belongs to a fit with prior='rbm'"):
+        model.sample([1e4])
     with pytest.raises(ValueError, match="belongs to prior='rbm'"):
         CaloShowerVAE(**SMALL, sampler=SimulatedAnnealingSampler()).fit(scaled)
 

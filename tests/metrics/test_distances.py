@@ -1,10 +1,13 @@
 """Fréchet and kernel physics distances: closed forms, the published algorithm, floors and weights."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from skae.metrics import (
     PhysicsDistanceAndFloor,
@@ -181,6 +184,9 @@ def test_seeds():
         assert function(real, generated, **options) == function(real, generated, **options)
         other = {**options, "random_state": 43}
         assert function(real, generated, **options) != function(real, generated, **other)
+        drawn = [np.random.RandomState(3) for _ in range(2)]
+        first, second = (function(real, generated, **{**options, "random_state": r}) for r in drawn)
+        assert first == second
         unseeded = {**options, "random_state": None}
         assert function(real, generated, **unseeded) != function(real, generated, **unseeded)
 
@@ -206,6 +212,16 @@ def test_bad_input_is_named(arguments, message):
     for function in (frechet_physics_distance, kernel_physics_distance):
         with pytest.raises(ValueError, match=message):
             function(**pair)
+
+
+def test_threads_that_compare_at_once_leave_linear_algebra_its_threads():
+    rng = np.random.default_rng(7)
+    real, generated = rng.normal(size=(900, 2)), rng.normal(size=(900, 2))
+    with threadpool_limits(4, user_api="blas"):
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda _: frechet_physics_distance(real, generated, **SMALL), range(6)))
+        found = [part["num_threads"] for part in threadpool_info() if part["user_api"] == "blas"]
+    assert set(found) == {4}
 
 
 def test_bad_sizes_are_named():
