@@ -1,11 +1,12 @@
 """CaloShowerVAE on parametrised showers: against simple generators, and its parts on and off.
 
-    python benchmarks/bench_showers.py metrics generator gaussian rbm ablation
+    python benchmarks/bench_showers.py metrics generator gaussian rbm pegasus ablation
 
     metrics     time of the Fréchet distance of 50,000 × 362, and its floor
     generator   showers a second, and their moments beside the parametrisation's
     gaussian    30,000 showers to train, 20,000 generated against 20,000 held out, three seeds
     rbm         the same with bits and a Boltzmann machine
+    pegasus     the same with the couplings of a Pegasus graph
     ablation    each part on and off, 10,000 showers, three seeds
     table       the CaloChallenge's own results (--data FOLDER), of other showers, for scale
 
@@ -35,6 +36,12 @@ from skae.metrics import frechet_physics_distance, shower_features
 
 GRID = (45, 16, 9)
 THRESHOLD = 0.01515  # MeV
+
+PRIORS = {
+    "gaussian": {},
+    "rbm": {"prior": "rbm", "n_components": 96},
+    "pegasus": {"prior": "rbm", "n_components": 96, "rbm_topology": "pegasus"},
+}
 
 VARIANTS = {
     "as it is": {},
@@ -93,12 +100,10 @@ def generator():
               f"{np.log(mean**2 / variance).mean():10.4f}{np.log(alpha):10.4f}")  # fmt: skip
 
 
-def generate(prior, epochs, n_train, n_judged):
+def generate(what, epochs, n_train, n_judged):
     """Fit with three seeds, and print the table."""
-    options = {"prior": prior, "max_epochs": epochs}
-    if prior == "rbm":
-        options["n_components"] = 96
-    print(f"\n{prior}: {n_train} showers to train, {n_judged} against {n_judged} held out, "
+    options = {**PRIORS[what], "max_epochs": epochs}
+    print(f"\n{what}: {n_train} showers to train, {n_judged} against {n_judged} held out, "
           f"{torch.get_num_threads()} torch threads")  # fmt: skip
     train, judge = make_showers(n_train, random_state=0), Judge(n_judged)
     print(HEAD)
@@ -166,7 +171,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = ("metrics", "generator", "gaussian", "rbm", "ablation", "table")
+    names = ("metrics", "generator", *PRIORS, "ablation", "table")
     parser.add_argument("what", nargs="*", choices=names, default=["metrics", "generator"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=20)
@@ -176,7 +181,7 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     for what in arguments.what:
-        if what in ("gaussian", "rbm"):
+        if what in PRIORS:
             generate(what, arguments.epochs, arguments.train, arguments.judged)
         elif what == "ablation":
             ablation(min(arguments.train, 10_000), min(arguments.judged, 5_000), 10)

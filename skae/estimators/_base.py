@@ -27,6 +27,7 @@ from skae.training import (
     EarlyStopping,
     EpochProgressBar,
     RandomStreams,
+    Restart,
     Rows,
     ScikitLearnCallbacks,
     TrainingNet,
@@ -155,9 +156,9 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Check the data of a fit; return inputs and targets, None where they are the inputs."""
         return validate_table(self, X, reset=reset), None
 
-    def _lr_restart(self, epochs: int) -> float:
-        """Return the share of the epochs after which the learning rate's schedule begins again."""
-        return 1.0
+    def _lr_restart(self, epochs: int) -> Restart:
+        """Return where in the fit the learning rate's schedule begins again, if it does."""
+        return Restart()
 
     @abstractmethod
     def _check_parameters(self, n_samples: int) -> None:

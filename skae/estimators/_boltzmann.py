@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from skae.modules import BinaryLatents, BoltzmannMachine, EnergyCode
 
 #: graphs of quantum annealers whose qubits have four colours; "complete" couples all partitions
-TOPOLOGIES = ("pegasus", "zephyr", "complete")
+TOPOLOGIES = ("complete", "pegasus", "zephyr")
 
 # Persistent chains of a Boltzmann machine, steps that they take for a minibatch, and its first couplings.
 _N_CHAINS, _CHAIN_STEPS = 256, 5

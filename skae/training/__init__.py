@@ -13,7 +13,7 @@ from skae.training.inference import apply_to_rows, bounded_rows, to_float32
 from skae.training.memory import should_stream
 from skae.training.net import Augmentation, Corruption, TrainingNet
 from skae.training.optimizers import OPTIMIZERS, resolve_optimizer
-from skae.training.schedules import SCHEDULES
+from skae.training.schedules import SCHEDULES, Restart
 from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
 from skae.training.showers import (
     LearnNoiseShape,
@@ -40,6 +40,7 @@ __all__ = [
     "LearnNoiseShape",
     "Minibatches",
     "RandomStreams",
+    "Restart",
     "Rows",
     "ScikitLearnCallbacks",
     "SharpenBits",

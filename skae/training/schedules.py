@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -42,25 +43,37 @@ SCHEDULES: dict[str, tuple[Callable[[float], float], float]] = {
 }
 
 
+class Restart(NamedTuple):
+    """Where a schedule begins again, as a share of the steps, and at how many times the rate."""
+
+    at: float = 1.0
+    factor: float = 1.0
+
+
+#: a schedule that does not
+ONCE = Restart()
+
+
 def start_schedule(
-    optimizer: Optimizer, lr: float, name: str, n_steps: int, restart: float = 1.0
+    optimizer: Optimizer, lr: float, name: str, n_steps: int, restart: Restart = ONCE
 ) -> LambdaLR | None:
     """Set the learning rate and let it follow a schedule over this many steps.
 
-    A constant rate, for which None is returned, is left to the callbacks, skorch's LRScheduler say.
+    A constant rate, for which None is returned, is left to the callbacks, skorch's LRScheduler say, and
+    stays what it is.
 
     Parameters
     ----------
     optimizer : Optimizer
         Whose rate it is.
     lr : float
-        The highest rate.
+        The highest rate, before it begins again.
     name : str
         Of the schedule.
     n_steps : int
         Steps of the fit.
-    restart : float
-        Share of them after which the schedule begins again, for the rest.
+    restart : Restart
+        Where the schedule begins again, for the rest of the steps.
     """
     shape, _ = SCHEDULES[name]
     for group in optimizer.param_groups:
@@ -71,8 +84,8 @@ def start_schedule(
 
     def factor(step: int) -> float:
         progress = min(step / n_steps, 1.0)
-        if progress < restart or restart >= 1.0:
-            return shape(progress / restart)
-        return shape((progress - restart) / (1.0 - restart))
+        if progress < restart.at or restart.at >= 1.0:
+            return shape(progress / restart.at)
+        return restart.factor * shape((progress - restart.at) / (1.0 - restart.at))
 
     return LambdaLR(optimizer, factor)

@@ -264,6 +264,21 @@ def test_the_second_stage_trains_the_prior_alone(scaled, held_out):
         assert torch.equal(model.module_.state_dict()[machine], watch.weights[kept][machine])
 
 
+def test_the_machine_alone_learns_faster(scaled):
+    rates = []
+
+    class Rates(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            rates.append(net.optimizer_.param_groups[0]["lr"])
+
+    CaloShowerVAE(
+        **PRIORS["rbm"], **SMALL, max_epochs=4, prior_epochs=2, lr=2e-3, callbacks=[Rates()]
+    ).fit(scaled)
+    first, second = np.split(np.array(rates), 2)
+    assert first.max() == pytest.approx(2e-3, rel=0.05)
+    np.testing.assert_allclose(second, 10.0 * first)
+
+
 @pytest.mark.parametrize("topology", ["pegasus", "zephyr", "complete"])
 def test_couplings_stay_on_the_graph(scaled, topology):
     from skae.estimators._boltzmann import coupling_mask

@@ -20,7 +20,7 @@ from skae.training import (
     seeded_initialisation,
 )
 from skae.training.callbacks import is_raised_by_code
-from skae.training.schedules import start_schedule
+from skae.training.schedules import Restart, start_schedule
 
 CPU = torch.device("cpu")
 
@@ -90,7 +90,7 @@ def test_schedules_peak_at_one_and_fall_from_where_they_say(name):
 def test_a_schedule_may_begin_again():
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=1.0)
-    schedule = start_schedule(optimizer, 0.5, "cosine", 100, restart=0.6)
+    schedule = start_schedule(optimizer, 0.5, "cosine", 100, restart=Restart(0.6, 3.0))
     rates = []
     for _ in range(101):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -98,7 +98,13 @@ def test_a_schedule_may_begin_again():
         schedule.step()
     shape, _ = SCHEDULES["cosine"]
     np.testing.assert_allclose(rates[:60], [0.5 * shape(i / 60) for i in range(60)])
-    np.testing.assert_allclose(rates[60:], [0.5 * shape(i / 40) for i in range(41)], rtol=1e-9)
+    np.testing.assert_allclose(rates[60:], [1.5 * shape(i / 40) for i in range(41)], rtol=1e-9)
+
+
+def test_a_constant_rate_does_not_begin_again():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    assert start_schedule(optimizer, 0.5, "constant", 100, Restart(0.6, 3.0)) is None
+    assert optimizer.param_groups[0]["lr"] == 0.5
 
 
 def test_one_cycle_is_that_of_torch():
