@@ -18,7 +18,7 @@ from skae.metrics import (
 )
 
 HEAD = (
-    f"{'':34s}{'FPD':>16s}{'KPD × 10³':>16s}{'AUC features':>16s}{'separation':>12s}"
+    f"{'':34s}{'FPD':>18s}{'KPD × 10³':>18s}{'AUC features':>16s}{'separation':>12s}"
     f"{'ms, 100':>9s}{'largest voxel':>15s}"
 )
 
@@ -51,13 +51,20 @@ class Judge:
         power = separation_power(self.response, response, range=(0.5, 1.5))
         largest = float(showers[:, 1:].max())
         print(
-            f"{name:34s}{frechet.value:9.4f} ± {frechet.error:.4f}"[:50].ljust(50)
-            + f"{1e3 * kernel.value:9.3f} ± {1e3 * kernel.error:.3f}".rjust(16)
-            + f"{auc.auc:9.3f} ± {auc.error:.3f}".rjust(16)
-            + f"{power:12.4f}{milliseconds:9.3f}{largest:13.0f} MeV",
+            f"{name:34s}"
+            + f"{frechet.value:.4f} ± {frechet.error:.4f}".rjust(18)
+            + f"{1e3 * kernel.value:.3f} ± {1e3 * kernel.error:.3f}".rjust(18)
+            + f"{auc.auc:.3f} ± {auc.error:.3f}".rjust(16)
+            + f"{power:12.4f}{milliseconds:9.3f}{largest:11.0f} MeV",
             flush=True,
         )
-        return {"FPD": frechet.value, "KPD": kernel.value, "AUC": auc.auc, "separation": power}
+        return {
+            "FPD": frechet.value,
+            "KPD × 10³": 1e3 * kernel.value,
+            "AUC": auc.auc,
+            "separation": power,
+            "ms a shower": milliseconds,
+        }
 
     def floor(self) -> None:
         """Print what showers of the same generator are found to be."""

@@ -100,10 +100,9 @@ def generator():
               f"{np.log(mean**2 / variance).mean():10.4f}{np.log(alpha):10.4f}")  # fmt: skip
 
 
-def generate(what, epochs, n_train, n_judged):
-    """Fit with three seeds, and print the table."""
-    options = {**PRIORS[what], "max_epochs": epochs}
-    print(f"\n{what}: {n_train} showers to train, {n_judged} against {n_judged} held out, "
+def generate(priors, epochs, n_train, n_judged):
+    """Fit each with three seeds, and print the table."""
+    print(f"\n{n_train} showers to train, {n_judged} against {n_judged} held out, "
           f"{torch.get_num_threads()} torch threads")  # fmt: skip
     train, judge = make_showers(n_train, random_state=0), Judge(n_judged)
     print(HEAD)
@@ -121,15 +120,17 @@ def generate(what, epochs, n_train, n_judged):
         rival.sample(judge.energy, rng),
         milliseconds_a_shower(lambda energy: rival.sample(energy, rng), judge.energy),
     )
-    results = []
-    for seed in range(3):
-        model = pipeline(**options, random_state=seed)
-        begin = time.perf_counter()
-        model.fit(train)
-        minutes = (time.perf_counter() - begin) / 60
-        results.append(judge.model(f"CaloShowerVAE, seed {seed}, {minutes:.1f} min", model))
-    medians = {name: statistics.median(r[name] for r in results) for name in results[0]}
-    print("medians: " + ", ".join(f"{name} {value:.4g}" for name, value in medians.items()))
+    for prior in priors:
+        results = []
+        for seed in range(3):
+            model = pipeline(**PRIORS[prior], max_epochs=epochs, random_state=seed)
+            begin = time.perf_counter()
+            model.fit(train)
+            minutes = (time.perf_counter() - begin) / 60
+            results.append(judge.model(f"{prior}, seed {seed}, {minutes:.1f} min to fit", model))
+        medians = {name: statistics.median(r[name] for r in results) for name in results[0]}
+        middle = ", ".join(f"{name} {value:.4g}" for name, value in medians.items())
+        print(f"{prior}, medians: {middle}", flush=True)
 
 
 def ablation(n_train, n_judged, epochs):
@@ -180,16 +181,17 @@ def main():
     parser.add_argument("--data", help="folder with the CaloChallenge's tables")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    priors = [what for what in PRIORS if what in arguments.what]
+    if priors:
+        generate(priors, arguments.epochs, arguments.train, arguments.judged)
     for what in arguments.what:
-        if what in PRIORS:
-            generate(what, arguments.epochs, arguments.train, arguments.judged)
-        elif what == "ablation":
+        if what == "ablation":
             ablation(min(arguments.train, 10_000), min(arguments.judged, 5_000), 10)
         elif what == "table":
             if arguments.data is None:
                 parser.error("table needs --data FOLDER")
             table(arguments.data)
-        else:
+        elif what not in PRIORS:
             globals()[what]()
 
 
