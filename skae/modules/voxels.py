@@ -16,6 +16,9 @@ _MOST_PATCHES = (9, 4, 3)
 # Voxels by which a patch overlaps its neighbours on each side, where it has more than one.
 _OVERLAP = 1
 
+# What is to be learnt begins near 0, and training at the same shower for all.
+_SMALL = 0.05
+
 
 class VoxelGrid(nn.Module):
     """A grid of layers, angles and radii, and the patches that it is divided into.
@@ -263,10 +266,6 @@ class EnergyAttention(nn.Module):
             self.query(parts) @ key.transpose(1, 2) / math.sqrt(parts.shape[2]), dim=2
         )
         return weights @ value
-
-
-# What is to be learnt begins near 0, and training at the same shower for all.
-_SMALL = 0.05
 
 
 def _two_layers(n_in: int, n_hidden: int) -> nn.Sequential:
