@@ -219,7 +219,7 @@ class ConvVoxelDecoder(VoxelDecoder):
         grid = self.grid
         layers, _, radii = grid.shape
         hidden = self.body(torch.cat([latent, energy], dim=1))
-        profiles = self.profiles(hidden).view(-1, N_OUTPUTS, layers, 1, radii)
+        outputs = self.profiles(hidden).view(-1, N_OUTPUTS, layers, 1, radii)
         patches = functional.gelu(self.coarse(hidden)).unflatten(1, (grid.n_patches, -1))
         if self.attention is not None:
             patches = patches + self.attention(patches, energy)
@@ -228,7 +228,10 @@ class ConvVoxelDecoder(VoxelDecoder):
         patches = functional.gelu(patches + beside.flatten(2).transpose(1, 2))
         maps = self.unfold(patches).unflatten(2, (-1, math.prod(grid.patch)))
         maps = functional.gelu(grid.unpatched(maps))
-        return (profiles + torch.einsum("nclar,oclr->nolar", maps, self.mix)).flatten(2)
+        for each, mix in zip(maps.unbind(1), self.mix.unbind(1), strict=True):
+            # three times as fast as an einsum, which sees many tiny matrix products
+            outputs = torch.addcmul(outputs, each[:, None], mix[:, :, None])
+        return outputs.flatten(2)
 
     @torch.no_grad()
     def start_at(self, outputs: Tensor) -> None:
