@@ -160,7 +160,9 @@ def ablation(n_train, n_judged, epochs):
 
 def table(folder):
     """Print the CaloChallenge's results: Geant4's showers, so for scale alone."""
-    print("\nCaloChallenge, data set 2 (Geant4's showers; FPD × 10³ of the challenge's features)")
+    print(
+        "\nCaloChallenge, data set 2 (Geant4's showers; FPD, KPD × 10³, of the challenge's features)"
+    )
     with Path(folder, "results_ds2.csv").open() as file:
         for row in csv.DictReader(file):
             print(f"  {row['submission']:24s} FPD {float(row['FPD * 1e3']):8.1f}  KPD "
@@ -180,19 +182,19 @@ def main():
     parser.add_argument("--judged", type=int, default=20_000)
     parser.add_argument("--data", help="folder with the CaloChallenge's tables")
     arguments = parser.parse_args()
+    if "table" in arguments.what and arguments.data is None:
+        parser.error("table needs --data FOLDER")
     torch.set_num_threads(arguments.threads)
-    priors = [what for what in PRIORS if what in arguments.what]
-    if priors:
+    if "metrics" in arguments.what:
+        metrics()
+    if "generator" in arguments.what:
+        generator()
+    if priors := [prior for prior in PRIORS if prior in arguments.what]:
         generate(priors, arguments.epochs, arguments.train, arguments.judged)
-    for what in arguments.what:
-        if what == "ablation":
-            ablation(min(arguments.train, 10_000), min(arguments.judged, 5_000), 10)
-        elif what == "table":
-            if arguments.data is None:
-                parser.error("table needs --data FOLDER")
-            table(arguments.data)
-        elif what not in PRIORS:
-            globals()[what]()
+    if "ablation" in arguments.what:
+        ablation(min(arguments.train, 10_000), min(arguments.judged, 5_000), 10)
+    if "table" in arguments.what:
+        table(arguments.data)
 
 
 if __name__ == "__main__":

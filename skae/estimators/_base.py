@@ -156,9 +156,9 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Check the data of a fit; return inputs and targets, None where they are the inputs."""
         return validate_table(self, X, reset=reset), None
 
-    def _lr_restart(self, epochs: int) -> Restart:
+    def _lr_restart(self, epochs: int) -> Restart | None:
         """Return where in the fit the learning rate's schedule begins again, if it does."""
-        return Restart()
+        return None
 
     @abstractmethod
     def _check_parameters(self, n_samples: int) -> None:

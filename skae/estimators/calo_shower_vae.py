@@ -52,7 +52,7 @@ from skae.training import (
 _N_GROUPS = 3
 
 # The Boltzmann machine alone learns at so many times the rate of the whole.
-_MACHINE_LR = 10.0
+_MACHINE_LR_FACTOR = 10.0
 
 # Size of the embedded incident energy.
 _N_ENERGY = 32
@@ -91,7 +91,7 @@ class CaloShowerVAE(BaseShowerVAE):
         machine whose fourth one is clamped to the bits of the incident energy, as published [1]_.
     rbm_topology : {"complete", "pegasus", "zephyr"}, default="complete"
         Which bits are coupled: all in different partitions, or as qubits of a quantum annealer are (needs
-        dwave-graphs), as published [1]_. Showers come out more accurate with all.
+        dwave-graphs), as published [1]_.
     sampler : dimod.Sampler, default=None
         What draws bits in :meth:`sample`, in the place of block Gibbs sampling: an annealer, or
         ``dwave.samplers.SimulatedAnnealingSampler()``. It is handed one problem for each distinct energy.
@@ -340,8 +340,9 @@ class CaloShowerVAE(BaseShowerVAE):
     def _second_stage(self, epochs: int) -> int:
         return min(self._prior_epochs, epochs - 1)  # none in partial_fit
 
-    def _lr_restart(self, epochs: int) -> Restart:
-        return Restart(1.0 - self._second_stage(epochs) / epochs, _MACHINE_LR)
+    def _lr_restart(self, epochs: int) -> Restart | None:
+        later = self._second_stage(epochs)
+        return Restart(1.0 - later / epochs, _MACHINE_LR_FACTOR) if later else None
 
     # -- building ------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from skae.training.batches import Batch, Minibatches
 from skae.training.callbacks import is_raised_by_code
 from skae.training.checkpoints import Checkpoint
 from skae.training.inference import bounded_rows
-from skae.training.schedules import ONCE, Restart, start_schedule
+from skae.training.schedules import Restart, start_schedule
 from skae.training.seeding import RandomStreams
 from skae.training.state import Position, load_callbacks, load_state, take_state
 from skae.training.step import CompiledGradient, make_gradient, make_loss
@@ -104,7 +104,7 @@ class TrainingNet(NeuralNet):
         augmentation: Augmentation | None = None,
         precision: str = "float32",
         compile_step: bool = False,
-        lr_restart: Restart = ONCE,
+        lr_restart: Restart | None = None,
     ) -> None:
         """Set what may differ from one run of the same net to the next.
 
@@ -129,8 +129,8 @@ class TrainingNet(NeuralNet):
             A name of :data:`skae.training.step.PRECISIONS`.
         compile_step : bool
             Compile the loss of a full minibatch.
-        lr_restart : Restart
-            Where the schedule begins again.
+        lr_restart : Restart or None
+            Where the schedule begins again, if it does.
         """
         self.lr_restart = lr_restart
         self.precision, self.compile_step = precision, compile_step

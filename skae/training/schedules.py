@@ -46,16 +46,12 @@ SCHEDULES: dict[str, tuple[Callable[[float], float], float]] = {
 class Restart(NamedTuple):
     """Where a schedule begins again, as a share of the steps, and at how many times the rate."""
 
-    at: float = 1.0
-    factor: float = 1.0
-
-
-#: a schedule that does not
-ONCE = Restart()
+    at: float
+    factor: float
 
 
 def start_schedule(
-    optimizer: Optimizer, lr: float, name: str, n_steps: int, restart: Restart = ONCE
+    optimizer: Optimizer, lr: float, name: str, n_steps: int, restart: Restart | None = None
 ) -> LambdaLR | None:
     """Set the learning rate and let it follow a schedule over this many steps.
 
@@ -72,8 +68,8 @@ def start_schedule(
         Of the schedule.
     n_steps : int
         Steps of the fit.
-    restart : Restart
-        Where the schedule begins again, for the rest of the steps.
+    restart : Restart or None
+        Where the schedule begins again, for the rest of the steps, if it does.
     """
     shape, _ = SCHEDULES[name]
     for group in optimizer.param_groups:
@@ -84,7 +80,9 @@ def start_schedule(
 
     def factor(step: int) -> float:
         progress = min(step / n_steps, 1.0)
-        if progress < restart.at or restart.at >= 1.0:
+        if restart is None:
+            return shape(progress)
+        if progress < restart.at:
             return shape(progress / restart.at)
         return restart.factor * shape((progress - restart.at) / (1.0 - restart.at))
 
