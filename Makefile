@@ -1,9 +1,11 @@
 # Each target makes .venv if it is missing and installs what it needs from constraints.txt.
+# JOBS processes share the tests; those of test-all go one by one, some of them measure time.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 JETS ?=
+JOBS ?= auto
 
 .PHONY: demo test test-all lint docs bench clean
 
@@ -33,7 +35,7 @@ demo: $(VENV)/.core
 	$(BIN)/python examples/plot_jet_compression.py $(JETS)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS)
 
 test-all: $(VENV)/.test
 	$(BIN)/python -m pytest -m "" --cov --cov-report=term-missing:skip-covered

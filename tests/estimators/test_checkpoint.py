@@ -368,7 +368,7 @@ def test_other_parameters_have_a_folder_of_their_own(changed, standard_jets, tmp
 @pytest.mark.parametrize(
     "changed",
     [{"verbose": 2}, {"callbacks": [Callback()]}, {"device": "cpu"}, {"hidden_layer_sizes": [16]}],
-    ids=str,
+    ids=", ".join,  # an object's address is another one in each process
 )
 def test_what_does_not_change_the_result_has_the_same_folder(changed, standard_jets, tmp_path):
     small(checkpoint=tmp_path, max_epochs=2).fit(standard_jets)
