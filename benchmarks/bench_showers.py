@@ -51,6 +51,9 @@ VARIANTS = {
     "unbounded": {"bounded": False},
     "no attention": {"attention": False},
     "dense": {"voxel_shape": None},
+    "bits": PRIORS["rbm"],
+    "bits of a Pegasus graph": PRIORS["pegasus"],
+    "bits, sharpness 5 to 500": {**PRIORS["rbm"], "sharpness": (5.0, 500.0)},
 }
 
 
