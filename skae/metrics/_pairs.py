@@ -43,7 +43,8 @@ def make_pair(real, generated, sample_weight, normalise):
     parts = check_pair(real, generated)
     weights = check_pair_of_weights(sample_weight, *parts)
     if normalise:
-        largest = np.abs(parts[0]).max(axis=0)
+        counted = slice(None) if weights[0] is None else weights[0] > 0.0
+        largest = np.abs(parts[0][counted]).max(axis=0)
         largest[largest == 0.0] = 1.0
         parts = tuple(part / largest for part in parts)
     return Pair(

@@ -16,6 +16,9 @@ from skae.metrics._pairs import Pair, make_pair
 # Rows of a kernel matrix that are computed at a time.
 _ROWS = 1000
 
+# Random splits whose distances tell how much chance there is in one, and their rows for kernels.
+_N_SPLITS, _SPLIT_ROWS = 20, 2000
+
 _COMMON = {
     "real": ["array-like"],
     "generated": ["array-like"],
@@ -34,7 +37,7 @@ class PhysicsDistance(NamedTuple):
     value : float
         The distance.
     error : float
-        Its statistical error.
+        Its error, as published: of the batches, not of the samples that these are drawn from.
 
     Examples
     --------
@@ -52,7 +55,7 @@ class PhysicsDistanceAndFloor(NamedTuple):
     Parameters
     ----------
     value, error : float
-        The distance, and its statistical error.
+        The distance, and its standard error, that of samples of finite size included.
     floor, floor_error : float
         The same between two halves of the real sample.
 
@@ -132,8 +135,9 @@ def frechet_physics_distance(
         probabilities in proportion.
     return_floor : bool, default=False
         Split ``real`` into halves at random, and return also the distance between these. All of the
-        three samples then have equally many rows, half of ``real``'s or all of ``generated``'s,
-        whichever is less.
+        three samples then have equally many rows, chosen at random, half of ``real``'s or all of
+        ``generated``'s, whichever is less. Errors then hold, beside those of the batches, what other
+        halves would have given.
     random_state : int, RandomState instance or None, default=42
         Seed of the batches; that of the published code.
 
@@ -184,7 +188,8 @@ def frechet_physics_distance(
         fitted, covariance = curve_fit(lambda x, a, b: a + b * x, 1.0 / sizes, means, bounds=bounds)
         return PhysicsDistance(float(fitted[0]), float(np.sqrt(covariance[0, 0])))
 
-    return _with_floor(distance, real, generated, sample_weight, normalise, return_floor, seed)
+    how = sample_weight, normalise, return_floor, seed
+    return _with_floor(distance, _plain_frechet_distance, max_samples, real, generated, *how)
 
 
 @validate_params(
@@ -260,7 +265,8 @@ def kernel_physics_distance(
         low, middle, high = np.percentile(values, [16.275, 50.0, 83.725])
         return PhysicsDistance(float(middle), float(high - low) / 2.0)
 
-    return _with_floor(distance, real, generated, sample_weight, normalise, return_floor, seed)
+    how = sample_weight, normalise, return_floor, seed
+    return _with_floor(distance, unbiased_mmd, _SPLIT_ROWS, real, generated, *how)
 
 
 def _seed(random_state):
@@ -270,7 +276,8 @@ def _seed(random_state):
     return int(check_random_state(random_state).randint(2**31))
 
 
-def _with_floor(distance, real, generated, sample_weight, normalise, return_floor, seed):
+def _with_floor(distance, plain, most, real, generated, sample_weight, normalise, return_floor, seed):
+    """Return a distance, and where asked for its floor; ``plain`` is that of all rows of two arrays."""
     pair = make_pair(real, generated, sample_weight, normalise)
     if not return_floor:
         return distance(pair)
@@ -280,10 +287,39 @@ def _with_floor(distance, real, generated, sample_weight, normalise, return_floo
             f"real has {len(pair.real.rows)} rows; return_floor=True compares two halves of it, and "
             "needs at least 4."
         )
-    order = np.random.default_rng(seed).permutation(len(pair.real.rows))
+    rng = np.random.default_rng(seed)  # rows may come in an order that means something
+    order, others = (rng.permutation(len(part.rows)) for part in pair)
     first, second = (pair.real.part(order[start : start + size]) for start in (0, size))
-    value = distance(Pair(first, pair.generated.part(slice(size))))
-    return PhysicsDistanceAndFloor(*value, *distance(Pair(first, second)))
+    between = distance(Pair(first, pair.generated.part(others[:size])))
+    floor = distance(Pair(first, second))
+    spread = _spread_between_halves(plain, pair.real, size, most, rng)
+    return PhysicsDistanceAndFloor(
+        between.value,
+        float(np.hypot(between.error, spread)),
+        floor.value,
+        float(np.hypot(floor.error, spread)),
+    )
+
+
+def _spread_between_halves(plain, sample, size, most, rng):
+    """Return by how much a distance differs from one split into halves of ``size`` rows to another.
+
+    It is in proportion to 1/n for samples of n rows of one distribution, so ``most`` rows are enough.
+    """
+    n, values = min(size, most), []
+    for _ in range(_N_SPLITS):
+        order = rng.permutation(len(sample.rows))
+        halves = (sample.part(order[start : start + n]) for start in (0, n))
+        values.append(
+            plain(*(half.rows[half.indices(rng, n)] if half.probability is not None else half.rows
+                    for half in halves))
+        )  # fmt: skip
+    return np.std(values, ddof=1) * n / size
+
+
+def _plain_frechet_distance(x, y):
+    centre, once = x.mean(axis=0), np.ones(len(x), dtype=np.int64)
+    return gaussian_frechet_distance(*moments(x - centre, once), *moments(y - centre, once))
 
 
 def moments(

@@ -22,6 +22,9 @@ _SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 # Share of its training rows that the default classifier keeps to find its best epoch by.
 _VALIDATION = 0.25
 
+# Rows of each sample without which an area under a curve says nothing.
+_FEWEST = 10
+
 
 @validate_params(
     {
@@ -81,7 +84,8 @@ def separation_power(
         for part, name in ((real, "real"), (generated, "generated"))
     ]
     weights = check_pair_of_weights(sample_weight, *samples)
-    edges = _edges(bins, range, samples[0])
+    counted = samples[0] if weights[0] is None else samples[0][weights[0] > 0.0]
+    edges = _edges(bins, range, counted)
     shares = []
     for sample, weight in zip(samples, weights, strict=True):
         counts, _ = np.histogram(np.clip(sample, edges[0], edges[-1]), bins=edges, weights=weight)
@@ -163,8 +167,8 @@ def classifier_two_sample_test(
         classifier that sees few of one kind learns little.
     classifier : classifier, default=None
         What is trained, a clone of it; any of scikit-learn's with ``predict_proba`` or
-        ``decision_function``. None is the CaloChallenge's, two hidden layers of 512 on standardised
-        columns, at most 50 epochs, of which the best on a validation set counts.
+        ``decision_function``. None is as large as the CaloChallenge's, two hidden layers of 512, on
+        standardised columns, at most 50 epochs, of which the best on a validation set counts.
     test_size : float, default=0.2
         Share of rows that are kept from training, and judged by.
     sample_weight : (array-like or None, array-like or None), default=None
@@ -209,10 +213,19 @@ def classifier_two_sample_test(
             for part, each in zip(parts, weights, strict=True)
         ]
     )
+    if min(map(len, parts)) < _FEWEST:
+        raise ValueError(
+            f"real has {len(parts[0])} rows and generated {len(parts[1])}; a classifier that is judged by "
+            f"others than it learns from needs {_FEWEST} of each."
+        )
     train, test = train_test_split(
         np.arange(len(X)), test_size=test_size, stratify=y, random_state=rng
     )
     model = _default_classifier(rng, len(train)) if classifier is None else clone(classifier)
+    if not any(hasattr(model, method) for method in ("predict_proba", "decision_function")):
+        raise TypeError(
+            f"classifier={classifier!r} has neither predict_proba nor decision_function; use a classifier."
+        )
     given = {} if sample_weight is None else _weight_of(model, weight[train])
     with warnings.catch_warnings():
         if classifier is None:  # the number of epochs is set, and the best of them is kept

@@ -50,7 +50,8 @@ class ShowerDistances(Callback):
         """Compute what the showers held out are like."""
         self._rows, self._weight = _spread(self.showers, net.device)
         features = self._features(self._rows)
-        self._largest = np.abs(features).max(axis=0)
+        counted = (self._weight > 0.0).cpu().numpy()
+        self._largest = np.abs(features[counted]).max(axis=0, initial=0.0)
         self._largest[self._largest == 0.0] = 1.0
         self._moments = self._moments_of(features)
 

@@ -132,7 +132,8 @@ def test_sizes_are_equal_where_a_floor_is_asked_for():
     """The distance is then between half of the real rows and as many generated ones."""
     rng = np.random.default_rng(2)
     real, generated = rng.normal(size=(1001, 2)), rng.normal(size=(5000, 2))
-    order = np.random.default_rng(42).permutation(1001)
+    chosen = np.random.default_rng(42)
+    order, others = chosen.permutation(1001), chosen.permutation(5000)
     scale = np.abs(real).max(axis=0)
     for function, options in (
         (frechet_physics_distance, SMALL),
@@ -140,11 +141,45 @@ def test_sizes_are_equal_where_a_floor_is_asked_for():
     ):
         options = {**options, "normalise": False}
         result = function(real / scale, generated / scale, return_floor=True, **options)
-        half = (real / scale)[order[:500]]
-        assert result[:2] == pytest.approx(function(half, generated[:500] / scale, **options))
-        assert result[2:] == pytest.approx(
-            function(half, (real / scale)[order[500:1000]], **options)
-        )
+        first, second = (real / scale)[order[:500]], (real / scale)[order[500:1000]]
+        between = function(first, generated[others[:500]] / scale, **options)
+        floor = function(first, second, **options)
+        assert (result.value, result.floor) == pytest.approx((between.value, floor.value))
+        # what other halves would have given is in both errors
+        spread = result.error**2 - between.error**2
+        assert spread > 0.0
+        assert result.floor_error**2 - floor.error**2 == pytest.approx(spread)
+
+
+@pytest.mark.parametrize("distance", [frechet_physics_distance, kernel_physics_distance])
+def test_rows_may_come_in_any_order(distance):
+    """Files are often sorted by energy."""
+    rng = np.random.default_rng(7)
+    real, generated = rng.normal(size=(4000, 2)), rng.normal(size=(4000, 2))
+    options = SMALL if distance is frechet_physics_distance else {"batch_size": 1000}
+    ordered = [part[np.argsort(part[:, 0])] for part in (real, generated)]
+    assert distance(*ordered, return_floor=True, **options).at_floor
+    # half of them lack a side
+    assert not distance(ordered[0], ordered[1][:2000], return_floor=True, **options).at_floor
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("distance", ["frechet", "kernel"])
+def test_false_alarms_are_as_rare_as_two_standard_errors_say(distance, weighted):
+    alarms = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        real, generated = rng.normal(size=(1600, 10)), rng.normal(size=(800, 10))
+        weight = (rng.uniform(0.5, 1.5, 1600), None) if weighted else None
+        options = {"sample_weight": weight, "return_floor": True, "random_state": seed}
+        if distance == "frechet":
+            sizes = {"min_samples": 400, "max_samples": 1000, "n_points": 4, "n_batches": 5}
+            alarms += not frechet_physics_distance(real, generated, **sizes, **options).at_floor
+        else:
+            alarms += not kernel_physics_distance(
+                real, generated, batch_size=300, **options
+            ).at_floor
+    assert alarms <= 3  # 0.9 are expected; more than 3 come once in fifty
 
 
 @pytest.mark.parametrize("distance", [frechet_physics_distance, kernel_physics_distance])
@@ -162,6 +197,11 @@ def test_weights_stand_for_rows(distance):
     halved = distance(real, generated, normalise=False, sample_weight=(kept, kept), **options)
     half = distance(real[:4000], generated[:4000], normalise=False, **options)
     assert halved.value == pytest.approx(half.value, abs=6 * (halved.error + half.error) + 0.02)
+    real[4000] = 1e3  # weighs nothing, and is no scale
+    options = {**options, "sample_weight": (kept, kept)}
+    assert distance(real, generated, **options) == pytest.approx(
+        distance(np.r_[real[:4000], real[:4000]], generated, **options), rel=1e-6
+    )
 
 
 def test_features_are_divided_by_the_largest_real_value():

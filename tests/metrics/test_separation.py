@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtr
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -26,6 +26,13 @@ def test_separation_power_by_hand():
     weights = ([1, 1, 1, 9], None)  # (¼, ¾) now
     power = separation_power(real, generated, bins=2, range=(0, 1), sample_weight=weights)
     assert power == pytest.approx(0.0)
+
+
+def test_a_value_of_weight_0_is_as_none():
+    real, generated = [0.1, 0.2, 0.3, 0.9], [0.1, 0.6, 0.7, 0.8]
+    weight = ([1.0, 1.0, 1.0, 1.0, 0.0], None)
+    expected = separation_power(real, generated, bins=5)
+    assert separation_power([*real, 1e3], generated, bins=5, sample_weight=weight) == expected
 
 
 def test_values_outside_count_for_the_bins_at_the_edge():
@@ -128,3 +135,7 @@ def test_bad_input_is_named():
         classifier_two_sample_test(np.eye(3), np.ones((3, 2)))
     with pytest.raises(ValueError, match="test_size"):
         classifier_two_sample_test(np.eye(3), np.eye(3), test_size=1.0)
+    with pytest.raises(ValueError, match="real has 3 rows and generated 12"):
+        classifier_two_sample_test(np.eye(3), np.ones((12, 3)))
+    with pytest.raises(TypeError, match="neither predict_proba nor decision_function"):
+        classifier_two_sample_test(np.ones((12, 3)), np.ones((12, 3)), classifier=Ridge())

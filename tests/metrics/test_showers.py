@@ -69,7 +69,8 @@ def test_features_of_data_set_2():
 
 
 def test_features_do_not_depend_on_rows_beside():
-    X = make_showers(2500, geometry=CaloGeometry([(0, 9, 30)] * 2, [3] * 2, 0.1, (0, 50, 90)))
+    deep = CaloGeometry([(0, 9, 30)] * 2, [3] * 2, 0.1, (0, 50, 90))
+    X = make_showers(2500, geometry=deep, random_state=0)
     geometry = CaloGeometry([(0, 9, 30)] * 2, [3] * 2, 0.1)
     together = shower_features(X, geometry=geometry)
     np.testing.assert_allclose(
