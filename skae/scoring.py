@@ -1,8 +1,10 @@
 """Scorers for searches over generative models: how far what they draw is from real rows."""
 
+from inspect import signature
 from typing import Any
 
 from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils.metadata_routing import MetadataRequest
 
 from skae._calorimeter import CaloGeometry
 from skae.metrics import (
@@ -17,7 +19,15 @@ from skae.sampling import sample
 
 __all__ = ["ShowerScorer", "make_shower_scorer"]
 
-_METRICS = ("frechet", "kernel", "classifier", "response")
+_METRICS = {
+    "frechet": frechet_physics_distance,
+    "kernel": kernel_physics_distance,
+    "classifier": classifier_two_sample_test,
+    "response": separation_power,
+}
+
+# Arguments of the metrics that the scorer gives itself.
+_OWN = {"real", "generated", "sample_weight", "return_floor", "random_state"}
 
 
 @validate_params(
@@ -47,8 +57,8 @@ def make_shower_scorer(metric="frechet", *, geometry="dataset_2", random_state=0
     random_state : int, RandomState instance or None, default=0
         Of the showers that are drawn.
     **options
-        Arguments of the metric. For "frechet" batches are half as many showers as there are, up to
-        all of them, unless ``min_samples`` and ``max_samples`` are given.
+        Arguments of the metric, but for its seed. For "frechet" batches are half as many showers as there
+        are, up to all of them, unless ``min_samples`` and ``max_samples`` are given.
 
     Returns
     -------
@@ -73,11 +83,20 @@ def make_shower_scorer(metric="frechet", *, geometry="dataset_2", random_state=0
     ... )
     >>> best = search.fit(X).best_estimator_
     """
+    allowed = set(signature(_METRICS[metric]).parameters) - _OWN
+    if unknown := set(options) - allowed:
+        raise TypeError(
+            f"make_shower_scorer({metric!r}) has no option {', '.join(map(repr, sorted(unknown)))}; "
+            f"there are {', '.join(map(repr, sorted(allowed)))}."
+        )
     return ShowerScorer(metric, geometry, random_state, options)
 
 
 class ShowerScorer:
     """What :func:`make_shower_scorer` returns; it pickles, for searches in several processes.
+
+    Weights that a search is fitted with are those of the showers held out. Where scikit-learn's metadata
+    routing is enabled, ask for them with ``set_score_request(sample_weight=True)``.
 
     Parameters
     ----------
@@ -98,6 +117,35 @@ class ShowerScorer:
         self.geometry = geometry
         self.random_state = random_state
         self.options = options
+        self._request = MetadataRequest(owner=self)
+        self.set_score_request(sample_weight=None)
+
+    def set_score_request(self, *, sample_weight: bool | str | None) -> "ShowerScorer":
+        """Say whether weights are asked for, where metadata routing is enabled.
+
+        Parameters
+        ----------
+        sample_weight : bool, str or None
+            True, False, or the name under which a search is handed them. None makes it an error to hand
+            weights to the search.
+
+        Returns
+        -------
+        self : ShowerScorer
+            The scorer.
+        """
+        self._request.score.add_request(param="sample_weight", alias=sample_weight)
+        return self
+
+    def get_metadata_routing(self) -> MetadataRequest:
+        """Return what is asked for.
+
+        Returns
+        -------
+        routing : MetadataRequest
+            As scikit-learn has it.
+        """
+        return self._request
 
     def __repr__(self) -> str:
         arguments = [repr(self.metric), *(f"{k}={v!r}" for k, v in self.options.items())]
@@ -121,4 +169,5 @@ class ShowerScorer:
             return -frechet_physics_distance(*pair, **{**sizes, **options}).value
         if self.metric == "kernel":
             return -kernel_physics_distance(*pair, **options).value
-        return -classifier_two_sample_test(*pair, **{"random_state": 0, **options}).auc
+        auc = classifier_two_sample_test(*pair, random_state=0, **options).auc
+        return -max(auc, 1.0 - auc)  # below one half is chance

@@ -4,9 +4,10 @@ import pickle
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -86,8 +87,41 @@ def test_pipelines_are_scored_in_mev(showers):
     assert scorer(model, showers) == scorer(model, showers)
 
 
+class Weighed(Generator):
+    """Takes weights, and does nothing with them."""
+
+    def fit(self, X, y=None, sample_weight=None):
+        return self
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_a_search_hands_weights_on(showers, routing):
+    """Of the first half of the showers nothing counts."""
+    with sklearn.config_context(enable_metadata_routing=routing):
+        scorer = skae.make_shower_scorer("response", geometry=GEOMETRY)
+        model = Weighed()
+        if routing:
+            scorer.set_score_request(sample_weight=True)
+            model.set_fit_request(sample_weight=True)
+        weight = np.where(np.arange(900) < 450, 0.0, 1.0)
+        options = {"scoring": scorer, "cv": KFold(3, shuffle=True, random_state=0)}
+        search = GridSearchCV(model, {"scale": [1.0]}, **options).fit(showers, sample_weight=weight)
+        expected = [
+            scorer(model, showers[test], sample_weight=weight[test])
+            for _, test in options["cv"].split(showers)
+        ]
+        plain = [scorer(model, showers[test]) for _, test in options["cv"].split(showers)]
+    found = [search.cv_results_[f"split{i}_test_score"][0] for i in range(3)]
+    assert found == pytest.approx(expected)
+    assert found != pytest.approx(plain)
+
+
 def test_bad_input_is_named(showers):
     with pytest.raises(ValueError, match="metric"):
         skae.make_shower_scorer("mmd")
+    with pytest.raises(
+        TypeError, match="no option 'min_sample'; there are 'max_samples', 'min_samples'"
+    ):
+        skae.make_shower_scorer("frechet", min_sample=10)
     with pytest.raises(ValueError, match="X has 33 columns; the geometry has 6480"):
         skae.make_shower_scorer()(Generator(), showers)

@@ -276,7 +276,9 @@ def _seed(random_state):
     return int(check_random_state(random_state).randint(2**31))
 
 
-def _with_floor(distance, plain, most, real, generated, sample_weight, normalise, return_floor, seed):
+def _with_floor(
+    distance, plain, most, real, generated, sample_weight, normalise, return_floor, seed
+):
     """Return a distance, and where asked for its floor; ``plain`` is that of all rows of two arrays."""
     pair = make_pair(real, generated, sample_weight, normalise)
     if not return_floor:

@@ -215,8 +215,8 @@ def classifier_two_sample_test(
     )
     if min(map(len, parts)) < _FEWEST:
         raise ValueError(
-            f"real has {len(parts[0])} rows and generated {len(parts[1])}; a classifier that is judged by "
-            f"others than it learns from needs {_FEWEST} of each."
+            f"real has {len(parts[0])} rows and generated {len(parts[1])}; a classifier that is "
+            f"judged by others than it learns from needs {_FEWEST} of each."
         )
     train, test = train_test_split(
         np.arange(len(X)), test_size=test_size, stratify=y, random_state=rng
@@ -224,7 +224,8 @@ def classifier_two_sample_test(
     model = _default_classifier(rng, len(train)) if classifier is None else clone(classifier)
     if not any(hasattr(model, method) for method in ("predict_proba", "decision_function")):
         raise TypeError(
-            f"classifier={classifier!r} has neither predict_proba nor decision_function; use a classifier."
+            f"classifier={classifier!r} has neither predict_proba nor decision_function; use a "
+            "classifier."
         )
     given = {} if sample_weight is None else _weight_of(model, weight[train])
     with warnings.catch_warnings():
