@@ -58,7 +58,8 @@ class LogRatioTransformer(TableTransformer):
 
     threshold : float, default=0.0
         Parts below, in the units of X, are zero, on the way there and on the way back: what a detector
-        does not read out, and a network gives all the same. For "logit" and "log1p".
+        does not read out, and a network gives all the same. A total that is the row's sum does not count
+        them. For "logit" and "log1p".
 
     epsilon : float, default=1e-7
         R of the logit. For "alr", "clr" and "ilr" what a zero is replaced by, times the total; not
@@ -289,7 +290,9 @@ class LogRatioTransformer(TableTransformer):
 
     def _check(self, X, block):
         """Split a block into parts and total, after checking that they are physical."""
-        k = self.reference_
+        k, is_negative = self.reference_, block.min() < 0.0
+        if k is None and self.threshold > 0.0:  # a sum of what is left
+            block = np.where(block < self.threshold, 0.0, block).astype(block.dtype)
         total = (
             block.sum(axis=1, keepdims=True, dtype=np.float64).astype(block.dtype)
             if k is None
@@ -301,7 +304,7 @@ class LogRatioTransformer(TableTransformer):
             parts = block[:, 1:] if k == 0 else np.delete(block, k, axis=1)
         limit = largest_fraction(self.epsilon) if self.kind == "logit" else np.inf
         highest = parts.max(axis=1, keepdims=True)
-        if block.min() < 0.0 or not ((highest < limit * total) | (highest == 0.0)).all():
+        if is_negative or not ((highest < limit * total) | (highest == 0.0)).all():
             self._refuse(X, limit)
         return parts, total
 

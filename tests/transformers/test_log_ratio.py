@@ -256,14 +256,17 @@ def test_parts_below_a_threshold_are_zero_there_and_back(kind, reference):
     X = np.array([[100.0, 0.5, 3.0, 0.0], [50.0, 2.0, 0.99, 20.0]])
     plain = LogRatioTransformer(kind, reference=reference).fit(X)
     transformer = LogRatioTransformer(kind, reference=reference, threshold=1.0).fit(X)
-    z, expected = transformer.transform(X), plain.transform(X)
+    kept = np.where(X < 1.0, 0.0, X)
+    z, expected = transformer.transform(X), plain.transform(kept)
     first = 1 if reference == 0 else 2
     assert z[0, first] == z[1, first + 1] == 0.0
-    expected[0, first] = expected[1, first + 1] = 0.0
     np.testing.assert_array_equal(z, expected)
+    np.testing.assert_array_equal(z[:, 0], X[:, 0] if reference == 0 else kept.sum(axis=1))
     low = plain.transform(X)  # what a network might give
     back = transformer.inverse_transform(low)
-    np.testing.assert_allclose(back, np.where(X < 1.0, 0.0, X), rtol=1e-9)
+    np.testing.assert_allclose(back, kept, rtol=1e-9)
+    with pytest.raises(ValueError, match="Negative values in data"):
+        transformer.transform(-X)
 
 
 def test_a_threshold_is_for_kinds_that_have_zeros():
