@@ -61,6 +61,8 @@ class CaloGeometry:
         """Turn sequences into tuples, so that geometries compare and hash, and check them."""
         radial_edges = tuple(tuple(map(float, edges)) for edges in self.radial_edges)
         n_angles = tuple(map(int, self.n_angles))
+        if n_angles != tuple(self.n_angles):
+            raise ValueError(f"n_angles={tuple(self.n_angles)} must be whole numbers.")
         object.__setattr__(self, "radial_edges", radial_edges)
         object.__setattr__(self, "n_angles", n_angles)
         if not radial_edges or len(radial_edges) != len(n_angles):
@@ -85,6 +87,10 @@ class CaloGeometry:
                     f"{self.n_layers + 1} edges."
                 )
             _check_increasing("layer_edges", edges)
+            if edges[0] < 0.0:
+                raise ValueError(
+                    f"layer_edges begin at {edges[0]:g}, before the shower, which is at 0."
+                )
         names = tuple(map(str, self.layer_names or range(self.n_layers)))
         object.__setattr__(self, "layer_names", names)
         if len(names) != self.n_layers:

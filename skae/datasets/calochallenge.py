@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_params
 
 from skae._calorimeter import CALOCHALLENGE, CaloGeometry, resolve_geometry
 
@@ -24,7 +24,7 @@ _ROWS = 4096
         "start": [Interval(Integral, 0, None, closed="left")],
         "stop": [Interval(Integral, 0, None, closed="left"), None],
         "lazy": ["boolean"],
-        "dtype": [StrOptions({"float32", "float64"})],
+        "dtype": [StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
     },
     prefer_skip_nested_validation=True,
 )
@@ -163,6 +163,12 @@ class LazyShowers:
                 _read(path, slice(start - first, stop - first), out)
         return X
 
+    def __array__(self, dtype=None, copy=None):
+        """Read all rows at once."""
+        if copy is False:
+            raise ValueError("showers that are in a file can only be copied; leave copy out.")
+        return self[:] if dtype is None else self[:].astype(dtype, copy=False)
+
     def chunks(self, n_samples=_ROWS):
         """Read the rows one part after the other, for ``partial_fit`` or features.
 
@@ -176,6 +182,8 @@ class LazyShowers:
         X : ndarray of shape (n_samples, 1 + n_voxels)
             The next part.
         """
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples={n_samples!r} must be an integer of 1 or more.")
         for start in range(0, len(self), n_samples):
             yield self[start : start + n_samples]
 
@@ -191,7 +199,7 @@ def _open(path):
             yield file
     except (PermissionError, MemoryError):
         raise
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"path={str(path)!r} cannot be read as showers of the CaloChallenge, HDF5 with "
             f"{_ENERGIES!r} of shape (n, 1) and {_SHOWERS!r} of shape (n, n_voxels): {error}"
@@ -228,10 +236,11 @@ def _read(path, rows, out):
             part = out[start - rows.start : stop - rows.start]
             part[:, 0] = file[_ENERGIES][start:stop].ravel()
             part[:, 1:] = file[_SHOWERS][start:stop]
-            _check_rows(part, first=start)
+    for start in range(0, len(out), _ROWS):
+        _check_rows(out[start : start + _ROWS], rows.start + start, f"path={str(path)!r}: ")
 
 
-def _check_rows(X, first=0):
+def _check_rows(X, first=0, where=""):
     """Refuse energies that are missing, negative, or 0 where voxels are lit."""
     unlit = X[:, 0] <= 0.0
     for wrong, what in (
@@ -241,8 +250,8 @@ def _check_rows(X, first=0):
     ):
         if wrong.any():
             raise ValueError(
-                f"{wrong.sum()} of {len(X)} showers from row {first} on have {what}, the first is row "
-                f"{first + int(np.argmax(wrong))}"
+                f"{where}{wrong.sum()} of {len(X)} showers from row {first} on have {what}, the first is "
+                f"row {first + int(np.argmax(wrong))}."
             )
 
 

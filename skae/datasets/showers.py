@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_params
 
 from skae._calorimeter import CaloGeometry, resolve_geometry
 from skae.datasets._shower_profiles import (
@@ -28,7 +28,7 @@ _ROWS = 512
         "geometry": [str, CaloGeometry],
         "material": [CaloMaterial, None],
         "threshold": [Interval(Real, 0, None, closed="left"), None],
-        "dtype": [StrOptions({"float32", "float64"}), type],
+        "dtype": [StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,

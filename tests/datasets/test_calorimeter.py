@@ -7,7 +7,13 @@ import h5py
 import numpy as np
 import pytest
 
-from skae.datasets import CaloGeometry, load_calochallenge, make_showers, save_calochallenge
+from skae.datasets import (
+    CaloGeometry,
+    calochallenge,
+    load_calochallenge,
+    make_showers,
+    save_calochallenge,
+)
 
 BINNINGS = Path(__file__).parents[3] / "shared" / "data" / "calochallenge"
 NAMES = {"dataset_1_photons": 368, "dataset_1_pions": 533, "dataset_2": 6480, "dataset_3": 40500}
@@ -101,6 +107,8 @@ def test_binning_that_is_none_is_refused(tmp_path, content, message):
         ({"threshold": -1.0}, "0 or more"),
         ({"layer_edges": (0, 1)}, "2 layers have 3 edges"),
         ({"layer_edges": (0, 2, 1)}, "layer_edges must be two or more"),
+        ({"layer_edges": (-1, 2, 3)}, "layer_edges begin at -1"),
+        ({"n_angles": [4, 1.9]}, "must be whole numbers"),
         ({"layer_names": ["a"]}, "1 names for 2 layers"),
     ],
 )
@@ -126,11 +134,12 @@ def test_files_come_back(tmp_path, showers, compression):
         assert file.attrs["source"] == "parametrised"
     np.testing.assert_array_equal(load_calochallenge(path, geometry=SMALL), showers)
     np.testing.assert_array_equal(load_calochallenge(path, start=7, stop=20), showers[7:20])
-    assert load_calochallenge(path, dtype="float64").dtype == np.float64
+    for dtype in ("float64", np.float64):
+        assert load_calochallenge(path, dtype=dtype).dtype == np.float64
     assert [file.name for file in tmp_path.iterdir()] == ["showers.hdf5"]
 
 
-def test_several_files_follow_each_other_and_are_read_as_needed(tmp_path, showers):
+def test_several_files_follow_each_other_and_are_read_as_needed(tmp_path, showers, monkeypatch):
     paths = [tmp_path / f"showers_{i}.hdf5" for i in range(3)]
     for path, rows in zip(paths, np.split(showers, [10, 25]), strict=True):
         save_calochallenge(path, rows, source="parametrised")
@@ -142,6 +151,17 @@ def test_several_files_follow_each_other_and_are_read_as_needed(tmp_path, shower
     np.testing.assert_array_equal(lazy[-1], showers[49])
     np.testing.assert_array_equal(np.concatenate(list(lazy.chunks(8))), showers[5:50])
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(lazy))[:], showers[5:50])
+    opened = []
+    monkeypatch.setattr(
+        calochallenge, "_open", lambda path, of=calochallenge._open: opened.append(path) or of(path)
+    )
+    np.testing.assert_array_equal(np.asarray(lazy), showers[5:50])
+    assert opened == paths  # each once, not for each row
+    assert np.asarray(lazy, dtype=np.float64).dtype == np.float64
+    with pytest.raises(ValueError, match="can only be copied"):
+        np.array(lazy, copy=False)
+    with pytest.raises(ValueError, match="n_samples=-5 must be"):
+        next(lazy.chunks(-5))
     with pytest.raises(IndexError):
         lazy[45]
     with pytest.raises(TypeError, match="slice without a step"):
@@ -209,7 +229,7 @@ def test_energies_that_cannot_be_are_refused(tmp_path, showers, where, value, me
     assert not list(tmp_path.iterdir())
     with h5py.File(path, "w") as file:
         file["incident_energies"], file["showers"] = showers[:, :1], showers[:, 1:]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=rf"^path='.*showers.hdf5': .*{message}"):
         load_calochallenge(path)
     assert load_calochallenge(path, stop=4).shape == (4, 1 + SMALL.n_voxels)
 

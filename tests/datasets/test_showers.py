@@ -207,6 +207,8 @@ def test_seeds_and_energies():
         ({"energy": (2.0, 1.0)}, "lower energy first"),
         ({"n_samples": 0}, "n_samples"),
         ({"threshold": -1.0}, "threshold"),
+        ({"dtype": int}, "dtype"),
+        ({"dtype": "float16"}, "dtype"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
