@@ -1,6 +1,6 @@
 """Graphs that couplings of a Boltzmann machine are taken from, and samplers that stand in for Gibbs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,9 @@ def check_sampler(sampler: Any) -> None:
     """Refuse what is no sampler of dimod."""
     if sampler is None:
         return
-    if not callable(getattr(sampler, "sample", None)) or not hasattr(sampler, "parameters"):
+    # a class has properties in the place of what an object of it has
+    is_sampler = isinstance(getattr(sampler, "parameters", None), Mapping)
+    if not is_sampler or not callable(getattr(sampler, "sample", None)):
         raise TypeError(
             f"sampler={sampler!r} is no sampler of dimod; use one, "
             "dwave.samplers.SimulatedAnnealingSampler() say, or None for block Gibbs sampling."

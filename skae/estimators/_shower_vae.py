@@ -51,7 +51,7 @@ class BaseShowerVAE(BaseAutoencoder):
                 f"{float(scale.most):.6g}, which bounds what is drawn. Let the first chunk hold the "
                 "brightest showers, or use bounded=False.",
                 ClippingWarning,
-                stacklevel=5,
+                stacklevel=6,  # fit, and what scikit-learn wraps it in
             )
 
     def _count_validation_rows(self, n_samples: int) -> int:
@@ -123,7 +123,8 @@ class BaseShowerVAE(BaseAutoencoder):
         noise : bool, default=True
             Draw hits and their energies. False returns the mean of each voxel, given the latents.
         random_state : int, RandomState instance or None, default=None
-            An integer makes the result reproducible. No global random state is used or changed.
+            An integer makes the result reproducible, unless ``sampler`` takes no seed. No global random
+            state is used or changed.
 
         Returns
         -------
@@ -132,6 +133,7 @@ class BaseShowerVAE(BaseAutoencoder):
         """
         check_is_fitted(self, "net_")
         energy = self._as_energies(incident_energy)
+        self._check_energies(energy)
         module, seed = self.module_, draw_seed(random_state)
         generator = torch.Generator(self.device_).manual_seed(seed)
         latent, k = energy[:, None], self.n_components_
@@ -197,6 +199,7 @@ class BaseShowerVAE(BaseAutoencoder):
         """
         check_is_fitted(self, "net_")
         energy = self._as_energies(incident_energy)
+        self._check_energies(energy)
         latents = self.module_.latents
 
         def both(energy: Tensor) -> Tensor:
@@ -249,7 +252,6 @@ class BaseShowerVAE(BaseAutoencoder):
             raise ValueError(
                 f"incident_energy has shape {energy.shape}; give a number or one for each shower."
             )
-        self._check_energies(energy)
         return energy
 
     def _check_energies(self, energy: np.ndarray) -> None:

@@ -104,15 +104,15 @@ class CaloShowerVAE(BaseShowerVAE):
         published [1]_; showers come out less accurate with it.
     prior_epochs : int, default=None
         Epochs at the end that train the Boltzmann machine alone, encoder and decoder as they were in the
-        best epoch [1]_. It learns at ten times ``lr`` then, unless ``lr_schedule="constant"``. None is a
-        quarter of ``max_epochs``.
+        best epoch [1]_ with ``early_stopping=True``, and in the last one without. It learns at ten times
+        ``lr`` then, unless ``lr_schedule="constant"``. None is a quarter of ``max_epochs``.
     hidden_size : int, default=256
         Width of the dense layers.
     attention : bool, default=True
         Whether parts of the shower attend to the incident energy in the decoder.
     bounded : bool, default=True
-        Whether no voxel may hold more than the largest one in training, in the units of X. Unbounded ones
-        may explode where a Pipeline takes exponentials.
+        Whether no voxel that is drawn may hold more than the largest one in training, in the units of X,
+        and no mean 5 % more. Unbounded ones may explode where a Pipeline takes exponentials.
     a, b : float, default=0.0
         Weights of deviations of lit voxels x from their mean: the square is multiplied by
         (exp(a (x − x̄)) + exp(−b (x − x̄))) / 2, x̄ the mean of all lit ones in a minibatch. a = 0.7,
@@ -148,9 +148,10 @@ class CaloShowerVAE(BaseShowerVAE):
     -----
     With ``early_stopping=True`` showers are held out, and ``history_`` has for each epoch the Fréchet
     distances of reconstructed and of generated showers from these, as ``reconstruction_fpd`` and
-    ``sample_fpd``. Reconstruction is what early stopping goes by: the best epoch is kept. With
-    ``prior="rbm"`` all epochs are run, whatever ``n_iter_no_change``, and the best one of each stage is
-    kept.
+    ``sample_fpd``. They are of at most 4096 showers as the network sees them, and not extrapolated to
+    infinitely many: for comparing epochs, not with other figures. Reconstruction is what early stopping
+    goes by: the best epoch is kept. With ``prior="rbm"`` all epochs are run, whatever
+    ``n_iter_no_change``, and the best one of each stage is kept.
 
     ``noise`` corrupts voxels, not below zero, and leaves the incident energy alone.
 

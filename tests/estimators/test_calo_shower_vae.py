@@ -321,10 +321,11 @@ def test_other_samplers_draw_what_gibbs_sampling_does(fitted, scaled):
 
 def test_energies_beyond_those_in_training_give_a_warning(fitted):
     model = fitted["gaussian"]
-    with pytest.warns(ExtrapolationWarning, match="2 of 3 incident energies are outside"):
+    with pytest.warns(ExtrapolationWarning, match="2 of 3 incident energies are outside") as said:
         model.sample([1.0, 1e4, 1e8], random_state=0)
-    with pytest.warns(ExtrapolationWarning):
+    with pytest.warns(ExtrapolationWarning) as decoded:
         model.inverse_transform(np.array([[1e8, 0, 0, 0, 0]]))
+    assert said[0].filename == decoded[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.sample(list(model.energy_range_), random_state=0)
@@ -469,8 +470,9 @@ def test_chunks_widen_the_range_of_energies_and_may_be_too_bright(scaled):
     low, high = scaled[order[:300]], scaled[order[300:]]
     model = CaloShowerVAE(**PRIORS["rbm"], **SMALL).partial_fit(low)
     assert model.module_.latents.sharpness.item() == 5.0  # the last one: none are known to follow
-    with pytest.warns(ClippingWarning, match="above the largest one of the first fit"):
+    with pytest.warns(ClippingWarning, match="above the largest one of the first fit") as said:
         model.partial_fit(high)
+    assert said[0].filename == __file__
     np.testing.assert_allclose(model.energy_range_, [scaled[:, 0].min(), scaled[:, 0].max()])
 
 
@@ -556,6 +558,7 @@ def test_grid_search_over_a_pipeline(showers):
         ({"prior": "rbm", "prior_epochs": 20}, "leaves none of max_epochs=20"),
         ({"prior": "rbm", "rbm_topology": "chimera"}, "rbm_topology"),
         ({"sampler": object()}, "is no sampler of dimod"),
+        ({"sampler": SimulatedAnnealingSampler}, "is no sampler of dimod"),
         ({"n_components": 0}, "n_components"),
     ],
 )
