@@ -9,7 +9,8 @@ Train :class:`~skae.CaloShowerVAE` on the CaloChallenge's files, judge it, and w
 Files are at https://calochallenge.github.io/homepage/. What is learnt is saved every half minute in the
 folder ``--out``; the same command goes on from there. At the end the folder holds the model, showers
 drawn at the test file's energies (HDF5, as the challenge wants them) and a picture. Figures of merit are
-printed, with those of the test file's showers against each other beside.
+printed, and where they are not 0 by themselves, those of the test file's showers against each other.
+All showers are held in memory: those of data set 3 take 16 GB, twice.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
 import skae
@@ -28,6 +30,7 @@ from skae.metrics import (
     kernel_physics_distance,
     separation_power,
     shower_features,
+    shower_response,
 )
 from skae.plotting import ShowerDisplay
 
@@ -37,7 +40,7 @@ def main(arguments=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("files", nargs="+", type=Path, help="showers to learn from")
-    parser.add_argument("--test", nargs="+", type=Path, help="others; default: the last fifth")
+    parser.add_argument("--test", nargs="+", type=Path, help="others; default: a fifth of them")
     parser.add_argument("--geometry", default="dataset_2", help="a data set's name (%(default)s)")
     parser.add_argument("--binning", type=Path, help="or the XML file of its binning")
     parser.add_argument(
@@ -58,12 +61,11 @@ def main(arguments=None):
         parser.error("--binning and --threshold go together: the file has no threshold")
     if options.binning is not None:
         geometry = CaloGeometry.from_xml(options.binning, threshold=options.threshold)
-    showers = load_calochallenge(options.files, geometry=geometry, lazy=True)
-    if options.test is None:
-        cut = max(1, int(0.8 * len(showers)))
-        train, test = showers[:cut], showers[cut:]
+    train = load_calochallenge(options.files, geometry=geometry)
+    if options.test is None:  # files may be sorted by energy
+        train, test = train_test_split(train, test_size=0.2, random_state=options.seed)
     else:
-        train, test = showers[:], load_calochallenge(options.test, geometry=geometry)
+        test = load_calochallenge(options.test, geometry=geometry)
     print(
         f"{len(train)} showers to learn from, {len(test)} to judge by, {geometry.n_voxels} voxels"
     )
@@ -99,7 +101,8 @@ def main(arguments=None):
 def report(test, drawn, geometry):
     """Print figures of merit with the CaloChallenge's parameters, and their floors."""
     features = [shower_features(part, geometry=geometry) for part in (test, drawn)]
-    response = [part[:, 1:].sum(axis=1, dtype=np.float64) / part[:, 0] for part in (test, drawn)]
+    voxels = [relative_voxels(part, geometry) for part in (test, drawn)]
+    response = [shower_response(part, geometry=geometry) for part in (test, drawn)]
     size = min(10_000, max(2, len(test) // 2))
     frechet = frechet_physics_distance(
         *features, min_samples=size, max_samples=5 * size, return_floor=True
@@ -107,10 +110,18 @@ def report(test, drawn, geometry):
     print(f"FPD                    {frechet}")
     kernel = kernel_physics_distance(*features, batch_size=size, return_floor=True)
     print(f"KPD                    {kernel}")
-    auc = classifier_two_sample_test(*features, random_state=0)
-    print(f"AUC of the features    {auc.auc:.3f} ± {auc.error:.3f}")
-    power = separation_power(*response, range=(0.5, 1.5))
-    print(f"separation, E_tot/E    {power:.4f}")
+    for name, pair in (("features", features), ("voxels  ", voxels)):
+        auc = classifier_two_sample_test(*pair, random_state=0)
+        print(f"AUC of the {name}    {auc.auc:.3f} ± {auc.error:.3f}")
+    halves = np.split(np.random.default_rng(0).permutation(response[0]), [len(test) // 2])
+    power, floor = (separation_power(*pair, range=(0.5, 1.5)) for pair in (response, halves))
+    print(f"separation, E_tot/E    {power:.4f}, of two halves {floor:.4f}")
+
+
+def relative_voxels(showers, geometry):
+    """Return what voxels over their threshold hold of the incident energy, of 10,000 showers at most."""
+    voxels, energy = showers[:10_000, 1:], showers[:10_000, :1]
+    return np.where(voxels < geometry.threshold, 0.0, voxels) / np.maximum(energy, 1e-6)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from skae.metrics import (
     kernel_physics_distance,
     separation_power,
     shower_features,
+    shower_response,
 )
-from skae.metrics.showers import RESPONSE_BINS, check_showers, shower_response
+from skae.metrics.showers import RESPONSE_BINS, check_showers
 from skae.sampling import sample
 
 __all__ = ["ShowerScorer", "make_shower_scorer"]
@@ -161,7 +162,7 @@ class ShowerScorer:
         if sample_weight is not None:  # energies are those of real rows, and so are their weights
             options["sample_weight"] = (sample_weight, sample_weight)
         if self.metric == "response":
-            pair = [shower_response(part, geometry) for part in (real, generated)]
+            pair = [shower_response(part, geometry=geometry) for part in (real, generated)]
             return -separation_power(*pair, **{"bins": RESPONSE_BINS, **options})
         pair = [shower_features(part, geometry=geometry) for part in (real, generated)]
         if self.metric == "frechet":

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from skae.datasets import CaloGeometry, load_calochallenge, make_showers, save_calochallenge
+from skae.training import TrainingNet
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "calochallenge.py"
 XML = """<Bins><Bin pid="22"><Layer id="0" r_edges="0,5,20" n_bin_alpha="4" />
@@ -14,7 +15,7 @@ XML = """<Bins><Bin pid="22"><Layer id="0" r_edges="0,5,20" n_bin_alpha="4" />
 
 
 @pytest.mark.usefixtures("close_figures")
-def test_it_trains_judges_and_writes(tmp_path, capsys):
+def test_it_trains_judges_and_writes(tmp_path, capsys, monkeypatch):
     spec = importlib.util.spec_from_file_location("calochallenge", EXAMPLE)
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
@@ -36,5 +37,11 @@ def test_it_trains_judges_and_writes(tmp_path, capsys):
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written >= {"model.pickle", "showers.png", "checkpoint", "showers.hdf5"}
     assert "FPD" in capsys.readouterr().out
+    steps = []
+    monkeypatch.setattr(TrainingNet, "train_step", lambda *args, **kwargs: steps.append(1))
     example.main(arguments)  # everything is there
+    assert not steps
+    said = capsys.readouterr().out
+    assert "AUC of the voxels" in said
+    assert "of two halves" in said
     np.testing.assert_array_equal(load_calochallenge(tmp_path / "out" / "showers.hdf5"), drawn)

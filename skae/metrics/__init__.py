@@ -19,7 +19,7 @@ from skae.metrics.separation import (
     classifier_two_sample_test,
     separation_power,
 )
-from skae.metrics.showers import shower_feature_names, shower_features
+from skae.metrics.showers import shower_feature_names, shower_features, shower_response
 
 __all__ = [
     "ClassifierTwoSampleTest",
@@ -38,5 +38,6 @@ __all__ = [
     "separation_power",
     "shower_feature_names",
     "shower_features",
+    "shower_response",
     "scaled_mean_squared_error",
 ]

@@ -70,9 +70,32 @@ def shower_features(
 
 
 def shower_response(
-    X: NDArray[Any], geometry: CaloGeometry, threshold: float | None = None
+    X: ArrayLike, *, geometry: str | CaloGeometry = "dataset_2", threshold: float | None = None
 ) -> NDArray[np.float64]:
-    """Return the total over the incident energy of checked showers, 0 where there is none."""
+    """Compute the total energy of showers over the incident one.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, 1 + n_voxels)
+        Incident energy, then the energy in each voxel, in MeV.
+    geometry : str or CaloGeometry, default="dataset_2"
+        Where voxels are.
+    threshold : float, default=None
+        Voxels with less do not count, in MeV. None takes the geometry's.
+
+    Returns
+    -------
+    response : ndarray of shape (n_samples,)
+        Ratios; 0 where the incident energy is.
+
+    Examples
+    --------
+    >>> from skae.datasets import make_showers
+    >>> from skae.metrics import shower_response
+    >>> shower_response(make_showers(10, random_state=0)).shape
+    (10,)
+    """
+    X, geometry = check_showers(X, geometry)
     threshold = geometry.threshold if threshold is None else threshold
     response = np.zeros(len(X))
     for start in range(0, len(X), _ROWS):

@@ -3,8 +3,8 @@
 import numpy as np
 
 from skae._calorimeter import resolve_geometry
-from skae.metrics import separation_power
-from skae.metrics.showers import RESPONSE_BINS, check_showers, shower_response
+from skae.metrics import separation_power, shower_response
+from skae.metrics.showers import RESPONSE_BINS, check_showers
 from skae.plotting._columns import pyplot
 from skae.sampling import sample
 
@@ -214,7 +214,8 @@ class ShowerDisplay:
 
     def _draw_response(self, labels):
         response = [
-            shower_response(part, self.geometry, 0.0) for part in (self.real, self.generated)
+            shower_response(part, geometry=self.geometry, threshold=0.0)
+            for part in (self.real, self.generated)
         ]
         power = separation_power(*response, bins=RESPONSE_BINS)
         counts = [_shares(r, RESPONSE_BINS, len(r)) for r in response]
