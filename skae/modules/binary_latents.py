@@ -20,8 +20,8 @@ class EnergyCode(nn.Module):
     r"""Incident energies as bits.
 
     Those of the whole numbers below E, :math:`\sqrt{10 E}` and :math:`e^{10} \ln E`, with E in MeV up to
-    2²⁴ = 16.8 TeV, where it ends, the most significant first; repeated as often as there is room, then
-    zeros.
+    2²⁴ = 16.8 TeV, where it ends: the most significant bit of each of the three, then the next of each,
+    so that units with the most couplings say most; repeated as often as there is room, then zeros.
 
     Parameters
     ----------
