@@ -158,8 +158,11 @@ def lit_moments(x: Rows, weight: Tensor | None = None) -> LitMoments:
 
 
 # Points of the quantile function of the noise, closer together towards the ends, and classes of spread.
-_N_QUANTILES, _N_CLASSES = 65, 24
-_FARTHEST = 5e-4
+_N_QUANTILES, _N_CLASSES = 129, 24
+_FARTHEST = 1e-4
+
+# Even chances by which the mean and the spread of what is drawn are found.
+_N_CHANCES = 2**14
 
 
 class NoiseShape(nn.Module):
@@ -168,7 +171,7 @@ class NoiseShape(nn.Module):
     They are standard normal as long as nothing is known. :meth:`learn` takes the quantiles of what was
     seen, for classes of the spread relative to how far the mean is above the smallest lit voxel: where
     few particles make a voxel's energy deviations are skewed and end there, and sums over many voxels
-    depend on that.
+    depend on that. What is drawn has the mean and the standard deviation of what was seen.
     """
 
     edges: Tensor
@@ -178,12 +181,13 @@ class NoiseShape(nn.Module):
         super().__init__()
         self.register_buffer("edges", torch.linspace(-1.0, 1.0, _N_CLASSES - 1))
         normal = torch.special.ndtri(self.probabilities().double()).float()
-        self.register_buffer("quantiles", normal.repeat(_N_CLASSES, 1))
+        self.register_buffer("quantiles", _moved(normal, 0.0, 1.0).repeat(_N_CLASSES, 1))
 
     @staticmethod
     def probabilities() -> Tensor:
         """Return the probabilities of the quantiles."""
-        return torch.linspace(0.0, 1.0, _N_QUANTILES).clamp(_FARTHEST, 1.0 - _FARTHEST)
+        angles = torch.linspace(0.0, math.pi, _N_QUANTILES)
+        return (0.5 - 0.5 * torch.cos(angles)).clamp(_FARTHEST, 1.0 - _FARTHEST)
 
     @torch.no_grad()
     def learn(self, relative: Tensor, deviation: Tensor) -> None:
@@ -198,13 +202,25 @@ class NoiseShape(nn.Module):
             part = torch.sort(deviation[edges[i] : edges[i + 1]]).values
             place = self.probabilities().to(part) * (len(part) - 1)
             low = place.long().clamp_max(len(part) - 2)
-            self.quantiles[i] = torch.lerp(part[low], part[low + 1], place - low)
+            quantiles = torch.lerp(part[low], part[low + 1], place - low)
+            self.quantiles[i] = _moved(quantiles, part.mean(), part.std())
 
     def draw(self, relative: Tensor, generator: torch.Generator) -> Tensor:
         """Draw deviations of voxels with these relative spreads ``(m,)``."""
         chance = torch.empty_like(relative).uniform_(generator=generator)
-        place = chance * (_N_QUANTILES - 1)
-        low = place.long().clamp_max(_N_QUANTILES - 2)
-        first = torch.bucketize(relative, self.edges) * _N_QUANTILES + low
-        flat = self.quantiles.flatten()
-        return torch.lerp(flat[first], flat[first + 1], place - low)
+        first = torch.bucketize(relative, self.edges) * _N_QUANTILES
+        return _at(self.quantiles.flatten(), first, chance)
+
+
+def _at(quantiles: Tensor, first: Tensor | int, chance: Tensor) -> Tensor:
+    """Return the values of chances, by the quantiles that begin at ``first``."""
+    place = torch.acos(1.0 - 2.0 * chance) * ((_N_QUANTILES - 1) / math.pi)
+    low = place.long().clamp_max(_N_QUANTILES - 2)
+    return torch.lerp(quantiles[first + low], quantiles[first + low + 1], place - low)
+
+
+def _moved(quantiles: Tensor, mean: Tensor | float, std: Tensor | float) -> Tensor:
+    """Move and stretch quantiles so that what is drawn by them has this mean and spread."""
+    chance = (torch.arange(_N_CHANCES, device=quantiles.device) + 0.5) / _N_CHANCES
+    drawn = _at(quantiles, 0, chance)
+    return mean + (quantiles - drawn.mean()) * (std / drawn.std().clamp_min(1e-6))
