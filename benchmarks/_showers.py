@@ -15,10 +15,14 @@ from skae.metrics import (
     kernel_physics_distance,
     separation_power,
     shower_features,
+    shower_response,
 )
 
+# Showers whose voxels a classifier sees: it has 6480 columns for each.
+_N_VOXEL_ROWS = 5000
+
 HEAD = (
-    f"{'':34s}{'FPD':>18s}{'KPD × 10³':>18s}{'AUC features':>16s}{'separation':>12s}"
+    f"{'':34s}{'FPD':>18s}{'KPD × 10³':>18s}{'AUC features':>16s}{'AUC voxels':>16s}{'separation':>12s}"
     f"{'ms, 100':>9s}{'largest voxel':>15s}"
 )
 
@@ -39,7 +43,7 @@ class Judge:
         self.others = make_showers(n_showers, random_state=random_state + 1)
         self.energy = self.others[:, 0]
         self.features = shower_features(self.real)
-        self.response = self.real[:, 1:].sum(axis=1, dtype=np.float64) / self.real[:, 0]
+        self.response = shower_response(self.real)
 
     def row(self, name: str, showers: np.ndarray, milliseconds: float = np.nan) -> dict[str, float]:
         """Print a row of the table, and return its figures."""
@@ -47,14 +51,18 @@ class Judge:
         frechet = frechet_physics_distance(self.features, features, min_samples=10_000)
         kernel = kernel_physics_distance(self.features, features, batch_size=10_000)
         auc = classifier_two_sample_test(self.features, features, random_state=0)
-        response = showers[:, 1:].sum(axis=1, dtype=np.float64) / showers[:, 0]
-        power = separation_power(self.response, response, range=(0.5, 1.5))
+        voxels = [
+            part[:_N_VOXEL_ROWS, 1:] / part[:_N_VOXEL_ROWS, :1] for part in (self.real, showers)
+        ]
+        voxel_auc = classifier_two_sample_test(*voxels, random_state=0)
+        power = separation_power(self.response, shower_response(showers), range=(0.5, 1.5))
         largest = float(showers[:, 1:].max())
         print(
             f"{name:34s}"
             + f"{frechet.value:.4f} ± {frechet.error:.4f}".rjust(18)
             + f"{1e3 * kernel.value:.3f} ± {1e3 * kernel.error:.3f}".rjust(18)
             + f"{auc.auc:.3f} ± {auc.error:.3f}".rjust(16)
+            + f"{voxel_auc.auc:.3f} ± {voxel_auc.error:.3f}".rjust(16)
             + f"{power:12.4f}{milliseconds:9.3f}{largest:11.0f} MeV",
             flush=True,
         )
@@ -62,6 +70,7 @@ class Judge:
             "FPD": frechet.value,
             "KPD × 10³": 1e3 * kernel.value,
             "AUC": auc.auc,
+            "AUC voxels": voxel_auc.auc,
             "separation": power,
             "ms a shower": milliseconds,
         }
