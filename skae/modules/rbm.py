@@ -21,6 +21,11 @@ class LogPartition(NamedTuple):
     error: Tensor
 
 
+def in_double(x: Tensor) -> Tensor:
+    """Return a tensor in double precision, on Apple's GPUs, which have none, as it is."""
+    return x if x.device.type == "mps" else x.double()
+
+
 class BoltzmannMachine(nn.Module):
     r"""Units 0 or 1 in partitions, coupled between partitions only.
 
@@ -62,7 +67,8 @@ class BoltzmannMachine(nn.Module):
 
     def energy(self, s: Tensor) -> Tensor:
         """Return the energies of states ``(m, n_units)``, ``(m,)``."""
-        return -(s @ self.bias) - ((s @ (self.weight * self.mask)) * s).sum(dim=-1)
+        upper = (self.weight * self.mask).to(s.dtype)
+        return -((s @ upper + self.bias.to(s.dtype)) * s).sum(dim=-1)
 
     def free_energy(self, s: Tensor, partition: int) -> Tensor:
         """Return −ln Σ exp(−E) over all states of one partition, given the others in s, ``(m,)``."""
@@ -133,6 +139,8 @@ class BoltzmannMachine(nn.Module):
             Partitions over which Z does not sum.
         n_chains, n_temperatures : int
             More of either make the error smaller. All states share the same random numbers, always.
+            The chains move in double precision: in single, how a product is rounded, and with it now and
+            then a bit, depends on how many states stand beside one.
 
         Returns
         -------
@@ -141,6 +149,7 @@ class BoltzmannMachine(nn.Module):
         """
         if states is None:
             states = torch.zeros_like(self.bias)[None]
+        states = in_double(states)
         fixed = torch.zeros(len(self.bias), dtype=torch.bool, device=self.bias.device)
         for i in clamped:
             fixed[self.parts[i]] = True
@@ -155,9 +164,9 @@ class BoltzmannMachine(nn.Module):
     ) -> LogPartition:
         generator = torch.Generator(states.device).manual_seed(0)
         given = states * fixed
-        couplings = self.couplings
+        couplings = self.couplings.to(states.dtype)
         # what is clamped acts on the others like a bias
-        bias = (self.bias + given @ couplings)[:, None]
+        bias = (self.bias.to(states.dtype) + given @ couplings)[:, None]
         couplings = couplings * (~fixed[:, None] & ~fixed)
         start = -self.energy(given) + (nn.functional.softplus(bias[:, 0]) * ~fixed).sum(dim=1)
         free = [part for part in self.parts if not fixed[part].any()]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skae.modules.latents import Latents
+from skae.modules.rbm import in_double
 from skae.modules.seeded import SeededModule
 from skae.modules.voxel_scales import EnergyScale, NoiseShape, VoxelScale
 from skae.modules.voxels import VoxelDecoder, VoxelEncoder
@@ -182,11 +183,11 @@ class ShowerAutoencoder(SeededModule):
     def bound(self, x: Tensor, n_draws: int) -> Tensor:
         """Return the ELBO of each row, ``(n,)``, by draws that all rows share."""
         k = sum(self.group_sizes)
-        total = torch.zeros_like(x[:, 0])
+        total = torch.zeros_like(in_double(x[:, 0]))
         for noise in self.latents.fixed_noise(n_draws, k).to(x):
             parameters, z = self.posterior(x, noise.expand(len(x), k))
-            log_prob = -misfit(self.decode_voxels(z, x[:, 0]), x[:, 1:])
-            total += log_prob - self.latents.cost(parameters, z, x[:, 0])
+            total -= misfit(self.decode_voxels(z, x[:, 0]), x[:, 1:])
+            total -= self.latents.cost(parameters, in_double(z), x[:, 0])
         return total / n_draws - self.latents.log_normaliser(x[:, 0]).value
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 # Matrix products choose their algorithm by the number of rows; from 64 rows on, what a row gives no
-# longer depends on how many stand beside it (to 1e-7, which scikit-learn's subset check asks for).
+# longer depends on how many stand beside it. Layers of at most eight units are the exception: there a
+# row's place decides how its last digit is rounded.
 _FEWEST_ROWS = 64
 
 # Rows in a chunk. Their activations stay in cache: faster than all rows at once, and bounded. Wide rows

@@ -23,9 +23,9 @@ TRANSFORMERS = [
     SpectraVAE(max_epochs=5, decoder="lstm", hidden_size=4, init="random", noise_sigma=0.5),
     SpectraVAE(max_epochs=5, decoder="multires", hidden_size=4, downsampling=(2,), init="random"),
     SpectraVAE(max_epochs=5, missing="mask"),
-    CaloShowerVAE(max_epochs=2, n_components=3, hidden_size=8),
+    CaloShowerVAE(max_epochs=2, n_components=3, hidden_size=16),
     CaloShowerVAE(
-        max_epochs=20, n_components=9, hidden_size=8, prior="rbm", rbm_topology="zephyr", lr=1e-2
+        max_epochs=20, n_components=9, hidden_size=16, prior="rbm", rbm_topology="zephyr", lr=1e-2
     ),
 ]
 # scikit-learn's tables have one or two columns
