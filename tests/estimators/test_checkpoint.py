@@ -872,7 +872,7 @@ KILLED = """
     print(json.dumps(fit(sys.argv[1] + "/whole")), flush=True)
     duration = time.monotonic() - begin
     kills = steps = partial = 0
-    while kills < 20:
+    while kills < int(sys.argv[2]):
         folder = f"{sys.argv[1]}/{kills}"
         child = in_child(folder)
         time.sleep(random.uniform(0.0, duration))
@@ -892,10 +892,11 @@ KILLED = """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
-def test_killed_at_twenty_random_moments_a_fit_ends_with_the_same_weights(tmp_path):
+@pytest.mark.parametrize("n_kills", [6, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_a_fit_ends_with_the_same_weights(tmp_path, n_kills):
     script = textwrap.dedent(KILLED)
     process = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script, str(tmp_path)],
+        [sys.executable, "-W", "error", "-c", script, str(tmp_path), str(n_kills)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -904,5 +905,5 @@ def test_killed_at_twenty_random_moments_a_fit_ends_with_the_same_weights(tmp_pa
     whole, *rest = map(json.loads, process.stdout.splitlines())
     (steps, _), results = rest[-1], [r for r in rest[:-1] if r != whole]
     assert results == []
-    assert len(rest) - 1 >= 20
-    assert steps >= 10, "most kills came behind the first steps"
+    assert len(rest) - 1 >= n_kills
+    assert steps >= n_kills // 2, "most kills came behind the first steps"

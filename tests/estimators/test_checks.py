@@ -34,8 +34,10 @@ REGRESSORS = [
     PulseLocator(**LOCATOR),
     PulseLocator(**LOCATOR, architecture="reference", estimate="median"),
     MatchedFilterLocator(),
-    MultiResRNNRegressor(hidden_size=16),
-    MultiResRNNRegressor(hidden_size=16, cell="lstm", downsampling=(2, 2), positive=False),
+    MultiResRNNRegressor(hidden_size=16, max_epochs=12),
+    MultiResRNNRegressor(
+        hidden_size=16, max_epochs=12, cell="lstm", downsampling=(2, 2), positive=False
+    ),
 ]
 ESTIMATORS = TRANSFORMERS + REGRESSORS
 

@@ -38,8 +38,8 @@ def fitted(events):
 
 
 def test_it_finds_what_the_matched_filter_does_not():
-    X, y = make_pulses(3500, n_times=50, background_rate=2.0, random_state=0)
-    train, test = slice(0, 2500), slice(2500, None)
+    X, y = make_pulses(3000, n_times=50, background_rate=2.0, random_state=0)
+    train, test = slice(0, 2000), slice(2000, None)
     locator = PulseLocator(trace_channels=8, n_channels=16, max_epochs=12, random_state=0)
     locator.fit(X[train], y[train])
     assert locator.permute_traces_
@@ -53,8 +53,8 @@ def test_it_finds_what_the_matched_filter_does_not():
 
 def test_noisy_fractional_positions_come_with_their_standard_deviation():
     options = {"baseline": False, "background_rate": 0.0, "n_times": 40, "sub_bin": True}
-    X, y = make_pulses(6000, noise_sigma=0.5, random_state=0, **options)
-    train, test = slice(0, 4000), slice(4000, None)
+    X, y = make_pulses(4500, noise_sigma=0.5, random_state=0, **options)
+    train, test = slice(0, 3000), slice(3000, None)
     locator = PulseLocator(
         trace_channels=6, n_channels=12, max_epochs=20, estimate="mean", random_state=0
     ).fit(X[train], y[train])

@@ -26,8 +26,14 @@ def histograms(n, counts, **options):
     return g2.noisy * counts, g2
 
 
-@parametrize_with_checks([PhotonCorrelationFit(), PhotonCorrelationFit(likelihood="gaussian")])
+@parametrize_with_checks([PhotonCorrelationFit()])
 def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([PhotonCorrelationFit(likelihood="gaussian")])
+def test_scikit_learn_checks_of_the_other_likelihood(estimator, check):
     check(estimator)
 
 
