@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from remaining_checks import each_remaining_check
 from scipy.stats import boxcox_llf
 from sklearn.base import clone
@@ -113,6 +113,7 @@ def test_rows_and_columns_do_not_see_one_another(X):
     np.testing.assert_allclose(permuted, Z[:, ::-1], rtol=1e-5, atol=1e-5)
 
 
+@settings(max_examples=40, deadline=None)
 @given(tables(kinds=("lognormal", "uniform"), dtypes=(np.float64,)))
 def test_the_power_maximises_the_likelihood(X):
     box_cox = BoxCoxTransformer(shift=None).fit(X)

@@ -55,7 +55,9 @@ def test_without_noise_the_truth_is_found_from_no_knowledge_at_all():
     np.testing.assert_allclose(fit.inverse_transform(found), X, rtol=1e-3, atol=1.0)
 
 
-@pytest.mark.parametrize("likelihood", ["poisson", "gaussian"])
+@pytest.mark.parametrize(
+    "likelihood", ["poisson", pytest.param("gaussian", marks=pytest.mark.slow)]
+)
 def test_estimates_are_unbiased_and_as_wide_as_their_errors(likelihood):
     X, g2 = histograms(80, 60.0, g2_zero=0.5)
     if likelihood == "gaussian":
@@ -72,8 +74,9 @@ def test_estimates_are_unbiased_and_as_wide_as_their_errors(likelihood):
     assert (errors[:, fit.param_names_.index("jitter")] == 0.0).all()  # fixed
 
 
-def test_intervals_cover_as_often_as_they_say():
-    X, g2 = histograms(100, 20.0, g2_zero=0.3, n_times=250, tau_range=(30.0, 94.0))
+@pytest.mark.parametrize("n", [30, pytest.param(100, marks=pytest.mark.slow)])
+def test_intervals_cover_as_often_as_they_say(n):
+    X, g2 = histograms(n, 20.0, g2_zero=0.3, n_times=250, tau_range=(30.0, 94.0))
     fit = PhotonCorrelationFit(period=12.49, zero_delay=61.0, times=g2.tau).fit(X)
     low, high = fit.interval(X).T
     covered = ((low <= 0.3) & (high >= 0.3)).mean()
