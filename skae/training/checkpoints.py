@@ -13,6 +13,7 @@ from typing import Any
 import filelock
 
 from skae.exceptions import CheckpointError, CheckpointWarning
+from skae.training.files import UNFINISHED, write_atomically
 from skae.training.packing import from_bytes, to_bytes
 
 #: a fit writes at most this often, and never spends more than this share of its time on it
@@ -75,7 +76,7 @@ class Checkpoint:
                 )
         try:
             with self._explained("tidied"):
-                for left_over in self.folder.glob("*.tmp"):  # of a process that was killed
+                for left_over in self.folder.glob(f"*{UNFINISHED}"):  # of a process that was killed
                     left_over.unlink()
             yield self
         finally:
@@ -125,7 +126,7 @@ class Checkpoint:
         self._count += 1
         path = self.folder / f"{self._count:08d}{_SUFFIX}"
         with self._explained("written"):
-            _write_atomically(path, content)
+            write_atomically(path, content)
             for old in self._files()[:-_KEPT]:
                 old.unlink()
         end = time.monotonic()
@@ -171,27 +172,6 @@ class Checkpoint:
                 f"The checkpoint {self.folder} cannot be {done}: {error.strerror or error}. {remedy} and "
                 "fit again: training goes on from the last state that was saved, if there is one."
             ) from error
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_suffix(".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # the rename itself; Windows has no such thing
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            with contextlib.suppress(OSError):  # some network mounts cannot
-                os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _differences(saved: Any, own: Any, name: str = "") -> list[str]:

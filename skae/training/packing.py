@@ -51,14 +51,19 @@ def from_bytes(content: bytes) -> Any:
     try:
         tensors = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except SafetensorError as error:
+        digest = header["__metadata__"]["digest"] if _TEXT in tensors else None
+    except KeyError:
+        digest = None
+    except Exception as error:  # of which kind depends on what is wrong with it
         raise ValueError(f"it is no whole safetensors file ({error})") from error
-    metadata = header.get("__metadata__", {})
-    if _TEXT not in tensors or "digest" not in metadata:
+    if digest is None:
         raise ValueError("it was not written by skae")
-    if metadata["digest"] != _digest(tensors):
+    if digest != _digest(tensors):
         raise ValueError("its content does not match its digest")
-    return _unpack(json.loads(tensors[_TEXT].numpy().tobytes()), tensors)
+    try:
+        return _unpack(json.loads(tensors[_TEXT].numpy().tobytes()), tensors)
+    except Exception as error:  # somebody made a digest for it
+        raise ValueError(f"it was not written by skae ({error})") from error
 
 
 def digest_of(state: Any) -> str:

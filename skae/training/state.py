@@ -105,7 +105,7 @@ def load_state(net: NeuralNet, state: dict[str, Any] | None, finite: Weights) ->
         finite.remember()
         if state["finite"] is not None:
             finite.remember(state["finite"])
-        _load_optimizer(net.optimizer_, state["optimizer"])
+        load_optimizer(net.optimizer_, state["optimizer"])
         if net.schedule_ is not None:
             net.schedule_.last_epoch = state["schedule"]
         net.history[:] = state["history"]
@@ -128,7 +128,8 @@ def load_callbacks(net: NeuralNet, state: dict[str, Any] | None) -> None:
             callback.load_state_dict(copy.deepcopy(saved[name]))
 
 
-def _load_optimizer(optimizer: Any, state: dict[str, Any]) -> None:
+def load_optimizer(optimizer: Any, state: dict[str, Any]) -> None:
+    """Give an optimiser a state that was saved, but for what depends on the device."""
     own = [
         {flag: group[flag] for flag in _OF_THE_DEVICE if flag in group}
         for group in optimizer.param_groups

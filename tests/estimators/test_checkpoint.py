@@ -658,7 +658,7 @@ def test_a_warm_start_that_is_refused_leaves_nothing_of_its_run(
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "_write_atomically", fail)
+    monkeypatch.setattr(checkpoints, "write_atomically", fail)
     model.set_params(noise=lambda batch, generator: batch, callbacks=[EndAt(10**9, crash)])
     with pytest.raises(CheckpointError, match="No space left"):
         model.fit(standard_jets)
@@ -784,7 +784,7 @@ def test_a_disk_that_fills_up_leaves_a_usable_estimator(
     standard_jets, tmp_path, always, monkeypatch
 ):
     written = []
-    whole = checkpoints._write_atomically
+    whole = checkpoints.write_atomically
 
     def fill(path, content):
         if len(written) == 12:
@@ -792,13 +792,13 @@ def test_a_disk_that_fills_up_leaves_a_usable_estimator(
         whole(path, content)
         written.append(path)
 
-    monkeypatch.setattr(checkpoints, "_write_atomically", fill)
+    monkeypatch.setattr(checkpoints, "write_atomically", fill)
     model = small(checkpoint=tmp_path)
     with pytest.raises(CheckpointError, match="No space left on device"):
         model.fit(standard_jets)
     assert np.isfinite(model.transform(standard_jets)).all()
     assert model.n_iter_ == 1
-    monkeypatch.setattr(checkpoints, "_write_atomically", whole)
+    monkeypatch.setattr(checkpoints, "write_atomically", whole)
     steps = EndAt(10**9, crash)
     resumed = clone(model).set_params(callbacks=[steps]).fit(standard_jets)
     assert steps.count == 6 * 7 - 10
