@@ -9,6 +9,7 @@ from skae.estimators import (
     PulseLocator,
     SpectraVAE,
 )
+from skae.persistence import load, save
 from skae.sampling import sample
 from skae.scoring import ShowerScorer, make_shower_scorer
 from skae.transformers import (
@@ -33,6 +34,8 @@ __all__ = [
     "ShowerScorer",
     "SpectraVAE",
     "__version__",
+    "load",
     "make_shower_scorer",
     "sample",
+    "save",
 ]

@@ -9,10 +9,12 @@ from skae.training.callbacks import (
 )
 from skae.training.checkpoints import Checkpoint
 from skae.training.device import resolve_device
+from skae.training.files import write_atomically
 from skae.training.inference import apply_to_rows, bounded_rows, to_float32
 from skae.training.memory import should_stream
-from skae.training.net import Augmentation, Corruption, TrainingNet
+from skae.training.net import Augmentation, Corruption, TrainingNet, table_of_nets
 from skae.training.optimizers import OPTIMIZERS, resolve_optimizer
+from skae.training.packing import from_bytes, to_bytes
 from skae.training.schedules import SCHEDULES, Restart
 from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
 from skae.training.showers import (
@@ -54,6 +56,7 @@ __all__ = [
     "check_precision",
     "draw_seed",
     "fair_share_of_threads",
+    "from_bytes",
     "gradient_clipping",
     "resolve_device",
     "resolve_optimizer",
@@ -61,5 +64,8 @@ __all__ = [
     "seeded_initialisation",
     "should_stream",
     "starting_point",
+    "table_of_nets",
+    "to_bytes",
     "to_float32",
+    "write_atomically",
 ]

@@ -11,12 +11,16 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PrintLog
 from torch import Tensor, nn
 
+from skae._saving import ClassTable, read_object, table_of_networks, write_object
 from skae.exceptions import DivergenceError
 from skae.modules import attach_generator
 from skae.training.batches import Batch, Minibatches
 from skae.training.callbacks import is_raised_by_code
 from skae.training.checkpoints import Checkpoint
+from skae.training.device import resolve_device
 from skae.training.inference import bounded_rows
+from skae.training.packing import from_bytes, to_bytes
+from skae.training.parts import NetKind
 from skae.training.schedules import Restart, start_schedule
 from skae.training.seeding import RandomStreams
 from skae.training.state import Position, load_callbacks, load_state, take_state
@@ -91,6 +95,29 @@ class TrainingNet(NeuralNet):
         self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # follows its parameters
         self.streams.to(device)
         return self
+
+    # -- its way to another process -------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds: no objects of torch's, which another version may not read.
+
+        A net with something of the user's own in it, an optimiser say, is pickled as skorch's are.
+        """
+        try:
+            content = to_bytes(write_object(self, table_of_nets()))
+        except TypeError:
+            return super().__getstate__()
+        return {"content": content, "device": str(self.device)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become the net that was pickled, on its device, and on the CPU where that is not there."""
+        if "content" not in state:
+            super().__setstate__(state)
+            return
+        net = read_object(from_bytes(state["content"]), table_of_nets())
+        vars(self).update(vars(net))
+        with contextlib.suppress(ValueError):
+            self.to(resolve_device(state["device"]))
 
     def set_run(
         self,
@@ -409,3 +436,8 @@ class TrainingNet(NeuralNet):
             for _, callback in self.callbacks_
             for method in methods
         )
+
+
+def table_of_nets() -> ClassTable:
+    """Return a table of all that a net is built of, for its way to a file and back."""
+    return table_of_networks().add("skae", [TrainingNet], NetKind())
