@@ -5,10 +5,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from numpydoc.validate import validate
 
 import skae
 from skae import datasets, estimators, metrics, plotting, transformers
+from skae.__main__ import main
 
 # what numpydoc is asked to hold: sections, their order, every parameter and what is returned
 CHECKS = {
@@ -21,6 +23,10 @@ def public_names():
     for room in (datasets, estimators, metrics, plotting, transformers):
         for name in room.__all__:
             yield f"{room.__name__}.{name}", getattr(room, name)
+    for name in sorted(
+        {*skae.__all__} - {*estimators.__all__, *transformers.__all__, "__version__"}
+    ):
+        yield f"skae.{name}", getattr(skae, name)
 
 
 def public_methods():
@@ -81,3 +87,18 @@ def test_shared_parameters_are_documented_with_their_defaults():
             else str(parameter.default)
         )
         assert line.endswith(f"default={shown}"), line
+
+
+def test_the_versions_are_those_of_all_that_is_used(capsys):
+    main(["--versions"])
+    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    table = {name.strip(): value for name, value in lines.items()}
+    assert table["skae"] == skae.__version__
+    assert table["torch"] == torch.__version__
+    assert {"scikit-learn", "skorch", "safetensors", "matplotlib", "onnx", "GPUs"} <= set(table)
+    assert table["torch threads"] == str(torch.get_num_threads())
+
+
+def test_python_m_skae_says_what_it_can_do():
+    run = [sys.executable, "-m", "skae"]
+    assert "--versions" in subprocess.run(run, capture_output=True, text=True, check=True).stdout
