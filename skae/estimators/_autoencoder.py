@@ -1,11 +1,13 @@
 """What the autoencoders share: transform, inverse_transform, and the mean of their rows' scores."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from numbers import Integral
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
+from torch import Tensor
 
 from skae.estimators._base import BaseNeuralEstimator
 from skae.estimators._data import check_weight, to_host
@@ -29,7 +31,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
             Latent coordinates, in the dtype of X (computed in float32).
         """
         X = self._validate_rows(X)
-        return self._apply(self.module_.encode, X)
+        return self._apply(self._tensor_functions()["transform"], X)
 
     def inverse_transform(self, X):
         """Decode latent coordinates.
@@ -45,7 +47,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
             Reconstructed rows, in the units of the training data and the dtype of ``X`` (computed
             in float32).
         """
-        return self._apply(self.module_.decode, self._check_latent(X))
+        latent = self._check_latent(X)
+        return self._apply(self._tensor_functions()["inverse_transform"], latent)
+
+    def _tensor_functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        return {"transform": self.module_.encode, "inverse_transform": self.module_.decode}
 
     def _check_latent(self, X):
         """Check that X is what transform returns."""

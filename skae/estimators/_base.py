@@ -398,6 +398,15 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     # -- using it ------------------------------------------------------------------------------
 
+    def _tensor_functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """Return, by the names of methods, what they make of float32 rows: what can be exported."""
+        return {}
+
+    @property
+    def _row_shape(self) -> tuple[int, ...]:
+        """The shape of a row of X."""
+        return (self.n_features_in_,)
+
     def _validate_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "net_")
         return validate_table(self, X, reset=False)

@@ -20,6 +20,10 @@ class BaseLocator(RegressorMixin, ABC):
     def _distribute(self, X: np.ndarray) -> np.ndarray:
         """Return a distribution over the samples of checked events, ``(n, n_times)``."""
 
+    @property
+    def _row_shape(self) -> tuple[int, ...]:
+        return self.trace_shape_
+
     def _validate_rows(self, X) -> np.ndarray:
         check_is_fitted(self, "trace_shape_")
         return validate_traces(self, X, reset=False)

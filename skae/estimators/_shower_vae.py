@@ -1,6 +1,7 @@
 """What one does with a fitted model of showers: encode, decode, draw, score."""
 
 import warnings
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
@@ -90,7 +91,7 @@ class BaseShowerVAE(BaseAutoencoder):
             Incident energy as it is, and latent coordinates, in the dtype of X (computed in float32).
         """
         X = self._validate_rows(X)
-        return self._apply_beside(X[:, 0], self.module_.encode, X)
+        return self._apply_beside(X[:, 0], self._tensor_functions()["transform"], X)
 
     def inverse_transform(self, X):
         """Decode latent coordinates to the mean of each voxel.
@@ -110,7 +111,14 @@ class BaseShowerVAE(BaseAutoencoder):
         """
         latent = self._check_latent(X)
         self._check_energies(latent[:, 0])
-        return self._apply_beside(latent[:, 0], self.module_.decode, latent)
+        function = self._tensor_functions()["inverse_transform"]
+        return self._apply_beside(latent[:, 0], function, latent)
+
+    def _tensor_functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        return {
+            name: lambda x, function=function: torch.cat([x[:, :1], function(x)], dim=1)
+            for name, function in super()._tensor_functions().items()
+        }
 
     def sample(self, incident_energy, *, noise=True, random_state=None):
         """Draw showers.
@@ -145,7 +153,8 @@ class BaseShowerVAE(BaseAutoencoder):
             if not z.shape[1]:
                 z = module.latents.sample(energy, k, generator, n_steps=self.gibbs_steps)
             voxels = module.decode_voxels(z, energy)
-            return module.observe(voxels, generator) if noise else voxels.mean()
+            drawn = module.observe(voxels, generator) if noise else voxels.mean()
+            return torch.cat([latent[:, :1], drawn], dim=1)
 
         return self._apply_beside(energy, draw, latent)
 
@@ -178,7 +187,11 @@ class BaseShowerVAE(BaseAutoencoder):
         """
         X = self._validate_rows(X)
         generator = torch.Generator(self.device_).manual_seed(draw_seed(random_state))
-        return self._apply_beside(X[:, 0], lambda x: self.module_.reconstruct(x, generator), X)
+
+        def draw(x: Tensor) -> Tensor:
+            return torch.cat([x[:, :1], self.module_.reconstruct(x, generator)], dim=1)
+
+        return self._apply_beside(X[:, 0], draw, X)
 
     def log_partition(self, incident_energy):
         """Return ln Z of the law of the latents, which :meth:`score_samples` takes off.
@@ -273,13 +286,8 @@ class BaseShowerVAE(BaseAutoencoder):
             )
 
     def _apply_beside(self, energy: np.ndarray, function: Any, X: np.ndarray) -> np.ndarray:
-        """Apply a function of tensors to rows, and put the energies before what it returns."""
-
-        def beside(x: Tensor) -> Tensor:
-            result = function(x)
-            return torch.cat([result[:, :1], result], dim=1)  # room for the energy
-
-        result = self._apply(beside, X)
+        """Apply a function of tensors to rows; what it has in column 0 are the energies."""
+        result = self._apply(function, X)
         result[:, 0] = energy  # as it was, in its own precision
         return result
 

@@ -1,5 +1,6 @@
 """What the variational autoencoders share: posteriors, samples, bounds on the likelihood as scores."""
 
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
@@ -88,6 +89,12 @@ class BaseVAE(BaseAutoencoder):
         X = self._validate_rows(X)
         module = self.module_
         return self._apply(lambda x: module.bound(x, int(n_importance), int(n_draws)), X)
+
+    def _tensor_functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        functions, module = super()._tensor_functions(), self.module_
+        if module.is_closed:  # 64 draws would be as many decoders
+            functions["score_samples"] = lambda x: module.bound(x, 1, _DRAWS)
+        return functions
 
     def reconstruct(self, X, return_std=False):
         """Return the mean of each row that its posterior expects.

@@ -3,12 +3,12 @@
 For compressing or screening jets at a trigger, and for anomaly scores.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import nn
+from torch import Tensor, nn
 
 from skae.estimators._autoencoder import BaseAutoencoder
 from skae.estimators._docstrings import document_shared_parameters
@@ -259,8 +259,11 @@ class JetAutoencoder(BaseAutoencoder):
             Minus the mean squared reconstruction error of each row.
         """
         X = self._validate_rows(X)
-        criterion = self.net_.criterion_
-        return self._apply(lambda x: -criterion(self.module_(x), x), X)
+        return self._apply(self._tensor_functions()["score_samples"], X)
+
+    def _tensor_functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        module, criterion = self.module_, self.net_.criterion_
+        return super()._tensor_functions() | {"score_samples": lambda x: -criterion(module(x), x)}
 
 
 def _column_indices(

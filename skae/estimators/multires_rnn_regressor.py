@@ -4,7 +4,7 @@ For photon correlations, light curves and other traces of thousands of steps tha
 told a few numbers of.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -377,7 +377,15 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
             As in fit.
         """
         X = self._validate_rows(X)
-        return self._apply(self.module_.finest, X).reshape(len(X), *self.target_shape_)
+        return self._apply(self._tensor_functions()["predict"], X)
+
+    def _tensor_functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        finest, shape = self.module_.finest, self.target_shape_
+        return {"predict": lambda x: finest(x).reshape(x.shape[0], *shape)}
+
+    @property
+    def _row_shape(self) -> tuple[int, ...]:
+        return self.row_shape_
 
     def predict_resolutions(self, X):
         """Predict sequences at all resolutions.

@@ -3,6 +3,7 @@
 For triggers and offline selection of digitised waveforms, where a wrong bin is a lost event.
 """
 
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
@@ -345,20 +346,25 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
         return None if isinstance(self.module_, ReferenceLocator) else 16
 
     def _locate(self, X: np.ndarray, return_std: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        law, estimate = self.net_.criterion_, self.estimate
-
-        def locate(x: Tensor) -> Tensor:
-            output = self.module_(x)
-            mean, std = law.mean_and_std(output)
-            position = mean if estimate == "mean" else getattr(law, estimate)(output)
-            return torch.stack([position.clamp(0.0, x.shape[-1] - 1.0), std], dim=1)
-
-        position, std = self._apply(locate, X).T
+        position, std = self._apply(self._position_and_std, X).T
         return position, std
 
+    def _position_and_std(self, x: Tensor) -> Tensor:
+        """Locate events, ``(n, 2)``."""
+        law, output = self.net_.criterion_, self.module_(x)
+        mean, std = law.mean_and_std(output)
+        position = mean if self.estimate == "mean" else getattr(law, self.estimate)(output)
+        return torch.stack([position.clamp(0.0, x.shape[-1] - 1.0), std], dim=1)
+
     def _distribute(self, X: np.ndarray) -> np.ndarray:
-        law = self.net_.criterion_
-        return self._apply(lambda x: law.masses(self.module_(x)), X)
+        return self._apply(self._tensor_functions()["predict_distribution"], X)
+
+    def _tensor_functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        module, law = self.module_, self.net_.criterion_
+        return {
+            "predict": lambda x: self._position_and_std(x)[:, 0],
+            "predict_distribution": lambda x: law.masses(module(x)),
+        }
 
     def predict_cdf(self, X, y):
         """Return the predicted probability that the pulse lies before a position.

@@ -143,7 +143,7 @@ class Autoencoder(nn.Module):
         free, wound = self._split(latent)
         shared = wound * (_SPAN / (2.0 * math.pi * self.winding))
         smooth = self.decoder(torch.cat([free, shared], dim=1))
-        rows = latent.new_empty(len(latent), len(self.scale))
+        rows = latent.new_empty(latent.shape[0], len(self.scale))
         rows[:, self.rebuilt] = smooth * self.scale[self.rebuilt] + self.centre[self.rebuilt]
         # exact by construction: nothing to learn here
         rows[:, self.angles] = wrap_angle(wound.detach())

@@ -74,5 +74,5 @@ class LSTMDecoder(nn.Module):
             states = torch.tanh(start), torch.zeros_like(start)  # where an LSTM's output lies
         else:
             states = torch.zeros_like(start), start
-        sequence = self.features.expand(len(z), *self.features.shape)
+        sequence = self.features.expand(z.shape[0], *self.features.shape)
         return self.output(self.lstm(sequence, states)[0])[..., 0]
