@@ -1,5 +1,6 @@
 """skae: scikit-learn-compatible deep-learning estimators for physics."""
 
+from skae import export
 from skae._version import __version__
 from skae.estimators import (
     CaloShowerVAE,
@@ -34,6 +35,7 @@ __all__ = [
     "ShowerScorer",
     "SpectraVAE",
     "__version__",
+    "export",
     "load",
     "make_shower_scorer",
     "sample",

@@ -1,0 +1,225 @@
+"""Fitted estimators as ONNX: for triggers, and for whatever has no Python."""
+
+import copy
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from skae._tensor_steps import TensorStep, as_tensor_step
+from skae._version import __version__
+from skae.estimators._base import BaseNeuralEstimator
+from skae.training import write_atomically
+
+__all__ = ["to_onnx"]
+
+# Of the operators; what runtimes of 2023 and later know.
+_OPSET = 18
+
+# A batch that is exported along, of no size that a dimension of a row is likely to have.
+_N_EXAMPLES = 3
+
+
+def to_onnx(estimator, path=None, *, method="transform"):
+    """Export a method of a fitted estimator, or of a Pipeline that ends in one, as an ONNX graph.
+
+    The graph takes a float32 batch ``X`` of any number of rows, in the units of the training data, and
+    gives a float32 batch of what the method returns with its defaults. There are no checks of X in it:
+    where the estimator raises an error, the graph gives NaN or something wrong. Random numbers that a
+    bound is averaged over are fixed, as in the estimator.
+
+    Steps of a Pipeline before the estimator are computed in float64. They may be scikit-learn's
+    StandardScaler, RobustScaler, MinMaxScaler, MaxAbsScaler, PCA and FunctionTransformer with a function
+    of NumPy's, and skae's transformers (LogRatioTransformer with "logit" or "log1p"). NoiseInjector is
+    left out, as in ``transform``.
+
+    Parameters
+    ----------
+    estimator : estimator or Pipeline
+        Fitted.
+    path : path-like, default=None
+        Where the graph is written. A file of that name is replaced when the new one is whole on the
+        disk. None writes none.
+    method : str, default="transform"
+        What is exported: "transform", "inverse_transform" and "score_samples" of autoencoders, "predict"
+        of regressors, "predict_distribution" of PulseLocator.
+
+    Returns
+    -------
+    model : onnx.ModelProto
+        The graph, from ``X`` to an output with the name of the method. Its ``metadata_props`` have the
+        version of skae, the class of the estimator, and as JSON the names of the columns in training.
+
+    Raises
+    ------
+    ImportError
+        If onnx and onnxscript are not installed: ``pip install skae[export]``.
+    TypeError
+        If a step, or the estimator, cannot be exported; the message says which can, or what of a network
+        torch cannot export: ``SpectraVAE(missing="mask")`` solves equations for each row, for example.
+    ValueError
+        If the estimator has no such method that can be exported.
+
+    Examples
+    --------
+    >>> import skae
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skae.datasets import make_jets
+    >>> X = make_jets(200, random_state=0)
+    >>> model = make_pipeline(skae.KinematicsTransformer(), skae.JetAutoencoder(max_epochs=2)).fit(X)
+    >>> graph = skae.export.to_onnx(model, method="score_samples")
+    >>> [each.name for each in graph.graph.output]
+    ['score_samples']
+    """
+    _check_installed()
+    *steps, last = _steps_of(estimator)
+    if not isinstance(last, BaseNeuralEstimator):
+        raise TypeError(
+            f"to_onnx takes an estimator of skae, or a Pipeline that ends in one, not {_named(last)}."
+        )
+    check_is_fitted(estimator)
+    last = copy.deepcopy(last)  # on the CPU, whatever the original computes on
+    last.net_.to(torch.device("cpu"))
+    last.module_.eval()
+    functions = last._tensor_functions()
+    if method not in functions:
+        raise ValueError(
+            f"method={method!r} of {_named(last)} cannot be exported"
+            + (f"; these can: {', '.join(functions)}." if functions else ".")
+        )
+    known = [as_tensor_step(step) for step in steps]
+    if method == "inverse_transform":
+        for step, functions_of in zip(steps, known, strict=True):
+            if functions_of.backward is None:
+                raise ValueError(f"A {type(step).__name__} has no way back: export another method.")
+    graph = _Graph(last, functions[method], known, method)
+    if method == "inverse_transform":
+        shape = (last._n_features_out,)
+    else:
+        shape = (steps[0].n_features_in_,) if steps else last._row_shape
+    try:
+        model = _export(graph, shape, method)
+    except Exception as error:  # torch's are of many classes, and long
+        raise TypeError(
+            f"torch cannot export {method} of {_named(last)}: {_innermost(error)}."
+        ) from error
+    _describe(model, estimator, method)
+    if path is not None:
+        write_atomically(Path(os.fspath(path)), model.SerializeToString())
+    return model
+
+
+class _Graph(nn.Module):
+    """What is exported: steps in float64, the estimator in float32."""
+
+    def __init__(
+        self,
+        estimator: BaseNeuralEstimator,
+        function: Callable[[Tensor], Tensor],
+        steps: list[TensorStep],
+        method: str,
+    ):
+        super().__init__()
+        self.module, self.criterion = estimator.module_, estimator.net_.criterion_
+        self._function, self._steps = function, steps
+        self._backwards = method == "inverse_transform"
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Compute the method."""
+        if self._backwards:
+            back = [step.backward for step in self._steps[::-1]]
+            return self._through(back, self._function(X))
+        return self._function(self._through([step.forward for step in self._steps], X)).float()
+
+    def _through(self, functions: list[Callable[[Tensor], Tensor]], x: Tensor) -> Tensor:
+        if not functions:
+            return x
+        x = x.double()
+        for function in functions:
+            x = function(x)
+        return x.float()
+
+
+def _check_installed() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError("to_onnx needs onnx and onnxscript: pip install skae[export]") from error
+
+
+def _steps_of(estimator: Any) -> list[BaseEstimator]:
+    """Return an estimator, or the steps of a Pipeline, of Pipelines inside of it too."""
+    if not isinstance(estimator, Pipeline):
+        return [estimator]
+    steps = [step for _, step in estimator.steps if step is not None and step != "passthrough"]
+    return [inner for step in steps for inner in _steps_of(step)]
+
+
+def _named(estimator: Any) -> str:
+    return f"a {type(estimator).__name__}"
+
+
+def _export(graph: _Graph, shape: tuple[int, ...], method: str) -> Any:
+    rows = torch.zeros(_N_EXAMPLES, *shape)
+    with _silence(), torch.no_grad():
+        program = torch.onnx.export(
+            graph,
+            (rows,),
+            dynamo=True,
+            opset_version=_OPSET,
+            input_names=["X"],
+            output_names=[method],
+            dynamic_shapes={"X": {0: torch.export.Dim("n_samples")}},
+            verbose=False,
+        )
+    model = program.model_proto
+    if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+        raise TypeError("its code asks for the number of rows, with len(x) for x.shape[0] say")
+    return model
+
+
+def _innermost(error: BaseException) -> str:
+    """Return the first line of what caused an error."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).split("\n")[0].rstrip(".")
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what torch and onnxscript say of their own inside."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _describe(model: Any, estimator: Any, method: str) -> None:
+    names = getattr(estimator, "feature_names_in_", None)
+    model.producer_name, model.producer_version = "skae", __version__
+    described = {
+        "estimator": type(_steps_of(estimator)[-1]).__name__,
+        "method": method,
+        "feature_names": json.dumps(None if names is None else list(names), ensure_ascii=False),
+    }
+    for key, value in described.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value

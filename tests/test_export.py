@@ -1,0 +1,303 @@
+"""Export to ONNX: what onnxruntime computes is what the estimator does."""
+
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from fits import global_states, weights_of
+from fitted import FITTED
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    PowerTransformer,
+    RobustScaler,
+    StandardScaler,
+)
+
+import skae
+from skae._tensor_steps import as_tensor_step
+from skae.datasets import make_jets
+from skae.export import to_onnx
+
+# What networks of two epochs decode is out of range, and their showers' energies are few.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::skae.exceptions.ClippingWarning"),
+    pytest.mark.filterwarnings("ignore::skae.exceptions.ExtrapolationWarning"),
+]
+
+# One of each kind of network; the others run with the slow tests.
+QUICK = (
+    "jets", "jets-linear", "jets-conv", "spectra-lstm", "spectra-mask", "showers-grid",
+    "pulses-reference", "sequences-vector",
+)  # fmt: skip
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def run(graph, X):
+    session = onnxruntime.InferenceSession(
+        graph.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, {"X": np.asarray(X, dtype=np.float32)})[0]
+
+
+def last_of(model):
+    return model[-1] if hasattr(model, "steps") else model
+
+
+NETWORKS = [
+    pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
+    for name in FITTED
+    if name.startswith(("jets", "spectra", "showers", "pulses", "sequences"))
+]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_graph_computes_what_the_estimator_does(name):
+    model, X = FITTED[name]()
+    X = X.astype(np.float32)
+    methods = last_of(model)._tensor_functions()
+    assert methods
+    if name == "spectra-mask":  # each row has equations of its own
+        methods = ["inverse_transform"]
+        with pytest.raises(TypeError, match=r"cannot export transform of a SpectraVAE: .*cholesky"):
+            to_onnx(model)
+    for method in methods:
+        graph = to_onnx(model, method=method)
+        onnx.checker.check_model(graph, full_check=True)
+        rows = model.transform(X) if method == "inverse_transform" else X
+        expected = getattr(model, method)(rows)
+        for n in (1, 7, len(X)):
+            found = run(graph, rows[:n])
+            assert found.dtype == np.float32
+            assert found.shape == expected[:n].shape
+            scale = np.abs(expected).max()
+            np.testing.assert_allclose(found, expected[:n], rtol=1e-5, atol=2e-6 * scale)
+
+
+def jets():
+    return make_jets(60, random_state=0)
+
+
+def momenta():
+    E, pt, eta, phi = jets().T
+    return np.column_stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), E])
+
+
+def showers():
+    energy = rng().uniform(10.0, 100.0, size=(60, 1))
+    voxels = energy * rng().dirichlet(np.ones(8), size=60) * (rng().uniform(size=(60, 8)) > 0.3)
+    return np.hstack([energy, voxels])
+
+
+def table():
+    return rng().gamma(2.0, size=(60, 4)) * [1.0, 1e3, 1e-3, 10.0]
+
+
+def with_a_constant():
+    return np.column_stack([table(), np.full(60, 3.0)])
+
+
+STEPS = {
+    "standard": (StandardScaler(), with_a_constant),
+    "centred": (StandardScaler(with_std=False), table),
+    "scaled": (StandardScaler(with_mean=False), table),
+    "untouched": (StandardScaler(with_mean=False, with_std=False), table),
+    "robust": (RobustScaler(), table),
+    "robust, not centred": (RobustScaler(with_centering=False), table),
+    "robust, not scaled": (RobustScaler(with_scaling=False), table),
+    "range": (MinMaxScaler((-1.0, 2.0)), with_a_constant),
+    "clipped range": (MinMaxScaler(clip=True), table),
+    "largest": (MaxAbsScaler(), table),
+    "pca": (PCA(2), table),
+    "whitened": (PCA(3, whiten=True), table),
+    "logarithm": (FunctionTransformer(np.log1p, np.expm1), table),
+    "root": (FunctionTransformer(np.sqrt, np.square), table),
+    "none": (FunctionTransformer(), table),
+    "box-cox": (skae.BoxCoxTransformer(), table),
+    "box-cox of few": (skae.BoxCoxTransformer(lmbda=[0.0, 1.0, 1e-9, -0.5]), table),
+    "box-cox, not standardised": (skae.BoxCoxTransformer(standardize=False), table),
+    "logit": (skae.LogRatioTransformer("logit", reference=0), showers),
+    "log1p": (skae.LogRatioTransformer("log1p", reference=0, threshold=0.5), showers),
+    "log1p in the middle": (
+        skae.LogRatioTransformer("log1p", reference=3),
+        lambda: showers()[:, [1, 2, 3, 0, 4]],
+    ),
+    "logit of the sum": (skae.LogRatioTransformer("logit", reference=None), showers),
+    "logit of the sum over a threshold": (
+        skae.LogRatioTransformer("logit", reference=None, threshold=0.5),
+        showers,
+    ),
+    "jets": (skae.KinematicsTransformer(), jets),
+    "jets by mass": (
+        skae.KinematicsTransformer(columns=("m", "pt", "eta", "phi")),
+        lambda: jets() * [0.01, 1.0, 1.0, 1.0],
+    ),
+    "momenta and more": (
+        skae.KinematicsTransformer(columns=("px", "py", "pz", "E")),
+        lambda: np.column_stack([momenta(), table()]),
+    ),
+    "noise": (skae.NoiseInjector("gaussian", sigma=0.1), table),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_steps_are_the_same_formulas_in_torch(name):
+    step, make = STEPS[name]
+    X = make()
+    step.fit(X[:40])
+    X = np.vstack([X, 1.5 * X[40:]])
+    forward, backward = as_tensor_step(step)
+    Z = step.transform(X)
+    # an angle goes through single precision
+    tolerance = (
+        {"rtol": 1e-9, "atol": 1e-9} if "momenta" not in name else {"rtol": 1e-6, "atol": 1e-6}
+    )
+    np.testing.assert_allclose(forward(torch.from_numpy(X)).numpy(), Z, **tolerance)
+    if backward is None:
+        assert not hasattr(step, "inverse_transform")
+        return
+    if name.startswith("jets") or "momenta" in name:
+        Z[::2, 2] += 2.0 * np.pi  # brought back into the circle
+    Z[:3] *= 0.9
+    back = step.inverse_transform(Z)
+    scale = np.abs(back).max(axis=0)
+    np.testing.assert_allclose(
+        backward(torch.from_numpy(Z)).numpy() / scale, back / scale, rtol=1e-6, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("method", ["transform", "inverse_transform", "score_samples"])
+def test_a_pipeline_is_one_graph(method):
+    X = np.abs(showers()) + 0.01
+    X[:, 0] += 1.0
+    model = make_pipeline(
+        "passthrough",
+        skae.LogRatioTransformer("logit", reference=0),
+        make_pipeline(skae.BoxCoxTransformer(shift="auto"), RobustScaler()),
+        PCA(6),
+        MinMaxScaler(),
+        skae.JetAutoencoder(n_components=2, hidden_layer_sizes=(8,), max_epochs=3, random_state=0),
+    ).fit(X)
+    X = X.astype(np.float32)
+    rows = model.transform(X) if method == "inverse_transform" else X
+    expected = getattr(model, method)(rows)
+    found = run(to_onnx(model, method=method), rows)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+def test_momenta_go_through_onnxruntime():
+    """Whose operators are fewer in double precision than torch's."""
+    X = np.column_stack([momenta(), table()[:, :1]])
+    model = make_pipeline(
+        skae.KinematicsTransformer(columns=("px", "py", "pz", "E")),
+        skae.JetAutoencoder(n_components=3, hidden_layer_sizes=(8,), max_epochs=2, random_state=0),
+    ).fit(X)
+    X = X.astype(np.float32)
+    Z = model.transform(X)
+    np.testing.assert_allclose(run(to_onnx(model), X), Z, rtol=1e-4, atol=1e-5)
+    expected = model.inverse_transform(Z)
+    found = run(to_onnx(model, method="inverse_transform"), Z)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.fixture(scope="module")
+def model():
+    return FITTED["jets"]()[0]
+
+
+def test_a_file_says_what_it_holds(model, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    path = tmp_path / "jets.onnx"
+    names = ["E", "pt", "η", "φ"]
+    named = make_pipeline(StandardScaler(), skae.JetAutoencoder(max_epochs=1)).fit(
+        pandas.DataFrame(jets(), columns=names)
+    )
+    graph = to_onnx(named, path)
+    assert path.read_bytes() == graph.SerializeToString()
+    read = onnx.load(path)
+    assert (read.producer_name, read.producer_version) == ("skae", skae.__version__)
+    described = {entry.key: entry.value for entry in read.metadata_props}
+    assert described["estimator"] == "JetAutoencoder"
+    assert described["method"] == "transform"
+    assert described["feature_names"] == '["E", "pt", "η", "φ"]'
+    (found,) = read.graph.input
+    assert found.name == "X"
+    assert [d.dim_param or d.dim_value for d in found.type.tensor_type.shape.dim] == [
+        "n_samples",
+        4,
+    ]
+    assert list(tmp_path.iterdir()) == [path]
+    path.write_text("whole")
+    (tmp_path / "missing").mkdir()
+    with pytest.raises(OSError, match="missing"):
+        to_onnx(model, tmp_path / "missing")  # a folder
+    assert path.read_text() == "whole"
+
+
+def test_an_export_changes_nothing(model, capfd):
+    before, states = weights_of(last_of(model)).clone(), global_states()
+    expected = model.transform(jets())
+    to_onnx(model)
+    assert torch.equal(weights_of(last_of(model)), before)
+    assert global_states() == states
+    np.testing.assert_array_equal(model.transform(jets()), expected)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_cannot_be_exported_is_refused(model):
+    with pytest.raises(NotFittedError):
+        to_onnx(skae.JetAutoencoder())
+    with pytest.raises(NotFittedError):
+        to_onnx(make_pipeline(StandardScaler(), skae.JetAutoencoder()))
+    with pytest.raises(ValueError, match=r"'predict' of a JetAutoencoder .*transform, inverse_tr"):
+        to_onnx(model, method="predict")
+    with pytest.raises(TypeError, match="ends in one, not a StandardScaler"):
+        to_onnx(StandardScaler())
+    with pytest.raises(TypeError, match="not a KMeans"):
+        to_onnx(make_pipeline(StandardScaler(), KMeans()))
+    net = skae.JetAutoencoder(max_epochs=1)
+    with pytest.raises(TypeError, match=r"PowerTransformer has no form .* BoxCoxTransformer, "):
+        to_onnx(make_pipeline(PowerTransformer(), net).fit(jets()))
+    with pytest.raises(TypeError, match="kind='clr'"):
+        to_onnx(make_pipeline(skae.LogRatioTransformer("clr"), net).fit(showers() + 0.1))
+    with pytest.raises(TypeError, match=r"one of these can: np\.log"):
+        to_onnx(make_pipeline(FunctionTransformer(np.cbrt), net).fit(jets()))
+    with pytest.raises(TypeError, match="kw_args"):
+        to_onnx(
+            make_pipeline(FunctionTransformer(np.log1p, kw_args={"dtype": float}), net).fit(table())
+        )
+    noisy = make_pipeline(skae.NoiseInjector("gaussian", sigma=0.1), net).fit(jets())
+    with pytest.raises(ValueError, match="NoiseInjector has no way back"):
+        to_onnx(noisy, method="inverse_transform")
+    counts = skae.SpectraVAE(likelihood="poisson", max_epochs=1).fit(np.round(table()))
+    with pytest.raises(ValueError, match="'score_samples' of a SpectraVAE"):
+        to_onnx(counts, method="score_samples")
+
+
+class Counting(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x) * len(x)
+
+
+def test_a_network_of_ones_own_that_counts_its_rows_is_refused():
+    net = skae.JetAutoencoder(max_epochs=1).fit(jets())
+    net.module_.encoder = Counting(4, 3)
+    with pytest.raises(TypeError, match=r"transform of a JetAutoencoder: .*shape\[0\]"):
+        to_onnx(net)
+
+
+def test_without_onnx_it_is_said_what_to_install(model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ImportError, match=r"pip install skae\[export\]"):
+        to_onnx(model)
