@@ -1,11 +1,13 @@
 """What a search gains from two workers, and whether more threads than cores ever run.
 
 GridSearchCV over 8 candidates × 3 folds of a small JetAutoencoder on 6,000 generated jets: one worker
-with one and with two torch threads, two workers in two of joblib's backends.
+with one and with two torch threads, two workers in two of joblib's backends, one and two processes of a
+Dask cluster that has started.
 Run: python benchmarks/bench_parallel.py
 """
 
 import argparse
+import contextlib
 import os
 import platform
 import statistics
@@ -16,6 +18,7 @@ from pathlib import Path
 import joblib
 import torch
 from _timing import interleave, print_ratios
+from distributed import Client, LocalCluster
 from sklearn.model_selection import GridSearchCV
 
 from skae import JetAutoencoder
@@ -29,12 +32,12 @@ def small_jets():
     return (X - X.mean(axis=0)) / X.std(axis=0)
 
 
-def search(X, n_jobs: int, threads: int, backend: str = "loky") -> None:
+def search(X, n_jobs: int, threads: int, backend: str = "loky", **options) -> None:
     torch.set_num_threads(threads)
     model = JetAutoencoder(
         hidden_layer_sizes=(64, 32), max_epochs=30, batch_size=128, device="cpu", random_state=0
     )
-    with joblib.parallel_config(backend=backend):
+    with joblib.parallel_config(backend=backend, **options):
         GridSearchCV(model, GRID, cv=3, n_jobs=n_jobs, refit=False, error_score="raise").fit(X)
 
 
@@ -101,7 +104,15 @@ def main(turns: int) -> None:
         "n_jobs=2, loky": partial(search, X, 2, 2),
         "n_jobs=2, threading": partial(search, X, 2, 2, "threading"),
     }
-    seconds = interleave(names, turns)
+    with contextlib.ExitStack() as clusters:
+        on_dask = {}
+        for n in (1, 2):
+            cluster = LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=":0")
+            client = clusters.enter_context(Client(clusters.enter_context(cluster)))
+            on_dask[f"dask, {n} worker{'s' * (n > 1)}"] = partial(
+                search, X, -1, 1, "dask", client=client
+            )
+        seconds = interleave(names | on_dask, turns)
     print_ratios(
         f"GridSearchCV, 8 candidates × 3 folds, {len(X)} rows, {os.cpu_count()} cores",
         seconds,

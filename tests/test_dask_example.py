@@ -1,0 +1,61 @@
+"""examples/search_on_dask.py: a worker that is killed half-way changes nothing but the time."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import skae
+from skae.datasets import make_jets
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "search_on_dask.py"
+
+
+@pytest.fixture
+def example():
+    spec = importlib.util.spec_from_file_location("search_on_dask", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def one_torch_thread():
+    """As in a worker of one thread: with two, products round otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_search_that_loses_a_worker_is_the_serial_search(
+    example, one_torch_thread, tmp_path, capfd, monkeypatch
+):
+    monkeypatch.setattr(
+        example, "GRID", {**example.GRID, "jetautoencoder__hidden_layer_sizes": [(8,), (6, 5)]}
+    )
+    path = tmp_path / "jets.safetensors"
+    search = example.main(["--kill", "--jets", "900", "--epochs", "6", "--out", str(path)])
+    said = capfd.readouterr().out
+    assert re.search(r"^killed worker \d+$", said, re.MULTILINE)
+    assert re.search(r"^18 fits on [12] workers", said, re.MULTILINE)
+    assert re.search(
+        r"^latent coordinates in 4 chunks: \(900, \d\), 0\.0e\+00 off$", said, re.MULTILINE
+    )
+
+    X = make_jets(900, random_state=0)
+    serial = example.make_search(list(example.KFold(3).split(X)), max_epochs=6).fit(X)
+    for name in ("mean_test_score", "std_test_score", "rank_test_score"):
+        np.testing.assert_array_equal(search.cv_results_[name], serial.cv_results_[name])
+    assert search.best_params_ == serial.best_params_
+    best = skae.load(path)
+    np.testing.assert_array_equal(best.transform(X), serial.best_estimator_.transform(X))
+
+
+def test_a_cluster_of_ones_own_is_not_killed(example, capsys):
+    with pytest.raises(SystemExit):
+        example.main(["--kill", "--scheduler", "tcp://127.0.0.1:1"])
+    assert "--kill is for workers that start here" in capsys.readouterr().err
