@@ -46,7 +46,7 @@ __all__ = ["load", "save"]
 # Of the layout of the file; raised when an older skae could not read it.
 _FORMAT = 1
 
-_LIBRARIES = ("numpy", "scikit-learn", "skorch", "torch")
+_LIBRARIES = ("numpy", "scikit-learn", "skorch")
 
 # Of scikit-learn what is found around skae's estimators in a Pipeline. Those whose fitted attributes are
 # more than numbers, arrays and one another (trees, neighbours, splines) are not among them.
@@ -302,6 +302,7 @@ def _versions() -> dict[str, str]:
     return {
         "skae": __version__,
         "python": platform.python_version(),
+        "torch": str(torch.__version__),
         **{library: metadata.version(library) for library in _LIBRARIES},
     }
 
