@@ -34,10 +34,7 @@ pytestmark = [
 ]
 
 # One of each kind of network; the others run with the slow tests.
-QUICK = (
-    "jets", "jets-linear", "jets-conv", "spectra-lstm", "spectra-mask", "showers-grid",
-    "pulses-reference", "sequences-vector",
-)  # fmt: skip
+QUICK = ("jets-linear", "spectra-lstm", "spectra-mask", "showers-grid", "sequences-vector")
 
 
 def rng():

@@ -73,7 +73,7 @@ def test_shapes_and_energies_are_kept(fitted, scaled, prior):
         assert set(np.unique(latent[:, 1:])) <= {0.0, 1.0}
 
 
-@priors
+@pytest.mark.parametrize("prior", ["gaussian", pytest.param("rbm", marks=pytest.mark.slow)])
 def test_drawn_showers_are_like_those_in_training(scaled, prior):
     """Energies, hits and their fluctuations, at energies that were held out."""
     X = make_showers(3000, geometry=GEOMETRY, random_state=1)

@@ -35,9 +35,6 @@ REGRESSORS = [
     PulseLocator(**LOCATOR, architecture="reference", estimate="median"),
     MatchedFilterLocator(),
     MultiResRNNRegressor(hidden_size=16, max_epochs=12),
-    MultiResRNNRegressor(
-        hidden_size=16, max_epochs=12, cell="lstm", downsampling=(2, 2), positive=False
-    ),
 ]
 ESTIMATORS = TRANSFORMERS + REGRESSORS
 
@@ -56,6 +53,19 @@ def expected_failures(estimator):
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
 def test_scikit_learn_checks(estimator, check):
     assert os.environ["SCIPY_ARRAY_API"] == "1"
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(
+    [
+        MultiResRNNRegressor(
+            hidden_size=16, max_epochs=12, cell="lstm", downsampling=(2, 2), positive=False
+        )
+    ],
+    expected_failed_checks=expected_failures,
+)
+def test_scikit_learn_checks_of_the_other_cell(estimator, check):
     check(estimator)
 
 

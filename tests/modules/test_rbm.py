@@ -145,6 +145,7 @@ def bars_and_stripes():
     return torch.tensor(sorted(images))
 
 
+@pytest.mark.slow
 def test_bars_and_stripes_are_learnt():
     """Four pixels and eight hidden units in three partitions, by persistent chains; KL by enumeration."""
     images = bars_and_stripes()

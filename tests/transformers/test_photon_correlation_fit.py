@@ -37,6 +37,7 @@ def test_scikit_learn_checks_of_the_other_likelihood(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 @pytest.mark.filterwarnings("ignore:X has feature names, but")
 @each_remaining_check
