@@ -103,7 +103,8 @@ def test_recurrent_networks_compile(cell):
 
 
 @needs_compiler
-@pytest.mark.parametrize("prior", [pytest.param("gaussian", marks=pytest.mark.slow), "rbm"])
+@pytest.mark.slow
+@pytest.mark.parametrize("prior", ["gaussian", "rbm"])
 def test_showers_compile(prior):
     X = make_showers(64, geometry=SHOWERS, random_state=0)
     X[:, 1:] = np.log1p(X[:, 1:])

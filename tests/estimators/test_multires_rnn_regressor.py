@@ -248,6 +248,7 @@ def test_sizes_of_levels():
 # -- the same claims as of tables, for channels ----------------------------------------------------
 
 
+@pytest.mark.slow
 def test_channels_are_used():
     X, _ = walks(200, 40, 3)
     y = X[:, 1] - X[:, 2]

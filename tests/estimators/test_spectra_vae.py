@@ -415,6 +415,7 @@ def test_a_multires_decoder_sees_times_of_any_direction_and_asks_for_factors(cou
     np.testing.assert_array_equal(searched.transform(counts), even.transform(counts))
 
 
+@pytest.mark.slow
 def test_a_multires_decoder_learns_lines(counts):
     options = {"decoder": "multires", "likelihood": "poisson", "hidden_size": 8, "lr": 1e-2}
     vae = SpectraVAE(**options, downsampling=(4, 4), max_epochs=60, random_state=0).fit(counts)
