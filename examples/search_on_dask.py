@@ -16,8 +16,8 @@ search changes, but for the lines that say where.
 A worker that dies takes nothing with it: its fits are given to the others, and the result is the
 same. For that each worker must have all of the data. So rows and folds are named in ``scatter``:
 left to itself, joblib gives an array to one worker, with whom it is lost. And Dask's memory
-manager, which takes back copies that seem one too many, is stopped. Long fits may go on where they
-were if all workers see one folder: ``JetAutoencoder(checkpoint="/shared/folder")``.
+manager, which takes back copies that seem one too many, is stopped meanwhile. Long fits may go on
+where they were if all workers see one folder: ``JetAutoencoder(checkpoint="/shared/folder")``.
 """
 
 import argparse
@@ -54,6 +54,18 @@ def make_search(folds, max_epochs=20):
         skae.JetAutoencoder(max_epochs=max_epochs, device="cpu", random_state=0),
     )
     return GridSearchCV(model, GRID, cv=folds, error_score="raise")
+
+
+@contextlib.contextmanager
+def copies_are_kept(client):
+    """Stop the memory manager, which takes back copies of the data, for a while."""
+    was_running = client.amm.running()
+    client.amm.stop()
+    try:
+        yield
+    finally:
+        if was_running:
+            client.amm.start()
 
 
 @contextlib.contextmanager
@@ -101,14 +113,14 @@ def main(arguments=None):
             LocalCluster(n_workers=options.workers, threads_per_worker=1, dashboard_address=":0")
         )
         client = stack.enter_context(Client(cluster))
-        client.amm.stop()  # each worker keeps its copy of the data
         folds = list(KFold(3).split(X))
         search = make_search(folds, options.epochs)
         n_fits = len(folds) * len(ParameterGrid(GRID))
         begin = time.perf_counter()
-        with contextlib.ExitStack() as disaster:
+        with contextlib.ExitStack() as conditions:
+            conditions.enter_context(copies_are_kept(client))
             if options.kill:
-                disaster.enter_context(a_worker_dies(client, n_fits // 3))
+                conditions.enter_context(a_worker_dies(client, n_fits // 3))
             with joblib.parallel_config(backend="dask", scatter=[X, *itertools.chain(*folds)]):
                 search.fit(X)
         seconds = time.perf_counter() - begin

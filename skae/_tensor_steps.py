@@ -1,7 +1,7 @@
 """What fitted steps of a Pipeline do, as functions of tensors: float64 rows, exported with a net.
 
-NumPy does the same elsewhere, in blocks and with checks; here are the formulas alone. Of what NumPy would
-refuse, these make NaN.
+NumPy does the same elsewhere, in blocks and with checks; here are the formulas alone. What would be
+refused there goes unnoticed.
 """
 
 import math
@@ -101,7 +101,7 @@ def _(step: RobustScaler) -> TensorStep:
 @as_tensor_step.register
 def _(step: MaxAbsScaler) -> TensorStep:
     affine = _affine(1.0 / step.scale_, 0.0)
-    return _clipped(affine, -1.0, 1.0) if getattr(step, "clip", False) else affine
+    return _clipped(affine, -1.0, 1.0) if step.clip else affine
 
 
 @as_tensor_step.register

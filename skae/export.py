@@ -33,10 +33,10 @@ _N_EXAMPLES = 3
 def to_onnx(estimator, path=None, *, method="transform"):
     """Export a method of a fitted estimator, or of a Pipeline that ends in one, as an ONNX graph.
 
-    The graph takes a float32 batch ``X`` of any number of rows, in the units of the training data, and
-    gives a float32 batch of what the method returns with its defaults. There are no checks of X in it:
-    where the estimator raises an error, the graph gives NaN or something wrong. Random numbers that a
-    bound is averaged over are fixed, as in the estimator.
+    The graph takes a float32 batch ``X`` of any number of rows, in the units of the training data,
+    and gives a float32 batch of what the method returns with its defaults. There are no checks of X
+    in it: where the estimator raises an error, the graph gives NaN or something wrong. Bounds on a
+    likelihood are exported where they have a closed form, not where they are averaged over draws.
 
     Steps of a Pipeline before the estimator are computed in float64. They may be scikit-learn's
     StandardScaler, RobustScaler, MinMaxScaler, MaxAbsScaler, PCA and FunctionTransformer with a function

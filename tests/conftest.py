@@ -1,6 +1,7 @@
 """Fixtures that all tests share. SCIPY_ARRAY_API must be set before SciPy is imported."""
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,18 @@ torch.set_num_threads(1)
 def rng():
     """One generator, one seed."""
     return np.random.default_rng(SEED)
+
+
+@pytest.fixture
+def no_pickles(monkeypatch):
+    """Refuse to read any."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a pickle was read")
+
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refuse)
+    monkeypatch.setattr(torch, "load", refuse)
 
 
 @pytest.fixture(scope="session")

@@ -187,6 +187,11 @@ FITTED = {
 }
 
 
+def last_of(model):
+    """Return an estimator, or the last one of a Pipeline."""
+    return model[-1] if hasattr(model, "steps") else model
+
+
 def answers(model, X):
     """Return everything that a model says of these rows, by the name of the method."""
     found = {}
@@ -206,7 +211,7 @@ def answers(model, X):
             found |= {f"{method} {i}": np.asarray(part) for i, part in enumerate(parts)}
     if hasattr(model, "inverse_transform"):
         found["inverse_transform"] = model.inverse_transform(found["transform 0"])
-    last = model[-1] if hasattr(model, "steps") else model
+    last = last_of(model)
     if isinstance(last, skae.CaloShowerVAE):
         found["sample"] = skae.sample(model, X[:5, 0], random_state=0)
     elif hasattr(last, "sample"):

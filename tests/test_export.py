@@ -1,14 +1,16 @@
 """Export to ONNX: what onnxruntime computes is what the estimator does."""
 
+import os
 import sys
 
 import numpy as np
 import onnx
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 from fits import global_states, weights_of
-from fitted import FITTED
+from fitted import FITTED, last_of
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -46,10 +48,6 @@ def run(graph, X):
         graph.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     return session.run(None, {"X": np.asarray(X, dtype=np.float32)})[0]
-
-
-def last_of(model):
-    return model[-1] if hasattr(model, "steps") else model
 
 
 NETWORKS = [
@@ -116,6 +114,7 @@ STEPS = {
     "range": (MinMaxScaler((-1.0, 2.0)), with_a_constant),
     "clipped range": (MinMaxScaler(clip=True), table),
     "largest": (MaxAbsScaler(), table),
+    "clipped largest": (MaxAbsScaler(clip=True), table),
     "pca": (PCA(2), table),
     "whitened": (PCA(3, whiten=True), table),
     "logarithm": (FunctionTransformer(np.log1p, np.expm1), table),
@@ -213,12 +212,15 @@ def model():
     return FITTED["jets"]()[0]
 
 
-def test_a_file_says_what_it_holds(model, tmp_path):
-    pandas = pytest.importorskip("pandas")
+def _refuse(*_):
+    raise OSError("the disk is full")
+
+
+def test_a_file_says_what_it_holds(model, tmp_path, monkeypatch):
     path = tmp_path / "jets.onnx"
     names = ["E", "pt", "η", "φ"]
     named = make_pipeline(StandardScaler(), skae.JetAutoencoder(max_epochs=1)).fit(
-        pandas.DataFrame(jets(), columns=names)
+        pd.DataFrame(jets(), columns=names)
     )
     graph = to_onnx(named, path)
     assert path.read_bytes() == graph.SerializeToString()
@@ -236,10 +238,13 @@ def test_a_file_says_what_it_holds(model, tmp_path):
     ]
     assert list(tmp_path.iterdir()) == [path]
     path.write_text("whole")
-    (tmp_path / "missing").mkdir()
     with pytest.raises(OSError, match="missing"):
-        to_onnx(model, tmp_path / "missing")  # a folder
+        to_onnx(model, tmp_path / "missing" / "jets.onnx")
+    monkeypatch.setattr(os, "replace", _refuse)
+    with pytest.raises(OSError, match="the disk is full"):
+        to_onnx(model, path)
     assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_export_changes_nothing(model, capfd):

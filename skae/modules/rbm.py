@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from skae.modules.precision import in_double
+
 # Steps of annealed importance sampling, and the chains that take them.
 _N_TEMPERATURES, _N_CHAINS = 200, 16
 
@@ -19,11 +21,6 @@ class LogPartition(NamedTuple):
 
     value: Tensor
     error: Tensor
-
-
-def in_double(x: Tensor) -> Tensor:
-    """Return a tensor in double precision, on Apple's GPUs, which have none, as it is."""
-    return x if x.device.type == "mps" else x.double()
 
 
 class BoltzmannMachine(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skae.modules.latents import Latents
-from skae.modules.rbm import in_double
+from skae.modules.precision import in_double
 from skae.modules.seeded import SeededModule
 from skae.modules.voxel_scales import EnergyScale, NoiseShape, VoxelScale
 from skae.modules.voxels import VoxelDecoder, VoxelEncoder
