@@ -273,7 +273,8 @@ def _fuzz(path, n, rng):
             path.write_bytes(_mutated(content, rng))
         else:  # with a digest that is right: most of what there is to break stands behind it
             text = _mutated_text(tensors, rng)
-            changed = {**tensors, "json": torch.frombuffer(bytearray(text), dtype=torch.uint8)}
+            code = torch.from_numpy(np.frombuffer(bytearray(text), dtype=np.uint8))  # may be empty
+            changed = {**tensors, "json": code}
             digest = packing._digest(changed)
             path.write_bytes(safetensors.torch.save(changed, {"digest": digest}))
         try:
