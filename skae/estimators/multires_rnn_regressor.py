@@ -349,8 +349,8 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
             return MultiResolutionRNN(*parts)
         return SequenceSummary(*parts, rows.target.shape[1])
 
-    def _run_callbacks(self, *arguments: Any) -> list[Any]:
-        return [gradient_clipping(), *super()._run_callbacks(*arguments)]
+    def _own_callbacks(self, epochs: int, validation: Rows | None) -> list[Any]:
+        return [gradient_clipping(), *super()._own_callbacks(epochs, validation)]
 
     # -- predicting ----------------------------------------------------------------------------
 

@@ -331,8 +331,8 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
             return None
         return RandomSymmetries(permute=self.permute_traces_, reverse=self.reverse_time_)
 
-    def _run_callbacks(self, *arguments: Any) -> list[Any]:
-        callbacks = super()._run_callbacks(*arguments)
+    def _own_callbacks(self, epochs: int, validation: Rows | None) -> list[Any]:
+        callbacks = super()._own_callbacks(epochs, validation)
         if self.sub_bin_:
             # an event far from a sharp component pulls at it by the square of its sharpness
             callbacks.insert(0, gradient_clipping())
