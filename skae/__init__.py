@@ -13,6 +13,7 @@ from skae.estimators import (
 from skae.persistence import load, save
 from skae.sampling import sample
 from skae.scoring import ShowerScorer, make_shower_scorer
+from skae.training import distribute
 from skae.transformers import (
     BoxCoxTransformer,
     KinematicsTransformer,
@@ -35,6 +36,7 @@ __all__ = [
     "ShowerScorer",
     "SpectraVAE",
     "__version__",
+    "distribute",
     "export",
     "load",
     "make_shower_scorer",

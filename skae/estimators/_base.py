@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from skae.estimators._data import TrainingData, check_weight, hold_out, validate_table
 from skae.estimators._noise import make_corruption
-from skae.estimators._resume import Beginning, open_checkpoint
+from skae.estimators._resume import begin
 from skae.training import (
     OPTIMIZERS,
     PRECISIONS,
@@ -240,12 +240,10 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 n_validation = 0 if partial else self._count_validation_rows(len(data))
                 device = self._check_fit(len(data) - n_validation, fresh)
                 seed = draw_seed(self.random_state) if fresh else self.net_.streams.seed
-                beginning = Beginning(seed, data.are_too_many(device))
-                if self.checkpoint is not None and not partial:
-                    start = None if fresh else starting_point(self.net_)
-                    beginning = stack.enter_context(
-                        open_checkpoint(self, data, beginning, start=start)
-                    )
+                start = None if fresh or self.checkpoint is None else starting_point(self.net_)
+                beginning = stack.enter_context(
+                    begin(self, data, seed, device, start=start, saved=not partial)
+                )
                 with fair_share_of_threads():
                     # chunks of partial_fit keep their weights relative to one another
                     is_chunk = partial and not fresh
@@ -265,13 +263,16 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     lr=self.lr,
                     lr_schedule="constant" if partial else self.lr_schedule,
                     batch_size=self.batch_size,
-                    verbose=self.verbose,
+                    verbose=self.verbose if beginning.shows else 0,
                     corruption=self._make_corruption(X),
                     augmentation=self._make_augmentation(),
-                    callbacks=self._run_callbacks(epochs, validation, context, X, y),
+                    callbacks=self._run_callbacks(
+                        epochs, validation, context, X, y, shown=beginning.shows
+                    ),
                     precision=self.precision,
                     compile_step=self.compile,
                     lr_restart=self._lr_restart(epochs),
+                    team=beginning.team,
                 )
             except BaseException:
                 self._take_back(before)
@@ -361,11 +362,11 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         )
         return [("skae_early_stopping", early_stopping)]
 
-    def _run_callbacks(self, epochs, validation, context, X, y):
+    def _run_callbacks(self, epochs, validation, context, X, y, *, shown):
         callbacks = self._own_callbacks(epochs, validation)
-        if self.verbose == 1:
+        if self.verbose == 1 and shown:
             callbacks.append(EpochProgressBar(type(self).__name__, epochs))
-        if getattr(self, "_skl_callbacks", None):
+        if getattr(self, "_skl_callbacks", None) and shown:
             callbacks.append(ScikitLearnCallbacks(context, self, X, y))
         return callbacks + list(self.callbacks or [])
 

@@ -4,17 +4,18 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from sklearn.base import BaseEstimator
 
 from skae._version import __version__
 from skae.estimators._data import TrainingData
 from skae.estimators._identity import describe, fingerprint
 from skae.exceptions import CheckpointError
-from skae.training import Checkpoint
+from skae.training import Checkpoint, Team, current_team
 
 # What does not change what is learnt; the seed is told beside the parameters.
 _OUTSIDE = {"callbacks", "checkpoint", "device", "random_state", "verbose", "warm_start"}
@@ -34,28 +35,44 @@ class Beginning:
         Where the fit is saved.
     state : dict or None
         What is saved there of an earlier run of the same fit.
+    team : Team or None
+        The processes that share the fit; the main one has the checkpoint.
     """
 
     seed: int
     streamed: bool
     checkpoint: Checkpoint | None = None
     state: dict[str, Any] | None = None
+    team: Team | None = None
+
+    @property
+    def shows(self) -> bool:
+        """Whether this process shows progress."""
+        return self.team is None or self.team.is_main
 
     def write(self) -> None:
         """Save the beginning of a new fit, to find out whether one can."""
+        if self.team is None:
+            self._write()
+        else:
+            self.team.on_main(self._write)
+
+    def _write(self) -> None:
         if self.checkpoint is not None and self.state is None:
             self.checkpoint.write({"epoch": 0, "seed": self.seed, "streamed": self.streamed})
 
 
 @contextlib.contextmanager
-def open_checkpoint(
+def begin(
     estimator: BaseEstimator,
     data: TrainingData,
-    beginning: Beginning,
+    seed: int,
+    device: torch.device,
     *,
     start: str | None,
+    saved: bool,
 ) -> Iterator[Beginning]:
-    """Open the folder of this fit, and go on from what it holds of an earlier run of the same fit.
+    """Begin a fit, alone or with other processes, and go on with an earlier run of it if there is one.
 
     Parameters
     ----------
@@ -63,11 +80,60 @@ def open_checkpoint(
         What is fitted; its ``checkpoint`` is the folder that holds the folders of all fits.
     data : TrainingData
         The data of the fit.
-    beginning : Beginning
-        How the fit begins if nothing is there.
+    seed : int
+        Seed of the fit, if nothing is there.
+    device : torch.device
+        Where it runs.
     start : str or None
         A digest of what training starts from, where that is not a new network.
+    saved : bool
+        Whether the fit is one that ``checkpoint`` is for.
     """
+    beginning = Beginning(seed, data.are_too_many(device))
+    is_saved = saved and estimator.checkpoint is not None
+    team = current_team()
+    with contextlib.ExitStack() as stack:
+
+        def opened() -> Beginning:
+            if not is_saved:
+                return beginning
+            return stack.enter_context(_open_checkpoint(estimator, data, beginning, start=start))
+
+        if team is None:
+            yield opened()
+            return
+        team.check_equal(_plain_description(estimator, data))
+        checkpoint: list[Checkpoint | None] = [None]
+
+        def opened_by_main() -> Beginning:
+            found = opened()
+            checkpoint[0] = found.checkpoint
+            return replace(found, checkpoint=None)
+
+        yield replace(team.on_main(opened_by_main), checkpoint=checkpoint[0], team=team)
+
+
+def _plain_description(estimator: BaseEstimator, data: TrainingData) -> dict[str, Any]:
+    """Return data, and parameters that are plain values, in words."""
+    parameters = estimator.get_params(deep=False)
+    plain = (bool, int, float, str, tuple, list)
+    return {
+        **{n: repr(v) for n, v in parameters.items() if isinstance(v, plain) and n not in _OUTSIDE},
+        "X": fingerprint(data.X),
+        "y": fingerprint(data.y),
+        "sample_weight": fingerprint(data.weight),
+    }
+
+
+@contextlib.contextmanager
+def _open_checkpoint(
+    estimator: BaseEstimator,
+    data: TrainingData,
+    beginning: Beginning,
+    *,
+    start: str | None,
+) -> Iterator[Beginning]:
+    """Open the folder of this fit, and go on from what it holds of an earlier run of the same fit."""
     identity = _identity_of(estimator, data, beginning.seed, start)
     key = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=8)
     folder = Path(estimator.checkpoint) / f"{type(estimator).__name__}-{key.hexdigest()}"

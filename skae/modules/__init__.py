@@ -28,7 +28,7 @@ from skae.modules.priors import MixturePrior, NormalPrior, Prior
 from skae.modules.rbm import BoltzmannMachine, LogPartition
 from skae.modules.recurrent import LSTMDecoder
 from skae.modules.resolutions import Resolutions
-from skae.modules.seeded import SeededDropout, SeededModule, attach_generator
+from skae.modules.seeded import SeededDropout, SeededModule, Share, attach_generator
 from skae.modules.sequence_units import Outputs, ResolutionLoss, Standardised
 from skae.modules.showers import LEAST_WEIGHED_ENERGY, ShowerAutoencoder, ShowerLoss
 from skae.modules.starts import decoder_at_factors, encoder_at_factors
@@ -57,6 +57,7 @@ __all__ = [
     "RowNoise",
     "SeededDropout",
     "SeededModule",
+    "Share",
     "SquaredError",
     "activation_names",
     "attach_generator",

@@ -1,7 +1,39 @@
 """Layers that draw from a generator of their own, so that a fit never touches torch's global one."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
+
+
+@dataclass
+class Share:
+    """Which rows of a minibatch a process computes, where several share it.
+
+    What is random is drawn for all rows in every process, so that each row gets the same numbers as if
+    one process had computed all of them, and generators stay equal.
+
+    Attributes
+    ----------
+    start, stop : int
+        The rows.
+    total : int
+        Rows of the minibatch.
+    """
+
+    start: int = 0
+    stop: int = 1
+    total: int = 1
+
+    def whole(self, like: Tensor) -> Tensor:
+        """Return an empty tensor for what ``like``, ``(n, ...)`` or ``(n · k, ...)``, is a share of."""
+        return like.new_empty(len(like) * self.total // (self.stop - self.start), *like.shape[1:])
+
+    def of(self, whole: Tensor) -> Tensor:
+        """Return the share of what :meth:`whole` returned."""
+        k = len(whole) // self.total
+        return whole[self.start * k : self.stop * k]
 
 
 class SeededModule(nn.Module):
@@ -11,11 +43,21 @@ class SeededModule(nn.Module):
     ----------
     generator : torch.Generator or None
         Where they are drawn from; :func:`attach_generator` sets it.
+    share : Share or None
+        Which rows of a minibatch are seen here; None for all.
     """
+
+    share: Share | None = None
 
     def __init__(self) -> None:
         super().__init__()
         self.generator: torch.Generator | None = None
+
+    def drawn_for(self, like: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return what ``draw`` makes of an empty tensor, for the rows of ``like``."""
+        if self.share is None:
+            return draw(like.new_empty(like.shape))
+        return self.share.of(draw(self.share.whole(like)))
 
 
 class SeededDropout(SeededModule):
@@ -38,7 +80,7 @@ class SeededDropout(SeededModule):
         """Zero elements at random in training mode; the identity in evaluation mode."""
         if not self.training or self.p == 0.0:
             return x
-        keep = torch.empty_like(x).bernoulli_(1.0 - self.p, generator=self.generator)
+        keep = self.drawn_for(x, lambda e: e.bernoulli_(1.0 - self.p, generator=self.generator))
         return x * keep / (1.0 - self.p)
 
     def extra_repr(self) -> str:
@@ -46,8 +88,16 @@ class SeededDropout(SeededModule):
         return f"p={self.p}"
 
 
-def attach_generator(module: nn.Module, generator: torch.Generator | None) -> None:
-    """Hand one generator to every :class:`SeededModule` inside ``module`` (None takes it away)."""
+def attach_generator(
+    module: nn.Module, generator: torch.Generator | None, share: Share | None = None
+) -> None:
+    """Hand one generator to every :class:`SeededModule` inside ``module`` (None takes it away).
+
+    With ``share`` they see that part of each minibatch, which may change from one to the next.
+    """
     for layer in module.modules():
         if isinstance(layer, SeededModule):
             layer.generator = generator
+            vars(layer).pop("share", None)
+            if share is not None:
+                layer.share = share

@@ -169,7 +169,7 @@ class ShowerAutoencoder(SeededModule):
         if self.training:
             with torch.autocast(x.device.type, enabled=False):
                 self.latents.prepare()
-            noise = self.latents.noise(like, self.generator)
+            noise = self.drawn_for(like, lambda e: self.latents.noise(e, self.generator))
         else:
             fixed = self.latents.fixed_noise(64, like.shape[1]).to(x)
             noise = fixed[torch.arange(len(x), device=x.device) % len(fixed)]

@@ -129,7 +129,7 @@ class VariationalAutoencoder(SeededModule):
 
     def _draw(self, mean: Tensor) -> Tensor:
         if self.training:
-            return torch.empty_like(mean).normal_(generator=self.generator)
+            return self.drawn_for(mean, lambda empty: empty.normal_(generator=self.generator))
         draws = fixed_draws(64, mean.shape[1]).to(mean)
         return draws[torch.arange(len(mean), device=mean.device) % len(draws)]
 

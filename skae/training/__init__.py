@@ -15,6 +15,7 @@ from skae.training.memory import should_stream
 from skae.training.net import Augmentation, Corruption, TrainingNet, table_of_nets
 from skae.training.optimizers import OPTIMIZERS, resolve_optimizer
 from skae.training.packing import from_bytes, to_bytes
+from skae.training.processes import Team, current_team, distribute
 from skae.training.schedules import SCHEDULES, Restart
 from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
 from skae.training.showers import (
@@ -48,12 +49,15 @@ __all__ = [
     "SharpenBits",
     "ShowerDistances",
     "StreamedRows",
+    "Team",
     "TensorRows",
     "TrainingNet",
     "TwoStages",
     "apply_to_rows",
     "bounded_rows",
     "check_precision",
+    "current_team",
+    "distribute",
     "draw_seed",
     "fair_share_of_threads",
     "from_bytes",

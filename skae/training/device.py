@@ -2,15 +2,21 @@
 
 import torch
 
+from skae.training.processes import current_team
+
 
 def resolve_device(device: str | torch.device) -> torch.device:
     """Turn ``"auto"`` into cuda, mps or cpu, whichever is there first, and check any other name.
+
+    Among several processes ``"auto"`` is the one that Accelerate chose for this process.
 
     Raises
     ------
     ValueError
         If the device is unknown or not there.
     """
+    if device == "auto" and (team := current_team()) is not None:
+        return team.device
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

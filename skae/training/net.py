@@ -21,6 +21,7 @@ from skae.training.device import resolve_device
 from skae.training.inference import bounded_rows
 from skae.training.packing import from_bytes, to_bytes
 from skae.training.parts import NetKind
+from skae.training.processes import Team
 from skae.training.schedules import Restart, start_schedule
 from skae.training.seeding import RandomStreams
 from skae.training.state import Position, load_callbacks, load_state, take_state
@@ -65,7 +66,7 @@ class TrainingNet(NeuralNet):
         self.streams = streams
         self.lr_schedule = "constant"
         self.precision, self.compile_step = "float32", False
-        self.corruption = self.augmentation = None
+        self.corruption = self.augmentation = self.team = None
         self.best_losses_: dict[str, float] = {}
 
     # -- building ------------------------------------------------------------------------------
@@ -132,6 +133,7 @@ class TrainingNet(NeuralNet):
         precision: str = "float32",
         compile_step: bool = False,
         lr_restart: Restart | None = None,
+        team: Team | None = None,
     ) -> None:
         """Set what may differ from one run of the same net to the next.
 
@@ -158,8 +160,10 @@ class TrainingNet(NeuralNet):
             Compile the loss of a full minibatch.
         lr_restart : Restart or None
             Where the schedule begins again, if it does.
+        team : Team or None
+            The processes that share the run.
         """
-        self.lr_restart = lr_restart
+        self.lr_restart, self.team = lr_restart, team
         self.precision, self.compile_step = precision, compile_step
         self.lr, self.lr_schedule, self.batch_size = lr, lr_schedule, batch_size
         self.verbose, self.callbacks = verbose, callbacks
@@ -217,6 +221,8 @@ class TrainingNet(NeuralNet):
             if validation is not None:
                 most = bounded_rows(_VALIDATION_ROWS, validation.x.shape[1:])
                 held_out = validation.minibatches(most)
+            if self.team is not None:
+                self.team.agree_on(self.module_)
             finite = Weights(self.module_)
             self.schedule_ = start_schedule(
                 self.optimizer_, self.lr, self.lr_schedule, epochs * len(batches), self.lr_restart
@@ -224,7 +230,8 @@ class TrainingNet(NeuralNet):
             self._prepare_losses(batches.sizes[0])
             position = load_state(self, resume_from, finite)
             self.first_epoch_ = position.epoch
-            attach_generator(self.module_, self.streams.corruption)
+            share = None if self.team is None else self.team.share
+            attach_generator(self.module_, self.streams.corruption, share)
             save = self._saving(checkpoint, position, finite, isinstance(rows, StreamedRows))
             with self._begun(rows, finite):
                 load_callbacks(self, resume_from)
@@ -237,12 +244,15 @@ class TrainingNet(NeuralNet):
                     self.run_single_epoch(
                         batches, True, "train", self.train_step, position=position, after_step=save
                     )
+                    if self.team is not None:  # buffers follow the rows that a process has seen
+                        self.team.agree_on(self.module_)
                     self.run_single_epoch(held_out, False, "valid", self.validation_step)
                     self._set_training(False)  # callbacks meet a module as it will be used
                     self._check_finite(finite)
                     position.begin_epoch(position.epoch + 1)
                     self.progress_ = position.epoch / epochs
                     self.notify("on_epoch_end", **data)
+                    self._agree_to_stop()
                     if save is not None:
                         # the first epoch tells early what cannot be saved, the last is the result
                         is_end = position.epoch == epochs or self.stop_training
@@ -324,6 +334,7 @@ class TrainingNet(NeuralNet):
                 self.history.record_batch(f"{prefix}_loss", step["loss"].item())
                 self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
                 self.notify("on_batch_end", batch=batch[:2], training=training, **step)
+                self._agree_to_stop()
                 if self.stop_training:
                     break
             if after_step is not None and not self.stop_training:
@@ -381,20 +392,23 @@ class TrainingNet(NeuralNet):
 
     def _prepare_losses(self, batch_size: int) -> None:
         self.rows_in_batch_ = batch_size
-        device = torch.device(self.device)
+        device, team = torch.device(self.device), self.team
         loss = make_loss(self.module_, self.criterion_, device, self.precision)
         if self.compile_step:
-            self._gradient = CompiledGradient(loss, self.module_, device, batch_size)
+            rows = batch_size if team is None else team.size_of_share(batch_size)
+            gradient = CompiledGradient(loss, self.module_, device, rows)
         else:
-            self._gradient = make_gradient(loss)
+            gradient = make_gradient(loss)
         # rows held out are judged as the module will be used
-        self._validation_loss = make_loss(self.module_, self.criterion_, device, "float32")
+        held_out = make_loss(self.module_, self.criterion_, device, "float32")
+        self._gradient = gradient if team is None else team.gradient(gradient, self.module_)
+        self._validation_loss = held_out if team is None else team.loss(held_out)
 
     def _forget_run(self) -> None:
         """Keep nothing that belongs to the run, callbacks and noise say: it may not pickle."""
         self.schedule_ = self._gradient = self._validation_loss = None
         self.callbacks, self.callbacks_ = None, []
-        self.corruption = self.augmentation = None
+        self.corruption = self.augmentation = self.team = None
 
     def _check_finite(self, finite: Weights) -> None:
         """Remember the weights of a finite epoch; end the fit on one that is not."""
@@ -429,6 +443,11 @@ class TrainingNet(NeuralNet):
     ) -> None:
         """Open a row of the history for the batch."""
         self.history.new_batch()
+
+    def _agree_to_stop(self) -> None:
+        """End the fit where the main process's callbacks end it, and only there."""
+        if self.team is not None:
+            self.stop_training = self.team.of_main(self.stop_training)
 
     def _any_callback_overrides(self, *methods: str) -> bool:
         return any(

@@ -1,0 +1,200 @@
+"""One fit in several processes, on as many devices: each computes its share of every minibatch.
+
+The gradient of a minibatch is the sum of its shares', so a fit is the same as in one process, but for
+rounding. Processes begin with the same weights and take the same steps; what is random is drawn in each
+of them for all rows.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skae.modules import Share
+from skae.training.step import Loss, Output
+
+
+class Team:
+    """The processes that share a fit.
+
+    Parameters
+    ----------
+    accelerator : accelerate.Accelerator
+        Knows the processes, and this one's device.
+
+    Attributes
+    ----------
+    size, rank : int
+        How many processes there are, and which one this is.
+    device : torch.device
+        Where this one computes.
+    share : Share
+        Its rows of the minibatch that is computed.
+    """
+
+    def __init__(self, accelerator: Any):
+        self._accelerator = accelerator
+        self.size: int = accelerator.num_processes
+        self.rank: int = accelerator.process_index
+        self.device: torch.device = accelerator.device
+        self.share = Share()
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes and shows progress."""
+        return self.rank == 0
+
+    def divide(self, n: int) -> float:
+        """Let ``share`` be this process's part of n rows; return which fraction of them counts.
+
+        Where there are fewer rows than processes, some compute the first one, and it counts for nothing:
+        what happens beside a loss, drawing say, has to happen everywhere.
+        """
+        rows = self._rows_of(n)
+        self.share.total = n
+        self.share.start, self.share.stop = (rows.start, rows.stop) if rows else (0, 1)
+        return len(rows) / n
+
+    def size_of_share(self, n: int) -> int:
+        """Return how many of n rows are this process's."""
+        return len(self._rows_of(n))
+
+    def _rows_of(self, n: int) -> range:
+        return range(self.rank * n // self.size, (self.rank + 1) * n // self.size)
+
+    def gradient(self, gradient: Loss, module: nn.Module) -> Loss:
+        """Return what computes a minibatch's loss and gradients together.
+
+        Parameters
+        ----------
+        gradient : callable
+            Computes the mean loss of rows, and adds its gradients to the weights' of ``module``.
+        module : nn.Module
+            What is trained.
+        """
+
+        def shared(x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Output, Tensor]:
+            output, loss, fraction = self._of_share(gradient, x, target, weight)
+            with_gradient = [p for p in module.parameters() if p.grad is not None]
+            parts = [p.grad for p in with_gradient] + [loss.detach()]
+            whole = self._sum(torch.cat([part.flatten() for part in parts]) * fraction)
+            *gradients, loss = whole.split([part.numel() for part in parts])
+            for parameter, sum_ in zip(with_gradient, gradients, strict=True):
+                parameter.grad.copy_(sum_.view_as(parameter))
+            return output, loss[0]
+
+        return shared
+
+    def loss(self, loss: Loss) -> Loss:
+        """Return what computes a minibatch's loss together, without gradients."""
+
+        def shared(x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Output, Tensor]:
+            output, own, fraction = self._of_share(loss, x, target, weight)
+            return output, self._sum(own.detach() * fraction)
+
+        return shared
+
+    def _of_share(
+        self, loss: Loss, x: Tensor, target: Tensor, weight: Tensor | None
+    ) -> tuple[Output, Tensor, float]:
+        fraction = self.divide(len(x))
+        rows = slice(self.share.start, self.share.stop)
+        output, own = loss(x[rows], target[rows], None if weight is None else weight[rows])
+        return output, own, fraction
+
+    def _sum(self, tensor: Tensor) -> Tensor:
+        return self._accelerator.reduce(tensor, reduction="sum")
+
+    def agree_on(self, module: nn.Module) -> None:
+        """Give every process the main one's weights and buffers."""
+        from accelerate.utils import broadcast
+
+        for tensor in module.state_dict().values():
+            tensor.copy_(broadcast(tensor.contiguous(), from_process=0))
+
+    def of_main(self, value: Any) -> Any:
+        """Return the main process's value in each process."""
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([value], from_process=0)[0]
+
+    def on_main(self, function: Callable[[], Any]) -> Any:
+        """Call a function in the main process; return its result, or raise its error, in each."""
+        result = error = None
+        if self.is_main:
+            try:
+                result = function()
+            except Exception as caught:
+                error = caught
+        result, error = self.of_main((result, error))
+        if error is not None:
+            raise error
+        return result
+
+    def check_equal(self, description: Any) -> None:
+        """Refuse a fit of which processes have different descriptions.
+
+        Raises
+        ------
+        ValueError
+            In all of them.
+        """
+        from accelerate.utils import gather_object
+
+        descriptions = gather_object([description])
+        others = [rank for rank, other in enumerate(descriptions) if other != descriptions[0]]
+        if others:
+            raise ValueError(
+                f"Every process must make the same fit, of all of the data: process {others[0]} has "
+                "other data or other parameters than process 0. Give each of them all rows; each takes "
+                "its share of a minibatch by itself."
+            )
+
+
+_TEAM: ContextVar[Team | None] = ContextVar("skae_team", default=None)
+
+
+def current_team() -> Team | None:
+    """Return the processes that share the fits of this context; None where there is one only."""
+    return _TEAM.get()
+
+
+@contextlib.contextmanager
+def distribute(accelerator: Any) -> Iterator[None]:
+    """Share the fits inside this context among the processes, and the devices, of an Accelerator.
+
+    Every process runs the same program on the same data, started by ``accelerate launch`` or
+    ``torchrun``. ``batch_size`` is that of all processes together: each computes its share of the rows of
+    every minibatch, on its own device, and gradients are summed. A fit comes out as in one process but
+    for rounding, with noise and dropout, too. Only batch normalisation differs: it takes its moments from
+    the share.
+
+    Every process has the fitted estimator in the end. The first one alone writes checkpoints and shows
+    progress. ``predict``, ``transform`` and the like work in each process by itself.
+
+    Parameters
+    ----------
+    accelerator : accelerate.Accelerator
+        What Accelerate made for this process. Its ``mixed_precision`` and
+        ``gradient_accumulation_steps`` are not used: see ``precision`` and ``batch_size`` of the
+        estimator.
+
+    Examples
+    --------
+    >>> import skae
+    >>> from accelerate import Accelerator
+    >>> from skae.datasets import make_jets
+    >>> X = make_jets(200, random_state=0)
+    >>> with skae.distribute(Accelerator(cpu=True)):
+    ...     model = skae.JetAutoencoder(max_epochs=2, random_state=0).fit(X)
+    >>> model.n_iter_
+    2
+    """
+    token = _TEAM.set(Team(accelerator))
+    try:
+        yield
+    finally:
+        _TEAM.reset(token)

@@ -1,0 +1,268 @@
+"""Fits that several processes share: as in one process, with the same errors, and one checkpoint."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import skae
+from skae.modules import SeededDropout, SquaredError, attach_generator
+from skae.training.processes import Team, current_team
+from skae.training.step import make_gradient, make_loss
+
+# Every estimator with what is random in it: noise, dropout, latents, bits, symmetries.
+MODELS = """
+import numpy as np, skae
+from skae.datasets import make_jets, make_pulses, make_spectra, make_photon_correlations, make_showers
+from skae.datasets import CaloGeometry
+
+rng = np.random.default_rng(0)
+noise = skae.NoiseInjector("gaussian", sigma=0.01, random_state=0)
+common = {"random_state": 0, "max_epochs": 3, "batch_size": 33}
+
+jets = make_jets(200, random_state=0)
+pulses, positions = make_pulses(100, n_times=20, random_state=0)
+spectra, _ = make_spectra(100, n_bins=30, random_state=0)
+correlations = make_photon_correlations(60, random_state=0, n_times=60)
+geometry = CaloGeometry([(0, 5, 20, 40)] * 3, [4] * 3, 0.1, np.arange(4) * 25.0)
+showers = make_showers(100, geometry=geometry, random_state=0)
+showers = skae.LogRatioTransformer("log1p", reference=0).fit_transform(showers)
+
+def fits():
+    yield "jets", skae.JetAutoencoder(
+        2, hidden_layer_sizes=(16, 8), dropout=0.1, noise=noise, early_stopping=True, **common
+    ), (jets, None, rng.normal(1.0, 0.5, len(jets)))
+    yield "pulses", skae.PulseLocator(n_channels=6, trace_channels=4, **common), (pulses, positions)
+    yield "spectra", skae.SpectraVAE(
+        2, hidden_layer_sizes=(8,), likelihood="poisson", **common
+    ), (spectra,)
+    yield "correlations", skae.MultiResRNNRegressor(
+        downsampling=(4, 4), hidden_size=8, **common
+    ), (correlations.noisy, correlations.clean)
+    yield "showers", skae.CaloShowerVAE(
+        3, voxel_shape=(3, 4, 3), hidden_size=8, **common
+    ), (showers,)
+    yield "bits", skae.CaloShowerVAE(6, prior="rbm", hidden_size=8, **common), (showers,)
+"""
+
+SCRIPT = """
+import sys
+from accelerate import Accelerator
+import torch
+torch.set_num_threads(1)
+accelerator = Accelerator(cpu=True)
+assert accelerator.num_processes == 2
+rank = accelerator.process_index
+"""
+
+
+def in_processes(code, *arguments, size=2, rc=0):
+    """Run a program in several processes that know of one another; return what each printed."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+            env={
+                **os.environ,
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(size),
+                "MASTER_ADDR": "localhost",
+                "MASTER_PORT": str(port),
+                "OMP_NUM_THREADS": "1",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(size)
+    ]
+    results = [process.communicate(timeout=300) for process in running]
+    for process, (_, errors) in zip(running, results, strict=True):
+        assert process.returncode == rc, errors
+    return [SimpleNamespace(out=out, err=err) for out, err in results]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """Fit every estimator in two processes; return the curves and weights of each process."""
+    folder = tmp_path_factory.mktemp("shared")
+    in_processes(
+        SCRIPT
+        + MODELS
+        + textwrap.dedent("""
+        for name, model, data in fits():
+            with skae.distribute(accelerator):
+                model.fit(*data)
+            held_out = [row["valid_loss"] for row in model.history_ if "valid_loss" in row]
+            np.savez(f"{sys.argv[1]}/{name}-{rank}.npz", curve=model.loss_curve_, held_out=held_out,
+                     **{k: v.numpy() for k, v in model.module_.state_dict().items()})
+        """),
+        folder,
+    )
+    return lambda name, rank: np.load(folder / f"{name}-{rank}.npz")
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Fit the same estimators here."""
+    scope = {}
+    exec(MODELS, scope)
+    return {name: model.fit(*data) for name, model, data in scope["fits"]()}
+
+
+@pytest.mark.parametrize("name", ["jets", "pulses", "spectra", "correlations", "showers", "bits"])
+def test_two_processes_fit_as_one_does(name, shared, alone):
+    first, second = shared(name, 0), shared(name, 1)
+    model = alone[name]
+    # a bit that rounding turns over moves a chain of the machine to another state
+    rtol = 1e-2 if name == "bits" else 1e-4
+    np.testing.assert_allclose(first["curve"], model.loss_curve_, rtol=rtol)
+    held_out = [row["valid_loss"] for row in model.history_ if "valid_loss" in row]
+    assert (len(held_out) > 0) == (name == "jets")
+    np.testing.assert_allclose(first["held_out"], held_out, rtol=rtol)
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+
+
+def test_one_checkpoint_is_written_and_gone_on_with(tmp_path):
+    code = SCRIPT + textwrap.dedent("""
+        import json
+        import skae
+        from skae.datasets import make_jets
+        X = make_jets(200, random_state=0)
+        with skae.distribute(accelerator):
+            for epochs in (2, 4):
+                model = skae.JetAutoencoder(2, hidden_layer_sizes=(8,), max_epochs=epochs, verbose=1,
+                    lr_schedule="constant", random_state=0, checkpoint=sys.argv[1]).fit(X)
+        print(json.dumps([model.loss_curve_, model.history_[:, "dur"][:2]]))
+    """)
+    first, second = in_processes(code, tmp_path)
+    assert first.out == second.out  # durations of the first two epochs, too: they are not run again
+    assert "JetAutoencoder" in first.err
+    assert "JetAutoencoder" not in second.err
+    assert len(list(tmp_path.iterdir())) == 1
+    X = skae.datasets.make_jets(200, random_state=0)
+    model = skae.JetAutoencoder(
+        2,
+        hidden_layer_sizes=(8,),
+        max_epochs=4,
+        lr_schedule="constant",
+        random_state=0,
+        checkpoint=tmp_path,
+    ).fit(X)
+    assert model.loss_curve_ == json.loads(first.out)[0]
+
+
+def test_a_seed_that_is_drawn_is_the_same_everywhere():
+    code = SCRIPT + textwrap.dedent("""
+        import skae
+        from skae.datasets import make_jets
+        with skae.distribute(accelerator):
+            model = skae.JetAutoencoder(2, max_epochs=1).fit(make_jets(50, random_state=0))
+        print(model.loss_curve_, model.net_.streams.seed)
+    """)
+    first, second = in_processes(code)
+    assert first.out == second.out
+
+
+def test_errors_reach_every_process(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    code = SCRIPT + textwrap.dedent("""
+        import skae
+        from skae.datasets import make_jets
+        from skae.exceptions import CheckpointError
+        with skae.distribute(accelerator):
+            try:
+                skae.JetAutoencoder(2).fit(make_jets(50, random_state=rank))
+            except ValueError as error:
+                print(error)
+            try:
+                skae.JetAutoencoder(2, checkpoint=sys.argv[1]).fit(make_jets(50, random_state=0))
+            except CheckpointError as error:
+                print(error)
+    """)
+    for process in in_processes(code, tmp_path / "file"):
+        different, unwritable = process.out.splitlines()
+        assert "process 1 has other data" in different
+        assert "Choose a folder, not a file" in unwritable
+
+
+def test_the_main_process_decides_when_to_stop():
+    code = SCRIPT + textwrap.dedent("""
+        import skae
+        from skae.datasets import make_jets
+        from skorch.callbacks import Callback
+        class Stop(Callback):
+            def on_epoch_end(self, net, **kwargs):
+                if len(net.history) == 2 + rank:
+                    net.stop_training = True
+        class StopInEpoch(Callback):
+            def on_batch_end(self, net, **kwargs):
+                if rank == 0 and len(net.history) == 2:
+                    net.stop_training = True
+        X = make_jets(100, random_state=0)
+        for callback in (Stop(), StopInEpoch()):
+            with skae.distribute(accelerator):
+                model = skae.JetAutoencoder(2, max_epochs=5, batch_size=20, callbacks=[callback]).fit(X)
+            print(model.n_iter_)
+    """)
+    for process in in_processes(code):
+        assert process.out.split() == ["2", "2"]
+
+
+class Processes:
+    """Processes that are played one after another, with what Accelerate says to each of them."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def accelerator(self, rank):
+        return SimpleNamespace(
+            num_processes=self.size,
+            process_index=rank,
+            device=torch.device("cpu"),
+            reduce=lambda tensor, reduction: tensor,
+        )
+
+
+@given(n=st.integers(1, 20), size=st.integers(1, 6), weighted=st.booleans())
+def test_shares_add_up_to_the_minibatch(n, size, weighted):
+    torch_seed = torch.Generator().manual_seed(0)
+    x = torch.randn(n, 3, generator=torch_seed)
+    weight = torch.randn(n, generator=torch_seed) if weighted else None
+    module = nn.Sequential(nn.Linear(3, 4), SeededDropout(0.5), nn.Linear(4, 3))
+    gradient = make_gradient(make_loss(module, SquaredError(), torch.device("cpu"), "float32"))
+
+    def computed(gradient, share):
+        attach_generator(module, torch.Generator().manual_seed(1), share)
+        module.zero_grad(set_to_none=True)
+        _, loss = gradient(x, x, weight)
+        return [loss.detach(), *(p.grad.clone() for p in module.parameters())]
+
+    whole = computed(gradient, None)
+    processes = Processes(size)
+    teams = [Team(processes.accelerator(rank)) for rank in range(size)]
+    parts = [computed(team.gradient(gradient, module), team.share) for team in teams]
+    for expected, *added in zip(whole, *parts, strict=True):
+        torch.testing.assert_close(sum(added), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_team_is_there_inside_its_context_only():
+    accelerator = Processes(1).accelerator(0)
+    assert current_team() is None
+    with skae.distribute(accelerator):
+        assert current_team().device == torch.device("cpu")
+    assert current_team() is None
