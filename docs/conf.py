@@ -12,6 +12,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "numpydoc",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build"]
@@ -34,7 +35,9 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": "/plot_",
+    "remove_config_comments": True,
     "show_memory": False,
+    "thumbnail_size": (600, 420),
     "min_reported_time": 0,
     "default_thumb_file": None,
     "abort_on_example_error": True,

@@ -13,6 +13,7 @@ correlations look like, at several resolutions, and reads them from a tenth of t
 # Coincidences of a quantum dot that a laser excites every 12.5 ns. Name a folder with such tables in the
 # variable ``SKAE_G2_DATA`` to see a measured one; without, a simulated dot takes its place.
 
+# sphinx_gallery_thumbnail_number = 2
 import os
 from pathlib import Path
 

@@ -11,6 +11,7 @@ is in all three at the same time. :class:`~skae.PulseLocator` says where, as a d
 # ------
 # 100 samples a trace. The true position is the sample where the common pulse is highest.
 
+# sphinx_gallery_thumbnail_number = 2
 from itertools import pairwise
 
 import matplotlib.pyplot as plt

@@ -13,6 +13,7 @@ learns what showers look like at which energy, and draws them in fractions of a 
 # profiles, in the calorimeter of the CaloChallenge's data set 2, with 45 layers of 16 angles and 9 radii.
 # ``load_calochallenge("dataset_2_1.hdf5")`` reads the challenge's own.
 
+# sphinx_gallery_thumbnail_number = 2
 import matplotlib.pyplot as plt
 
 import skae

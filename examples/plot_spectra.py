@@ -12,6 +12,7 @@ known, draws new spectra, and marks those that fit no other.
 # -------
 # Half of the fluxes are exactly zero. The fluxes are known here, and only used to look at the result.
 
+# sphinx_gallery_thumbnail_number = 4
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.decomposition import PCA
