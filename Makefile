@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 JETS ?=
+BENCH ?=
+FOLDER ?=
 JOBS ?= auto
 
 .PHONY: demo test test-all lint docs bench clean
@@ -51,7 +53,7 @@ docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
 
 bench: $(VENV)/.test
-	for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+	$(BIN)/python benchmarks/record.py $(if $(FOLDER),--folder $(FOLDER)) $(BENCH)
 
 clean:
 	rm -rf $(VENV) build dist docs/_build docs/auto_examples docs/generated demo

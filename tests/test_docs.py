@@ -1,13 +1,23 @@
 """The pages of the documentation: their sessions run, and they leave out nothing that is public."""
 
 import doctest
+import importlib.util
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
 from test_package import public_names
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+
+def record():
+    """The script that measures the tables."""
+    spec = importlib.util.spec_from_file_location("record", ROOT / "benchmarks" / "record.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize(
@@ -43,3 +53,36 @@ def test_a_guide_has_all_of_its_parts(page):
         ".. [1]",
     ):
         assert part in text, part
+
+
+def test_each_table_has_a_command_that_is_there():
+    tables = record().tables(DOCS)
+    assert set(tables) == {path.stem for path in (DOCS / "results").glob("*.txt")}
+    for commands in tables.values():
+        for command in commands:
+            python, script, *_ = command.split()
+            assert python == "python"
+            assert (ROOT / script).exists()
+
+
+def test_a_table_is_measured_by_its_command(tmp_path, capfd):
+    (tmp_path / "results").mkdir()
+    page = tmp_path / "page.rst"
+    page.write_text(
+        ".. code-block:: sh\n\n   python -c 'print(1)'\n   python -c 'print(\"FOLDER\")'\n\nText.\n\n"
+        ".. literalinclude:: results/ones.txt\n"
+        "\n.. code-block:: sh\n\n   python -c 'print(2); exit(1)'\n\n"
+        ".. literalinclude:: results/bad.txt\n"
+    )
+    for name in ("ones", "bad"):
+        (tmp_path / "results" / f"{name}.txt").write_text("0")
+    script = record()
+    script.main(["ones", "--folder", "data"], tmp_path)
+    assert (tmp_path / "results" / "ones.txt").read_text() == "1\ndata\n"
+    with pytest.raises(SystemExit, match="is as it was"):
+        script.main(["bad"], tmp_path)
+    assert (tmp_path / "results" / "bad.txt").read_text() == "0"
+    for arguments, message in ((["ones"], "needs --folder"), (["none"], "no table is named none")):
+        with pytest.raises(SystemExit):
+            script.main(arguments, tmp_path)
+        assert message in capfd.readouterr().err
