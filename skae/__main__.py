@@ -26,7 +26,7 @@ def versions() -> dict[str, str]:
             found[name] = "not installed"
     found["torch"] = torch.__version__  # which says what it was built for
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
+    if torch.backends.mps.is_available():  # pragma: other device
         devices.append("mps")
     found["GPUs"] = ", ".join(devices) or "none"
     found["torch threads"] = str(torch.get_num_threads())

@@ -16,6 +16,20 @@ class CheckpointError(RuntimeError):
 
     What was saved before is still there. An estimator whose training had begun holds the weights of that
     moment and is usable as it is.
+
+    Examples
+    --------
+    >>> from tempfile import NamedTemporaryFile
+    >>> from skae import JetAutoencoder
+    >>> from skae.datasets import make_jets
+    >>> from skae.exceptions import CheckpointError
+    >>> X = make_jets(50, random_state=0)
+    >>> with NamedTemporaryFile() as file:
+    ...     try:
+    ...         JetAutoencoder(checkpoint=file.name).fit(X)
+    ...     except CheckpointError as error:
+    ...         print(error)
+    The checkpoint ... cannot be opened: ... Choose a folder, not a file and fit again: ...
     """
 
 
@@ -23,24 +37,100 @@ class DivergenceError(FloatingPointError):
     """The training loss became NaN or infinite.
 
     The estimator that raised it holds the last finite weights and is usable as it is.
+
+    Examples
+    --------
+    >>> from skae import JetAutoencoder
+    >>> from skae.datasets import make_jets
+    >>> from skae.exceptions import DivergenceError
+    >>> X = make_jets(50, random_state=0)
+    >>> try:
+    ...     JetAutoencoder(optimizer="sgd", lr=1e30, lr_schedule="constant").fit(X)
+    ... except DivergenceError as error:
+    ...     print(error)
+    The training loss became ... in epoch ... Lower lr, standardise the columns of X, ...
     """
 
 
 class CheckpointWarning(UserWarning):
-    """A fit waits for another one that has the same checkpoint open, or cannot tell whether one has."""
+    """A fit waits for another one that has the same checkpoint open, or cannot tell whether one has.
+
+    Examples
+    --------
+    To be told by an error rather than to wait:
+
+    >>> import warnings
+    >>> from skae.exceptions import CheckpointWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", CheckpointWarning)
+    ...     ...  # fit
+    Ellipsis
+    """
 
 
 class ClippingWarning(UserWarning):
-    """Values beyond a transformer's invertible range were clipped to its ends."""
+    """Values beyond a transformer's invertible range were clipped to its ends.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from skae import BoxCoxTransformer
+    >>> X = np.random.default_rng(0).lognormal(size=(100, 1))
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     moved = BoxCoxTransformer().fit(X).transform([[-5.0]])
+    >>> caught[0].category.__name__
+    'ClippingWarning'
+    """
 
 
 class CompileWarning(UserWarning):
-    """The training step could not be compiled and runs uncompiled."""
+    """The training step could not be compiled and runs uncompiled.
+
+    Examples
+    --------
+    To be told by an error, before hours are spent on a machine without a compiler:
+
+    >>> import warnings
+    >>> from skae.exceptions import CompileWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", CompileWarning)
+    ...     ...  # fit
+    Ellipsis
+    """
 
 
 class ExtrapolationWarning(UserWarning):
-    """A model is asked about conditions that it has not seen in training."""
+    """A model is asked about conditions that it has not seen in training.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from skae import CaloShowerVAE
+    >>> X = np.random.default_rng(0).uniform(1.0, 2.0, size=(50, 4))  # energy, three voxels
+    >>> model = CaloShowerVAE(1, max_epochs=1).fit(X)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     drawn = model.sample([1000.0])
+    >>> caught[0].category.__name__
+    'ExtrapolationWarning'
+    """
 
 
 class OvercompleteWarning(UserWarning):
-    """An autoencoder has as many latent coordinates as its rows have columns, or more."""
+    """An autoencoder has as many latent coordinates as its rows have columns, or more.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from skae import SpectraVAE
+    >>> X = np.random.default_rng(0).normal(size=(50, 2))
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     model = SpectraVAE(n_components=2, max_epochs=1).fit(X)
+    >>> caught[0].category.__name__
+    'OvercompleteWarning'
+    """

@@ -9,7 +9,7 @@ import torch
 from numpydoc.validate import validate
 
 import skae
-from skae import datasets, estimators, metrics, plotting, transformers
+from skae import datasets, estimators, exceptions, metrics, plotting, transformers
 from skae.__main__ import main
 
 # what numpydoc is asked to hold: sections, their order, every parameter and what is returned
@@ -20,7 +20,7 @@ CHECKS = {
 
 
 def public_names():
-    for room in (datasets, estimators, metrics, plotting, transformers):
+    for room in (datasets, estimators, exceptions, metrics, plotting, transformers):
         for name in room.__all__:
             yield f"{room.__name__}.{name}", getattr(room, name)
     for name in sorted(
@@ -54,6 +54,11 @@ def test_importing_skae_imports_nothing_it_may_not_need():
 def test_every_public_name_is_documented(path):
     errors = [e for e in validate(path)["errors"] if e[0] in CHECKS]
     assert errors == []
+
+
+@pytest.mark.parametrize("path", [p for p, t in public_names() if not inspect.ismodule(t)])
+def test_every_public_name_has_an_example_that_runs(path):
+    assert ">>>" in inspect.getdoc(dict(public_names())[path])  # run by --doctest-modules
 
 
 @pytest.mark.parametrize("path", [p for p, _ in public_methods()])

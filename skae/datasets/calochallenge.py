@@ -289,7 +289,14 @@ def save_calochallenge(path, X, *, source, compression="gzip"):
 
     Examples
     --------
-    See :func:`load_calochallenge`.
+    >>> import pathlib, tempfile
+    >>> from skae.datasets import load_calochallenge, make_showers, save_calochallenge
+    >>> X = make_showers(20, random_state=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "showers.hdf5")
+    ...     save_calochallenge(file, X, source="parametrised")
+    ...     bool((load_calochallenge(file, dtype="float64") == X).all())
+    True
     """
     h5py = _h5py()
     X = check_array(

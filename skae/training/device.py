@@ -18,9 +18,9 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if device == "auto" and (team := current_team()) is not None:
         return team.device
     if device == "auto":
-        if torch.cuda.is_available():
+        if torch.cuda.is_available():  # pragma: other device
             return torch.device("cuda")
-        if torch.backends.mps.is_available():
+        if torch.backends.mps.is_available():  # pragma: other device
             return torch.device("mps")
         return torch.device("cpu")
     try:

@@ -115,7 +115,8 @@ class CompiledGradient:
         """Return output and mean loss, and add the gradients to the weights'."""
         if self._compiled is None or len(x) != self._batch_size:
             return self._plain(x, target, weight)
-        if self._on_graphs:  # what the last replay wrote may be overwritten now
+        if self._on_graphs:  # pragma: other device
+            # what the last replay wrote may be overwritten now
             torch.compiler.cudagraph_mark_step_begin()
         if self._is_warm:
             output, loss = self._compiled(x, target, weight)
@@ -126,7 +127,8 @@ class CompiledGradient:
                 self._give_up(error)
                 self._module.zero_grad(set_to_none=True)
                 return self._plain(x, target, weight)
-        if self._on_graphs:  # both lie in a graph's memory
+        if self._on_graphs:  # pragma: other device
+            # both lie in a graph's memory
             return _copy(output), loss.detach().clone()
         return output, loss
 
@@ -149,7 +151,7 @@ class CompiledGradient:
         )
 
 
-def _copy(output: Output) -> Output:
+def _copy(output: Output) -> Output:  # pragma: other device
     if isinstance(output, Tensor):
         return output.detach().clone()
     return tuple(part.detach().clone() for part in output)
