@@ -1,5 +1,7 @@
 """Sphinx configuration."""
 
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401  (the gallery looks names up)
+
 import skae
 
 project = "skae"
@@ -16,6 +18,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build"]
+html_title = "skae"
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {"show_prev_next": False}
 html_sidebars = {"index": []}

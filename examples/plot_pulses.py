@@ -31,7 +31,7 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.4, random_
 # Three ways to find it
 # ---------------------
 # A matched filter knows the pulse's shape and needs no training. The published network has two
-# convolutional layers. The default network is given 15 epochs here; its default is 40.
+# convolutional layers. The default network is given 10 epochs here; its default is 40.
 
 reference = PulseLocator(
     architecture="reference",
@@ -48,7 +48,7 @@ reference = PulseLocator(
 locators = {
     "matched filter": MatchedFilterLocator(width=0.5),
     "published network": reference,
-    "PulseLocator": PulseLocator(max_epochs=15, random_state=0),
+    "PulseLocator": PulseLocator(max_epochs=10, random_state=0),
 }
 print(f"{'':18s} exact bin  P(|Δ| > 2)  RMSE of the rest")
 for name, locator in locators.items():
@@ -105,9 +105,9 @@ PulseKernelDisplay.from_estimator(reference)
 # one pulse in three traces is 0.086 samples.
 
 options = {"baseline": False, "background_rate": 0.0, "noise_sigma": 0.5, "sub_bin": True}
-X, y = make_pulses(10000, random_state=0, **options)
+X, y = make_pulses(7500, random_state=0, **options)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.4, random_state=0)
-fine = PulseLocator(estimate="mean", max_epochs=15, random_state=0).fit(X_train, y_train)
+fine = PulseLocator(estimate="mean", max_epochs=12, random_state=0).fit(X_train, y_train)
 position, std = fine.predict(X_test, return_std=True)
 pull = (position - y_test) / std
 print(f"standard deviation of the error {np.std(position - y_test):.4f} samples")
