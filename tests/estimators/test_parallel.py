@@ -57,7 +57,11 @@ def in_backend(name):
         yield
 
 
-BACKENDS = ["loky", "threading", "dask threads", "dask workers", "dask processes"]
+# processes of dask are tested by the example, too
+BACKENDS = [
+    *("loky", "threading", "dask threads", "dask workers"),
+    pytest.param("dask processes", marks=pytest.mark.slow),
+]
 
 
 # -- searches ----------------------------------------------------------------------------------

@@ -77,19 +77,19 @@ def test_bins_that_are_none_are_refused(arguments):
 def test_auc_of_shifted_gaussians():
     """Φ(δ/√2) for means that are δ apart along one axis; the default finds it as the linear one."""
     rng = np.random.default_rng(0)
-    real, generated = rng.normal(size=(1500, 3)), rng.normal(size=(1500, 3))
+    real, generated = rng.normal(size=(800, 3)), rng.normal(size=(800, 3))
     generated[:, 1] += 1.0
     for classifier in (None, LogisticRegression(), LinearSVC(), HistGradientBoostingClassifier()):
         auc, error = classifier_two_sample_test(
             real, generated, classifier=classifier, random_state=0
         )
-        assert 0.01 < error < 0.03
+        assert 0.01 < error < 0.04
         assert auc == pytest.approx(ndtr(1 / np.sqrt(2)), abs=4 * error)
 
 
 def test_one_distribution_cannot_be_told_apart_and_a_mixture_hides_from_a_line():
     rng = np.random.default_rng(1)
-    real, same = rng.normal(size=(700, 2)), rng.normal(size=(700, 2))
+    real, same = rng.normal(size=(500, 2)), rng.normal(size=(500, 2))
     auc, error = classifier_two_sample_test(real, same, random_state=0)
     assert auc == pytest.approx(0.5, abs=4 * error)
     narrow = 0.4 * same
@@ -121,7 +121,7 @@ def test_weighted_auc_is_scikit_learns_and_its_error_is_that_of_repeats():
 )
 def test_weights_reach_the_classifier_and_its_score(classifier):
     rng = np.random.default_rng(3)
-    real, generated = rng.normal(0.7, 1.0, size=(700, 1)), rng.normal(size=(700, 1))
+    real, generated = rng.normal(0.7, 1.0, size=(400, 1)), rng.normal(size=(400, 1))
     weight = np.exp(0.7 * generated[:, 0] - 0.245)  # N(0.7, 1) / N(0, 1)
     options = {"classifier": classifier, "random_state": 0}
     plain = classifier_two_sample_test(real, generated, **options)

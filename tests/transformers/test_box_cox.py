@@ -113,7 +113,7 @@ def test_rows_and_columns_do_not_see_one_another(X):
     np.testing.assert_allclose(permuted, Z[:, ::-1], rtol=1e-5, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(tables(kinds=("lognormal", "uniform"), dtypes=(np.float64,)))
 def test_the_power_maximises_the_likelihood(X):
     box_cox = BoxCoxTransformer(shift=None).fit(X)

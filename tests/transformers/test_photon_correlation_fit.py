@@ -60,7 +60,7 @@ def test_without_noise_the_truth_is_found_from_no_knowledge_at_all():
     "likelihood", ["poisson", pytest.param("gaussian", marks=pytest.mark.slow)]
 )
 def test_estimates_are_unbiased_and_as_wide_as_their_errors(likelihood):
-    X, g2 = histograms(80, 60.0, g2_zero=0.5)
+    X, g2 = histograms(50, 60.0, g2_zero=0.5)
     if likelihood == "gaussian":
         rng = np.random.default_rng(1)
         X = g2.clean + 0.1 * rng.standard_normal(g2.clean.shape)
