@@ -33,6 +33,7 @@ from skae.training import (
     TrainingNet,
     apply_to_rows,
     check_precision,
+    current_team,
     draw_seed,
     fair_share_of_threads,
     resolve_device,
@@ -240,7 +241,9 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 n_validation = 0 if partial else self._count_validation_rows(len(data))
                 device = self._check_fit(len(data) - n_validation, fresh)
                 seed = draw_seed(self.random_state) if fresh else self.net_.streams.seed
-                start = None if fresh or self.checkpoint is None else starting_point(self.net_)
+                start = None
+                if not fresh and (self.checkpoint is not None or current_team() is not None):
+                    start = starting_point(self.net_)
                 beginning = stack.enter_context(
                     begin(self, data, seed, device, start=start, saved=not partial)
                 )
@@ -258,7 +261,8 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     validation = None if validation is None else validation.to(device)
                 beginning.write()
                 context = self._init_callback_context(max_subtasks=epochs)
-                context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+                if beginning.shows:
+                    context.call_on_fit_task_begin(estimator=self, X=X, y=y)
                 net.set_run(
                     lr=self.lr,
                     lr_schedule="constant" if partial else self.lr_schedule,
@@ -287,7 +291,8 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     checkpoint=beginning.checkpoint,
                     resume_from=beginning.state,
                 )
-        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
+        if beginning.shows:
+            context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
         return self
 
     def _count_validation_rows(self, n_samples: int) -> int:

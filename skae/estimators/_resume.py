@@ -102,7 +102,7 @@ def begin(
         if team is None:
             yield opened()
             return
-        team.check_equal(_plain_description(estimator, data))
+        team.check_equal(_description(estimator, data) | {"start": start, "saved": saved})
         checkpoint: list[Checkpoint | None] = [None]
 
         def opened_by_main() -> Beginning:
@@ -113,12 +113,15 @@ def begin(
         yield replace(team.on_main(opened_by_main), checkpoint=checkpoint[0], team=team)
 
 
-def _plain_description(estimator: BaseEstimator, data: TrainingData) -> dict[str, Any]:
-    """Return data, and parameters that are plain values, in words."""
-    parameters = estimator.get_params(deep=False)
-    plain = (bool, int, float, str, tuple, list)
+def _description(estimator: BaseEstimator, data: TrainingData) -> dict[str, Any]:
+    """Return data, and those parameters that can be told from others, in words."""
+    parameters = {}
+    for name, value in estimator.get_params(deep=False).items():
+        if name not in _OUTSIDE:
+            with contextlib.suppress(TypeError):
+                parameters[name] = describe(value)
     return {
-        **{n: repr(v) for n, v in parameters.items() if isinstance(v, plain) and n not in _OUTSIDE},
+        "parameters": parameters,
         "X": fingerprint(data.X),
         "y": fingerprint(data.y),
         "sample_weight": fingerprint(data.weight),

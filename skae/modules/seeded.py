@@ -53,6 +53,11 @@ class SeededModule(nn.Module):
         super().__init__()
         self.generator: torch.Generator | None = None
 
+    def places(self, like: Tensor) -> Tensor:
+        """Return the places in the minibatch of the rows of ``like``, ``(n,)``."""
+        first = 0 if self.share is None else self.share.start
+        return torch.arange(first, first + len(like), device=like.device)
+
     def drawn_for(self, like: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
         """Return what ``draw`` makes of an empty tensor, for the rows of ``like``."""
         if self.share is None:

@@ -172,7 +172,7 @@ class ShowerAutoencoder(SeededModule):
             noise = self.drawn_for(like, lambda e: self.latents.noise(e, self.generator))
         else:
             fixed = self.latents.fixed_noise(64, like.shape[1]).to(x)
-            noise = fixed[torch.arange(len(x), device=x.device) % len(fixed)]
+            noise = fixed[self.places(x) % len(fixed)]
         parameters, z = self.posterior(x, noise)
         voxels = self.decode_voxels(z, x[:, 0])
         beta = self.beta if self.training else self.full_beta

@@ -131,7 +131,7 @@ class VariationalAutoencoder(SeededModule):
         if self.training:
             return self.drawn_for(mean, lambda empty: empty.normal_(generator=self.generator))
         draws = fixed_draws(64, mean.shape[1]).to(mean)
-        return draws[torch.arange(len(mean), device=mean.device) % len(draws)]
+        return draws[self.places(mean) % len(draws)]
 
     def _spread_of_linear(self, x: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
         """Return what the posterior's width adds to the squared deviations of a linear decoder."""

@@ -215,6 +215,8 @@ class TrainingNet(NeuralNet):
             self.listens_to_batches_ = self._any_callback_overrides(
                 "on_batch_begin", "on_batch_end"
             )
+            if self.team is not None:
+                self.listens_to_batches_ = self.team.any_of(self.listens_to_batches_)
             self.listens_to_gradients_ = self._any_callback_overrides("on_grad_computed")
             batches = rows.minibatches(self.batch_size, self.streams.shuffle)
             held_out = None
@@ -235,6 +237,7 @@ class TrainingNet(NeuralNet):
             save = self._saving(checkpoint, position, finite, isinstance(rows, StreamedRows))
             with self._begun(rows, finite):
                 load_callbacks(self, resume_from)
+                self._agree_to_stop()
                 while position.epoch < epochs and not self.stop_training:
                     self.progress_ = position.epoch / epochs
                     self.streams.begin_epoch(len(self.history))
@@ -257,6 +260,8 @@ class TrainingNet(NeuralNet):
                         # the first epoch tells early what cannot be saved, the last is the result
                         is_end = position.epoch == epochs or self.stop_training
                         save(at_once=is_end or position.epoch == self.first_epoch_ + 1)
+            if self.team is not None:  # what callbacks computed at the end
+                self.team.agree_on(self.module_)
         finally:
             self._set_training(False)
             attach_generator(self.module_, None)

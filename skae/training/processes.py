@@ -6,6 +6,7 @@ of them for all rows.
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -48,21 +49,22 @@ class Team:
         return self.rank == 0
 
     def divide(self, n: int) -> float:
-        """Let ``share`` be this process's part of n rows; return which fraction of them counts.
+        """Let ``share`` be this process's part of n rows; return the weight of what it computes of them.
 
-        Where there are fewer rows than processes, some compute the first one, and it counts for nothing:
-        what happens beside a loss, drawing say, has to happen everywhere.
+        Where there are fewer than two rows for each process every one computes them all: what happens
+        beside a loss, drawing say, has to happen everywhere, and batch normalisation needs two rows.
         """
         rows = self._rows_of(n)
-        self.share.total = n
-        self.share.start, self.share.stop = (rows.start, rows.stop) if rows else (0, 1)
-        return len(rows) / n
+        self.share.start, self.share.stop, self.share.total = rows.start, rows.stop, n
+        return 1.0 / self.size if len(rows) == n else len(rows) / n
 
     def size_of_share(self, n: int) -> int:
         """Return how many of n rows are this process's."""
         return len(self._rows_of(n))
 
     def _rows_of(self, n: int) -> range:
+        if n < 2 * self.size:
+            return range(n)
         return range(self.rank * n // self.size, (self.rank + 1) * n // self.size)
 
     def gradient(self, gradient: Loss, module: nn.Module) -> Loss:
@@ -121,6 +123,12 @@ class Team:
 
         return broadcast_object_list([value], from_process=0)[0]
 
+    def any_of(self, value: bool) -> bool:
+        """Tell whether a value is true in any process."""
+        from accelerate.utils import gather_object
+
+        return any(gather_object([value]))
+
     def on_main(self, function: Callable[[], Any]) -> Any:
         """Call a function in the main process; return its result, or raise its error, in each."""
         result = error = None
@@ -169,18 +177,26 @@ def distribute(accelerator: Any) -> Iterator[None]:
     Every process runs the same program on the same data, started by ``accelerate launch`` or
     ``torchrun``. ``batch_size`` is that of all processes together: each computes its share of the rows of
     every minibatch, on its own device, and gradients are summed. A fit comes out as in one process but
-    for rounding, with noise and dropout, too. Only batch normalisation differs: it takes its moments from
-    the share.
+    for rounding, with noise and dropout, too. What takes means over the minibatch takes them over the
+    share: batch normalisation, and the weights ``a``, ``b`` and ``energy_weight`` of
+    :class:`~skae.CaloShowerVAE`.
 
     Every process has the fitted estimator in the end. The first one alone writes checkpoints and shows
-    progress. ``predict``, ``transform`` and the like work in each process by itself.
+    progress. ``predict``, ``transform`` and the like work in each process by itself. An error that a
+    program catches in one process leaves the others waiting: let it end the program, and the launcher
+    ends them all.
 
     Parameters
     ----------
     accelerator : accelerate.Accelerator
         What Accelerate made for this process. Its ``mixed_precision`` and
         ``gradient_accumulation_steps`` are not used: see ``precision`` and ``batch_size`` of the
-        estimator.
+        estimator. Without GPUs it has to be ``Accelerator(cpu=True)``.
+
+    Raises
+    ------
+    ValueError
+        If the Accelerator does not know of the processes that were started.
 
     Examples
     --------
@@ -193,6 +209,12 @@ def distribute(accelerator: Any) -> Iterator[None]:
     >>> model.n_iter_
     2
     """
+    started = int(os.environ.get("WORLD_SIZE", 1))
+    if started > accelerator.num_processes:
+        raise ValueError(
+            f"{started} processes were started, but this Accelerator knows of "
+            f"{accelerator.num_processes}; on machines without GPUs make it with Accelerator(cpu=True)."
+        )
     token = _TEAM.set(Team(accelerator))
     try:
         yield

@@ -22,6 +22,7 @@ from skae.training.step import make_gradient, make_loss
 
 # Every estimator with what is random in it: noise, dropout, latents, bits, symmetries.
 MODELS = """
+import pickle
 import numpy as np, skae
 from skae.datasets import make_jets, make_pulses, make_spectra, make_photon_correlations, make_showers
 from skae.datasets import CaloGeometry
@@ -44,8 +45,10 @@ def fits():
     ), (jets, None, rng.normal(1.0, 0.5, len(jets)))
     yield "pulses", skae.PulseLocator(n_channels=6, trace_channels=4, **common), (pulses, positions)
     yield "spectra", skae.SpectraVAE(
-        2, hidden_layer_sizes=(8,), likelihood="poisson", **common
+        2, hidden_layer_sizes=(8,), likelihood="poisson", early_stopping=True, **common
     ), (spectra,)
+    # the last minibatch has two rows
+    yield "normed", skae.JetAutoencoder(2, hidden_layer_sizes=(8,), batch_norm=True, **common), (jets,)
     yield "correlations", skae.MultiResRNNRegressor(
         downsampling=(4, 4), hidden_size=8, **common
     ), (correlations.noisy, correlations.clean)
@@ -89,7 +92,11 @@ def in_processes(code, *arguments, size=2, rc=0):
         )
         for rank in range(size)
     ]
-    results = [process.communicate(timeout=300) for process in running]
+    try:
+        results = [process.communicate(timeout=300) for process in running]
+    finally:
+        for process in running:
+            process.kill()
     for process, (_, errors) in zip(running, results, strict=True):
         assert process.returncode == rc, errors
     return [SimpleNamespace(out=out, err=err) for out, err in results]
@@ -106,6 +113,8 @@ def shared(tmp_path_factory):
         for name, model, data in fits():
             with skae.distribute(accelerator):
                 model.fit(*data)
+            pickle.dumps(model)
+            assert not any("share" in vars(layer) for layer in model.module_.modules())
             held_out = [row["valid_loss"] for row in model.history_ if "valid_loss" in row]
             np.savez(f"{sys.argv[1]}/{name}-{rank}.npz", curve=model.loss_curve_, held_out=held_out,
                      **{k: v.numpy() for k, v in model.module_.state_dict().items()})
@@ -131,10 +140,18 @@ def test_two_processes_fit_as_one_does(name, shared, alone):
     rtol = 1e-2 if name == "bits" else 1e-4
     np.testing.assert_allclose(first["curve"], model.loss_curve_, rtol=rtol)
     held_out = [row["valid_loss"] for row in model.history_ if "valid_loss" in row]
-    assert (len(held_out) > 0) == (name == "jets")
+    assert (len(held_out) > 0) == (name in {"jets", "spectra"})
     np.testing.assert_allclose(first["held_out"], held_out, rtol=rtol)
     for key in first:
         np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+
+
+def test_batch_normalisation_is_the_same_in_both(shared, alone):
+    """Its moments are the shares', so losses are not those of one process."""
+    first, second = shared("normed", 0), shared("normed", 1)
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+    np.testing.assert_allclose(first["curve"], alone["normed"].loss_curve_, rtol=0.3)
 
 
 def test_one_checkpoint_is_written_and_gone_on_with(tmp_path):
@@ -166,41 +183,40 @@ def test_one_checkpoint_is_written_and_gone_on_with(tmp_path):
     assert model.loss_curve_ == json.loads(first.out)[0]
 
 
-def test_a_seed_that_is_drawn_is_the_same_everywhere():
-    code = SCRIPT + textwrap.dedent("""
-        import skae
-        from skae.datasets import make_jets
-        with skae.distribute(accelerator):
-            model = skae.JetAutoencoder(2, max_epochs=1).fit(make_jets(50, random_state=0))
-        print(model.loss_curve_, model.net_.streams.seed)
-    """)
-    first, second = in_processes(code)
-    assert first.out == second.out
-
-
 def test_errors_reach_every_process(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     code = SCRIPT + textwrap.dedent("""
         import skae
         from skae.datasets import make_jets
         from skae.exceptions import CheckpointError
+        own = skae.JetAutoencoder(2, max_epochs=1, warm_start=True).fit(make_jets(50, random_state=0))
         with skae.distribute(accelerator):
             try:
                 skae.JetAutoencoder(2).fit(make_jets(50, random_state=rank))
             except ValueError as error:
                 print(error)
+            X = make_jets(50, random_state=0)
             try:
-                skae.JetAutoencoder(2, checkpoint=sys.argv[1]).fit(make_jets(50, random_state=0))
+                skae.JetAutoencoder(2, lr=1e-3 * (1 + rank)).fit(X)
+            except ValueError as error:
+                print(error)
+            try:
+                own.fit(X)
+            except ValueError as error:
+                print(error)
+            try:
+                skae.JetAutoencoder(2, checkpoint=sys.argv[1]).fit(X)
             except CheckpointError as error:
                 print(error)
     """)
     for process in in_processes(code, tmp_path / "file"):
-        different, unwritable = process.out.splitlines()
-        assert "process 1 has other data" in different
+        rows, rates, nets, unwritable = process.out.splitlines()
+        for message in (rows, rates, nets):
+            assert "process 1 has other data" in message
         assert "Choose a folder, not a file" in unwritable
 
 
-def test_the_main_process_decides_when_to_stop():
+def test_the_main_process_draws_the_seed_and_decides_when_to_stop():
     code = SCRIPT + textwrap.dedent("""
         import skae
         from skae.datasets import make_jets
@@ -217,10 +233,11 @@ def test_the_main_process_decides_when_to_stop():
         for callback in (Stop(), StopInEpoch()):
             with skae.distribute(accelerator):
                 model = skae.JetAutoencoder(2, max_epochs=5, batch_size=20, callbacks=[callback]).fit(X)
-            print(model.n_iter_)
+            print(model.n_iter_, model.net_.streams.seed, model.loss_curve_[0])
     """)
-    for process in in_processes(code):
-        assert process.out.split() == ["2", "2"]
+    first, second = in_processes(code)
+    assert first.out == second.out
+    assert [line.split()[0] for line in first.out.splitlines()] == ["2", "2"]
 
 
 class Processes:
@@ -266,3 +283,12 @@ def test_a_team_is_there_inside_its_context_only():
     with skae.distribute(accelerator):
         assert current_team().device == torch.device("cpu")
     assert current_team() is None
+
+
+def test_processes_that_the_accelerator_does_not_know_of_are_an_error(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with (
+        pytest.raises(ValueError, match=r"2 processes were started.*Accelerator\(cpu=True\)"),
+        skae.distribute(Processes(1).accelerator(0)),
+    ):
+        pass
