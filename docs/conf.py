@@ -21,7 +21,8 @@ exclude_patterns = ["_build"]
 html_title = "skae"
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {"show_prev_next": False}
-html_sidebars = {"index": []}
+# pages that have none beside them
+html_sidebars = dict.fromkeys(["index", "how_do_i", "benchmarks", "comparison", "contributing"], [])
 
 autosummary_generate = True
 numpydoc_show_class_members = False
