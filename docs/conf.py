@@ -22,7 +22,9 @@ html_title = "skae"
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {"show_prev_next": False}
 # pages that have none beside them
-html_sidebars = dict.fromkeys(["index", "how_do_i", "benchmarks", "comparison", "contributing"], [])
+html_sidebars: dict[str, list[str]] = {
+    page: [] for page in ("index", "how_do_i", "benchmarks", "comparison", "contributing")
+}
 
 autosummary_generate = True
 numpydoc_show_class_members = False
