@@ -14,6 +14,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import time
 
 import torch
 
@@ -44,8 +45,6 @@ def make_models():
 
 def fit_here(threads: int) -> None:
     """Fit in this process of several, and print times and curves."""
-    import time
-
     from accelerate import Accelerator
 
     import skae
@@ -55,7 +54,7 @@ def fit_here(threads: int) -> None:
     results = {}
     for name, (model, data) in make_models().items():
         with skae.distribute(accelerator):
-            model.set_params(max_epochs=model.max_epochs).fit(*(part[:256] for part in data))
+            model.fit(*(part[:256] for part in data))
             accelerator.wait_for_everyone()
             start = time.perf_counter()
             model.fit(*data)
