@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from skae.estimators._data import TrainingData, check_weight, hold_out, validate_table
 from skae.estimators._noise import make_corruption
-from skae.estimators._resume import begin
+from skae.estimators._resume import Beginning, begin
 from skae.training import (
     OPTIMIZERS,
     PRECISIONS,
@@ -39,7 +39,6 @@ from skae.training import (
     resolve_device,
     resolve_optimizer,
     seeded_initialisation,
-    starting_point,
 )
 from skae.transformers import NoiseInjector
 
@@ -231,7 +230,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         return self._train(X, y, sample_weight, fresh=fresh, partial=True)
 
     def _train(self, X, y, sample_weight, *, fresh, partial=False):
-        epochs = 1 if partial else self.max_epochs
+        epochs, team = 1 if partial else self.max_epochs, current_team()
         before = dict(vars(self))
         with contextlib.ExitStack() as stack:
             try:
@@ -241,11 +240,9 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 n_validation = 0 if partial else self._count_validation_rows(len(data))
                 device = self._check_fit(len(data) - n_validation, fresh)
                 seed = draw_seed(self.random_state) if fresh else self.net_.streams.seed
-                start = None
-                if not fresh and (self.checkpoint is not None or current_team() is not None):
-                    start = starting_point(self.net_)
+                beginning = Beginning(seed, data.are_too_many(device))
                 beginning = stack.enter_context(
-                    begin(self, data, seed, device, start=start, saved=not partial)
+                    begin(self, data, beginning, fresh=fresh, saved=not partial)
                 )
                 with fair_share_of_threads():
                     # chunks of partial_fit keep their weights relative to one another
@@ -261,22 +258,22 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     validation = None if validation is None else validation.to(device)
                 beginning.write()
                 context = self._init_callback_context(max_subtasks=epochs)
-                if beginning.shows:
+                if team.is_main:
                     context.call_on_fit_task_begin(estimator=self, X=X, y=y)
                 net.set_run(
                     lr=self.lr,
                     lr_schedule="constant" if partial else self.lr_schedule,
                     batch_size=self.batch_size,
-                    verbose=self.verbose if beginning.shows else 0,
+                    verbose=self.verbose if team.is_main else 0,
                     corruption=self._make_corruption(X),
                     augmentation=self._make_augmentation(),
                     callbacks=self._run_callbacks(
-                        epochs, validation, context, X, y, shown=beginning.shows
+                        epochs, validation, context, X, y, shown=team.is_main
                     ),
                     precision=self.precision,
                     compile_step=self.compile,
                     lr_restart=self._lr_restart(epochs),
-                    team=beginning.team,
+                    team=team,
                 )
             except BaseException:
                 self._take_back(before)
@@ -291,7 +288,7 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     checkpoint=beginning.checkpoint,
                     resume_from=beginning.state,
                 )
-        if beginning.shows:
+        if team.is_main:
             context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
         return self
 

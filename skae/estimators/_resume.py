@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from sklearn.base import BaseEstimator
 
 from skae._version import __version__
 from skae.estimators._data import TrainingData
 from skae.estimators._identity import describe, fingerprint
 from skae.exceptions import CheckpointError
-from skae.training import Checkpoint, Team, current_team
+from skae.training import Checkpoint, current_team, starting_point
 
 # What does not change what is learnt; the seed is told beside the parameters.
 _OUTSIDE = {"callbacks", "checkpoint", "device", "random_state", "verbose", "warm_start"}
@@ -35,27 +34,16 @@ class Beginning:
         Where the fit is saved.
     state : dict or None
         What is saved there of an earlier run of the same fit.
-    team : Team or None
-        The processes that share the fit; the main one has the checkpoint.
     """
 
     seed: int
     streamed: bool
     checkpoint: Checkpoint | None = None
     state: dict[str, Any] | None = None
-    team: Team | None = None
-
-    @property
-    def shows(self) -> bool:
-        """Whether this process shows progress."""
-        return self.team is None or self.team.is_main
 
     def write(self) -> None:
         """Save the beginning of a new fit, to find out whether one can."""
-        if self.team is None:
-            self._write()
-        else:
-            self.team.on_main(self._write)
+        current_team().on_main(self._write)
 
     def _write(self) -> None:
         if self.checkpoint is not None and self.state is None:
@@ -66,10 +54,9 @@ class Beginning:
 def begin(
     estimator: BaseEstimator,
     data: TrainingData,
-    seed: int,
-    device: torch.device,
+    beginning: Beginning,
     *,
-    start: str | None,
+    fresh: bool,
     saved: bool,
 ) -> Iterator[Beginning]:
     """Begin a fit, alone or with other processes, and go on with an earlier run of it if there is one.
@@ -80,63 +67,38 @@ def begin(
         What is fitted; its ``checkpoint`` is the folder that holds the folders of all fits.
     data : TrainingData
         The data of the fit.
-    seed : int
-        Seed of the fit, if nothing is there.
-    device : torch.device
-        Where it runs.
-    start : str or None
-        A digest of what training starts from, where that is not a new network.
+    beginning : Beginning
+        How the fit begins if nothing is there.
+    fresh : bool
+        Whether a new network is trained.
     saved : bool
         Whether the fit is one that ``checkpoint`` is for.
     """
-    beginning = Beginning(seed, data.are_too_many(device))
-    is_saved = saved and estimator.checkpoint is not None
+
+    def start() -> str | None:
+        return None if fresh else starting_point(estimator.net_)
+
     team = current_team()
+    team.check_equal(lambda: _description_of(estimator, data) | {"start": start(), "saved": saved})
     with contextlib.ExitStack() as stack:
 
-        def opened() -> Beginning:
-            if not is_saved:
+        def find() -> Beginning:
+            if estimator.checkpoint is None or not saved:
                 return beginning
-            return stack.enter_context(_open_checkpoint(estimator, data, beginning, start=start))
+            return stack.enter_context(_open_checkpoint(estimator, data, beginning, start()))
 
-        if team is None:
-            yield opened()
-            return
-        team.check_equal(_description(estimator, data) | {"start": start, "saved": saved})
-        checkpoint: list[Checkpoint | None] = [None]
-
-        def opened_by_main() -> Beginning:
-            found = opened()
-            checkpoint[0] = found.checkpoint
-            return replace(found, checkpoint=None)
-
-        yield replace(team.on_main(opened_by_main), checkpoint=checkpoint[0], team=team)
-
-
-def _description(estimator: BaseEstimator, data: TrainingData) -> dict[str, Any]:
-    """Return data, and those parameters that can be told from others, in words."""
-    parameters = {}
-    for name, value in estimator.get_params(deep=False).items():
-        if name not in _OUTSIDE:
-            with contextlib.suppress(TypeError):
-                parameters[name] = describe(value)
-    return {
-        "parameters": parameters,
-        "X": fingerprint(data.X),
-        "y": fingerprint(data.y),
-        "sample_weight": fingerprint(data.weight),
-    }
+        found = team.on_main(find)
+        yield found if team.is_main else replace(found, checkpoint=None)
 
 
 @contextlib.contextmanager
 def _open_checkpoint(
-    estimator: BaseEstimator,
-    data: TrainingData,
-    beginning: Beginning,
-    *,
-    start: str | None,
+    estimator: BaseEstimator, data: TrainingData, beginning: Beginning, start: str | None
 ) -> Iterator[Beginning]:
-    """Open the folder of this fit, and go on from what it holds of an earlier run of the same fit."""
+    """Open the folder of this fit, and go on from what it holds of an earlier run of the same fit.
+
+    ``start`` is a digest of what training starts from, where that is not a new network.
+    """
     identity = _identity_of(estimator, data, beginning.seed, start)
     key = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=8)
     folder = Path(estimator.checkpoint) / f"{type(estimator).__name__}-{key.hexdigest()}"
@@ -172,14 +134,27 @@ def _identity_of(
             for name, value in estimator.get_params(deep=False).items()
             if name not in outside
         },
-        "data": {
-            "X": fingerprint(data.X),
-            "y": fingerprint(data.y),
-            "sample_weight": fingerprint(data.weight),
-            "columns": None if columns is None else list(columns),
-        },
+        "data": _fingerprints(data) | {"columns": None if columns is None else list(columns)},
         "random_state": None if is_drawn_anew else seed,
         "start": start,
+    }
+
+
+def _description_of(estimator: BaseEstimator, data: TrainingData) -> dict[str, Any]:
+    """Return what processes that share a fit compare: data, and parameters that can be told apart."""
+    parameters = {}
+    for name, value in estimator.get_params(deep=False).items():
+        if name not in _OUTSIDE:
+            with contextlib.suppress(TypeError):
+                parameters[name] = describe(value)
+    return {"parameters": parameters, "data": _fingerprints(data)}
+
+
+def _fingerprints(data: TrainingData) -> dict[str, Any]:
+    return {
+        "X": fingerprint(data.X),
+        "y": fingerprint(data.y),
+        "sample_weight": fingerprint(data.weight),
     }
 
 

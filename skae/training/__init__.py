@@ -15,7 +15,7 @@ from skae.training.memory import should_stream
 from skae.training.net import Augmentation, Corruption, TrainingNet, table_of_nets
 from skae.training.optimizers import OPTIMIZERS, resolve_optimizer
 from skae.training.packing import from_bytes, to_bytes
-from skae.training.processes import Team, current_team, distribute
+from skae.training.processes import current_team, distribute
 from skae.training.schedules import SCHEDULES, Restart
 from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
 from skae.training.showers import (
@@ -49,7 +49,6 @@ __all__ = [
     "SharpenBits",
     "ShowerDistances",
     "StreamedRows",
-    "Team",
     "TensorRows",
     "TrainingNet",
     "TwoStages",

@@ -15,8 +15,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
     ValueError
         If the device is unknown or not there.
     """
-    if device == "auto" and (team := current_team()) is not None:
-        return team.device
+    if device == "auto" and (own := current_team().device) is not None:
+        return own
     if device == "auto":
         if torch.cuda.is_available():  # pragma: other device
             return torch.device("cuda")

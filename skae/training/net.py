@@ -21,7 +21,7 @@ from skae.training.device import resolve_device
 from skae.training.inference import bounded_rows
 from skae.training.packing import from_bytes, to_bytes
 from skae.training.parts import NetKind
-from skae.training.processes import Team
+from skae.training.processes import ALONE, Alone
 from skae.training.schedules import Restart, start_schedule
 from skae.training.seeding import RandomStreams
 from skae.training.state import Position, load_callbacks, load_state, take_state
@@ -66,7 +66,8 @@ class TrainingNet(NeuralNet):
         self.streams = streams
         self.lr_schedule = "constant"
         self.precision, self.compile_step = "float32", False
-        self.corruption = self.augmentation = self.team = None
+        self.corruption = self.augmentation = None
+        self.team = ALONE
         self.best_losses_: dict[str, float] = {}
 
     # -- building ------------------------------------------------------------------------------
@@ -133,7 +134,7 @@ class TrainingNet(NeuralNet):
         precision: str = "float32",
         compile_step: bool = False,
         lr_restart: Restart | None = None,
-        team: Team | None = None,
+        team: Alone = ALONE,
     ) -> None:
         """Set what may differ from one run of the same net to the next.
 
@@ -160,7 +161,7 @@ class TrainingNet(NeuralNet):
             Compile the loss of a full minibatch.
         lr_restart : Restart or None
             Where the schedule begins again, if it does.
-        team : Team or None
+        team : Alone
             The processes that share the run.
         """
         self.lr_restart, self.team = lr_restart, team
@@ -212,19 +213,16 @@ class TrainingNet(NeuralNet):
         data = {"dataset_train": rows, "dataset_valid": validation}
         try:
             self.stop_training = False
-            self.listens_to_batches_ = self._any_callback_overrides(
-                "on_batch_begin", "on_batch_end"
+            self.listens_to_batches_ = self.team.any_of(
+                self._any_callback_overrides("on_batch_begin", "on_batch_end")
             )
-            if self.team is not None:
-                self.listens_to_batches_ = self.team.any_of(self.listens_to_batches_)
             self.listens_to_gradients_ = self._any_callback_overrides("on_grad_computed")
             batches = rows.minibatches(self.batch_size, self.streams.shuffle)
             held_out = None
             if validation is not None:
                 most = bounded_rows(_VALIDATION_ROWS, validation.x.shape[1:])
                 held_out = validation.minibatches(most)
-            if self.team is not None:
-                self.team.agree_on(self.module_)
+            self.team.agree_on(self.module_)
             finite = Weights(self.module_)
             self.schedule_ = start_schedule(
                 self.optimizer_, self.lr, self.lr_schedule, epochs * len(batches), self.lr_restart
@@ -232,8 +230,7 @@ class TrainingNet(NeuralNet):
             self._prepare_losses(batches.sizes[0])
             position = load_state(self, resume_from, finite)
             self.first_epoch_ = position.epoch
-            share = None if self.team is None else self.team.share
-            attach_generator(self.module_, self.streams.corruption, share)
+            attach_generator(self.module_, self.streams.corruption, self.team.share)
             save = self._saving(checkpoint, position, finite, isinstance(rows, StreamedRows))
             with self._begun(rows, finite):
                 load_callbacks(self, resume_from)
@@ -247,8 +244,7 @@ class TrainingNet(NeuralNet):
                     self.run_single_epoch(
                         batches, True, "train", self.train_step, position=position, after_step=save
                     )
-                    if self.team is not None:  # buffers follow the rows that a process has seen
-                        self.team.agree_on(self.module_)
+                    self.team.agree_on(self.module_)  # buffers follow rows that a process saw
                     self.run_single_epoch(held_out, False, "valid", self.validation_step)
                     self._set_training(False)  # callbacks meet a module as it will be used
                     self._check_finite(finite)
@@ -260,8 +256,7 @@ class TrainingNet(NeuralNet):
                         # the first epoch tells early what cannot be saved, the last is the result
                         is_end = position.epoch == epochs or self.stop_training
                         save(at_once=is_end or position.epoch == self.first_epoch_ + 1)
-            if self.team is not None:  # what callbacks computed at the end
-                self.team.agree_on(self.module_)
+            self.team.agree_on(self.module_)  # what callbacks computed at the end
         finally:
             self._set_training(False)
             attach_generator(self.module_, None)
@@ -400,20 +395,21 @@ class TrainingNet(NeuralNet):
         device, team = torch.device(self.device), self.team
         loss = make_loss(self.module_, self.criterion_, device, self.precision)
         if self.compile_step:
-            rows = batch_size if team is None else team.size_of_share(batch_size)
+            rows = team.size_of_share(batch_size)
             gradient = CompiledGradient(loss, self.module_, device, rows)
         else:
             gradient = make_gradient(loss)
         # rows held out are judged as the module will be used
         held_out = make_loss(self.module_, self.criterion_, device, "float32")
-        self._gradient = gradient if team is None else team.gradient(gradient, self.module_)
-        self._validation_loss = held_out if team is None else team.loss(held_out)
+        self._gradient = team.gradient(gradient, self.module_)
+        self._validation_loss = team.loss(held_out)
 
     def _forget_run(self) -> None:
         """Keep nothing that belongs to the run, callbacks and noise say: it may not pickle."""
         self.schedule_ = self._gradient = self._validation_loss = None
         self.callbacks, self.callbacks_ = None, []
-        self.corruption = self.augmentation = self.team = None
+        self.corruption = self.augmentation = None
+        self.team = ALONE
 
     def _check_finite(self, finite: Weights) -> None:
         """Remember the weights of a finite epoch; end the fit on one that is not."""
@@ -451,8 +447,7 @@ class TrainingNet(NeuralNet):
 
     def _agree_to_stop(self) -> None:
         """End the fit where the main process's callbacks end it, and only there."""
-        if self.team is not None:
-            self.stop_training = self.team.of_main(self.stop_training)
+        self.stop_training = self.team.of_main(self.stop_training)
 
     def _any_callback_overrides(self, *methods: str) -> bool:
         return any(

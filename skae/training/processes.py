@@ -18,57 +18,29 @@ from skae.modules import Share
 from skae.training.step import Loss, Output
 
 
-class Team:
-    """The processes that share a fit.
-
-    Parameters
-    ----------
-    accelerator : accelerate.Accelerator
-        Knows the processes, and this one's device.
+class Alone:
+    """The one process of a fit that is not shared.
 
     Attributes
     ----------
-    size, rank : int
-        How many processes there are, and which one this is.
-    device : torch.device
-        Where this one computes.
-    share : Share
-        Its rows of the minibatch that is computed.
+    is_main : bool
+        Whether this process is the one that writes and shows progress.
+    device : torch.device or None
+        Where it computes; None leaves the choice to the fit.
+    share : Share or None
+        Its rows of the minibatch that is computed; None for all.
     """
 
-    def __init__(self, accelerator: Any):
-        self._accelerator = accelerator
-        self.size: int = accelerator.num_processes
-        self.rank: int = accelerator.process_index
-        self.device: torch.device = accelerator.device
-        self.share = Share()
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process is the one that writes and shows progress."""
-        return self.rank == 0
-
-    def divide(self, n: int) -> float:
-        """Let ``share`` be this process's part of n rows; return the weight of what it computes of them.
-
-        Where there are fewer than two rows for each process every one computes them all: what happens
-        beside a loss, drawing say, has to happen everywhere, and batch normalisation needs two rows.
-        """
-        rows = self._rows_of(n)
-        self.share.start, self.share.stop, self.share.total = rows.start, rows.stop, n
-        return 1.0 / self.size if len(rows) == n else len(rows) / n
+    is_main: bool = True
+    device: torch.device | None = None
+    share: Share | None = None
 
     def size_of_share(self, n: int) -> int:
         """Return how many of n rows are this process's."""
-        return len(self._rows_of(n))
-
-    def _rows_of(self, n: int) -> range:
-        if n < 2 * self.size:
-            return range(n)
-        return range(self.rank * n // self.size, (self.rank + 1) * n // self.size)
+        return n
 
     def gradient(self, gradient: Loss, module: nn.Module) -> Loss:
-        """Return what computes a minibatch's loss and gradients together.
+        """Return what computes a minibatch's loss and gradients.
 
         Parameters
         ----------
@@ -77,6 +49,75 @@ class Team:
         module : nn.Module
             What is trained.
         """
+        return gradient
+
+    def loss(self, loss: Loss) -> Loss:
+        """Return what computes a minibatch's loss, without gradients."""
+        return loss
+
+    def agree_on(self, module: nn.Module) -> None:
+        """Give every process the main one's weights and buffers."""
+
+    def of_main(self, value: Any) -> Any:
+        """Return the main process's value in each process."""
+        return value
+
+    def any_of(self, value: bool) -> bool:
+        """Tell whether a value is true in any process."""
+        return value
+
+    def on_main(self, function: Callable[[], Any]) -> Any:
+        """Call a function in the main process; return its result, or raise its error, in each."""
+        return function()
+
+    def check_equal(self, describe: Callable[[], Any]) -> None:
+        """Refuse a fit that processes describe in different ways.
+
+        Raises
+        ------
+        ValueError
+            In all of them.
+        """
+
+
+class Team(Alone):
+    """Processes that share a fit.
+
+    Parameters
+    ----------
+    accelerator : accelerate.Accelerator
+        Knows the processes, and this one's device.
+    """
+
+    def __init__(self, accelerator: Any):
+        self._accelerator = accelerator
+        self._size: int = accelerator.num_processes
+        self._rank: int = accelerator.process_index
+        self.is_main = self._rank == 0
+        self.device = accelerator.device
+        self.share: Share = Share()
+
+    def _divide(self, n: int) -> float:
+        """Let ``share`` be this process's part of n rows; return the weight of what it computes of them.
+
+        Where there are fewer than two rows for each process every one computes them all: what happens
+        beside a loss, drawing say, has to happen everywhere, and batch normalisation needs two rows.
+        """
+        rows = self._rows_of(n)
+        self.share.start, self.share.stop, self.share.total = rows.start, rows.stop, n
+        return 1.0 / self._size if len(rows) == n else len(rows) / n
+
+    def size_of_share(self, n: int) -> int:
+        """Return how many of n rows are this process's."""
+        return len(self._rows_of(n))
+
+    def _rows_of(self, n: int) -> range:
+        if n < 2 * self._size:
+            return range(n)
+        return range(self._rank * n // self._size, (self._rank + 1) * n // self._size)
+
+    def gradient(self, gradient: Loss, module: nn.Module) -> Loss:
+        """Return what computes a minibatch's loss and gradients together."""
 
         def shared(x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Output, Tensor]:
             output, loss, fraction = self._of_share(gradient, x, target, weight)
@@ -102,7 +143,7 @@ class Team:
     def _of_share(
         self, loss: Loss, x: Tensor, target: Tensor, weight: Tensor | None
     ) -> tuple[Output, Tensor, float]:
-        fraction = self.divide(len(x))
+        fraction = self._divide(len(x))
         rows = slice(self.share.start, self.share.stop)
         output, own = loss(x[rows], target[rows], None if weight is None else weight[rows])
         return output, own, fraction
@@ -142,17 +183,11 @@ class Team:
             raise error
         return result
 
-    def check_equal(self, description: Any) -> None:
-        """Refuse a fit of which processes have different descriptions.
-
-        Raises
-        ------
-        ValueError
-            In all of them.
-        """
+    def check_equal(self, describe: Callable[[], Any]) -> None:
+        """Refuse a fit that processes describe in different ways, in all of them."""
         from accelerate.utils import gather_object
 
-        descriptions = gather_object([description])
+        descriptions = gather_object([describe()])
         others = [rank for rank, other in enumerate(descriptions) if other != descriptions[0]]
         if others:
             raise ValueError(
@@ -162,12 +197,15 @@ class Team:
             )
 
 
-_TEAM: ContextVar[Team | None] = ContextVar("skae_team", default=None)
+#: of fits that are not shared
+ALONE = Alone()
+
+_TEAM: ContextVar[Alone] = ContextVar("skae_team")
 
 
-def current_team() -> Team | None:
-    """Return the processes that share the fits of this context; None where there is one only."""
-    return _TEAM.get()
+def current_team() -> Alone:
+    """Return the processes that share the fits of this context: one alone, or a :class:`Team`."""
+    return _TEAM.get(ALONE)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from torch import nn
 
 import skae
 from skae.modules import SeededDropout, SquaredError, attach_generator
-from skae.training.processes import Team, current_team
+from skae.training.processes import ALONE, Team, current_team
 from skae.training.step import make_gradient, make_loss
 
 # Every estimator with what is random in it: noise, dropout, latents, bits, symmetries.
@@ -279,10 +279,10 @@ def test_shares_add_up_to_the_minibatch(n, size, weighted):
 
 def test_a_team_is_there_inside_its_context_only():
     accelerator = Processes(1).accelerator(0)
-    assert current_team() is None
+    assert current_team() is ALONE
     with skae.distribute(accelerator):
         assert current_team().device == torch.device("cpu")
-    assert current_team() is None
+    assert current_team() is ALONE
 
 
 def test_processes_that_the_accelerator_does_not_know_of_are_an_error(monkeypatch):
