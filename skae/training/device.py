@@ -15,9 +15,9 @@ def resolve_device(device: str | torch.device) -> torch.device:
     ValueError
         If the device is unknown or not there.
     """
-    if device == "auto" and (own := current_team().device) is not None:
-        return own
     if device == "auto":
+        if (own := current_team().device) is not None:
+            return own
         if torch.cuda.is_available():  # pragma: other device
             return torch.device("cuda")
         if torch.backends.mps.is_available():  # pragma: other device
