@@ -105,6 +105,7 @@ left.set(
     title="successive halving",
 )
 left.set_xticks(halving.n_resources_, halving.n_resources_)
+left.set_xticks([], minor=True)
 for trial in study.trials:
     pruned = trial.state.name == "PRUNED"
     epochs, losses = zip(*trial.intermediate_values.items(), strict=True)
@@ -114,5 +115,6 @@ for trial in study.trials:
 right.plot([], [], color="C0", label="to the end")
 right.plot([], [], color="0.7", label="pruned")
 right.set(yscale="log", xlabel="epochs", ylabel="loss of held-out rows", title="Optuna")
+right.set_xticks(range(0, 21, 5))
 right.legend()
 plt.show()
