@@ -44,7 +44,6 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "show_memory": False,
     "thumbnail_size": (600, 420),
-    "min_reported_time": 0,
-    "default_thumb_file": None,
+    "write_computation_times": False,
     "abort_on_example_error": True,
 }

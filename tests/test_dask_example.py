@@ -42,9 +42,11 @@ def test_a_search_that_loses_a_worker_is_the_serial_search(
     said = capfd.readouterr().out
     assert re.search(r"^killed worker \d+$", said, re.MULTILINE)
     assert re.search(r"^18 fits on [12] workers", said, re.MULTILINE)
-    assert re.search(
-        r"^latent coordinates in 4 chunks: \(900, \d\), 0\.0e\+00 off$", said, re.MULTILINE
+    chunks = re.search(
+        r"^latent coordinates in 4 chunks: \(900, \d\), (\S+) off$", said, re.MULTILINE
     )
+    # some machines round a product by how many rows it has
+    assert float(chunks.group(1)) < 1e-6
 
     X = make_jets(900, random_state=0)
     serial = example.make_search(list(example.KFold(3).split(X)), max_epochs=6).fit(X)
