@@ -1,5 +1,7 @@
 """Sphinx configuration."""
 
+import warnings
+
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401  (the gallery looks names up)
 
 import skae
@@ -37,6 +39,8 @@ autodoc_default_options = {
     "set_predict_request, set_score_request",
 }
 
+# the gallery's processes start anew when the examples that they have run fill the memory
+warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
@@ -46,4 +50,5 @@ sphinx_gallery_conf = {
     "thumbnail_size": (600, 420),
     "write_computation_times": False,
     "abort_on_example_error": True,
+    "parallel": 2,
 }
