@@ -61,6 +61,7 @@ def fit_here(threads: int) -> None:
         results[name] = [time.perf_counter() - start, model.loss_curve_]
     if accelerator.is_main_process:
         print(json.dumps(results))
+    accelerator.end_training()
 
 
 def fit_in(n_processes: int, threads: int) -> dict:

@@ -222,7 +222,8 @@ def distribute(accelerator: Any) -> Iterator[None]:
     Every process has the fitted estimator in the end. The first one alone writes checkpoints and shows
     progress. ``predict``, ``transform`` and the like work in each process by itself. An error that a
     program catches in one process leaves the others waiting: let it end the program, and the launcher
-    ends them all.
+    ends them all. Without ``accelerator.end_training()`` as the program's last line, a process may abort
+    as it exits.
 
     Parameters
     ----------
@@ -242,8 +243,10 @@ def distribute(accelerator: Any) -> Iterator[None]:
     >>> from accelerate import Accelerator
     >>> from skae.datasets import make_jets
     >>> X = make_jets(200, random_state=0)
-    >>> with skae.distribute(Accelerator(cpu=True)):
+    >>> accelerator = Accelerator(cpu=True)
+    >>> with skae.distribute(accelerator):
     ...     model = skae.JetAutoencoder(max_epochs=2, random_state=0).fit(X)
+    >>> accelerator.end_training()
     >>> model.n_iter_
     2
     """

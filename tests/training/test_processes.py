@@ -58,7 +58,7 @@ def fits():
     yield "bits", skae.CaloShowerVAE(6, prior="rbm", hidden_size=8, **common), (showers,)
 """
 
-SCRIPT = """
+SCRIPT = """\
 import sys
 from accelerate import Accelerator
 import torch
@@ -69,14 +69,15 @@ rank = accelerator.process_index
 """
 
 
-def in_processes(code, *arguments, size=2, rc=0):
+def in_processes(code, *arguments, size=2):
     """Run a program in several processes that know of one another; return what each printed."""
+    program = f"{SCRIPT}{textwrap.dedent(code)}\naccelerator.end_training()"
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+            [sys.executable, "-c", program, *map(str, arguments)],
             env={
                 **os.environ,
                 "RANK": str(rank),
@@ -98,7 +99,7 @@ def in_processes(code, *arguments, size=2, rc=0):
         for process in running:
             process.kill()
     for process, (_, errors) in zip(running, results, strict=True):
-        assert process.returncode == rc, errors
+        assert process.returncode == 0, errors
     return [SimpleNamespace(out=out, err=err) for out, err in results]
 
 
@@ -107,8 +108,7 @@ def shared(tmp_path_factory):
     """Fit every estimator in two processes; return the curves and weights of each process."""
     folder = tmp_path_factory.mktemp("shared")
     in_processes(
-        SCRIPT
-        + MODELS
+        MODELS
         + textwrap.dedent("""
         for name, model, data in fits():
             with skae.distribute(accelerator):
@@ -155,7 +155,7 @@ def test_batch_normalisation_is_the_same_in_both(shared, alone):
 
 
 def test_one_checkpoint_is_written_and_gone_on_with(tmp_path):
-    code = SCRIPT + textwrap.dedent("""
+    code = """
         import json
         import skae
         from skae.datasets import make_jets
@@ -165,7 +165,7 @@ def test_one_checkpoint_is_written_and_gone_on_with(tmp_path):
                 model = skae.JetAutoencoder(2, hidden_layer_sizes=(8,), max_epochs=epochs, verbose=1,
                     lr_schedule="constant", random_state=0, checkpoint=sys.argv[1]).fit(X)
         print(json.dumps([model.loss_curve_, model.history_[:, "dur"][:2]]))
-    """)
+    """
     first, second = in_processes(code, tmp_path)
     assert first.out == second.out  # durations of the first two epochs, too: they are not run again
     assert "JetAutoencoder" in first.err
@@ -185,7 +185,7 @@ def test_one_checkpoint_is_written_and_gone_on_with(tmp_path):
 
 def test_errors_reach_every_process(tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    code = SCRIPT + textwrap.dedent("""
+    code = """
         import skae
         from skae.datasets import make_jets
         from skae.exceptions import CheckpointError
@@ -208,7 +208,7 @@ def test_errors_reach_every_process(tmp_path):
                 skae.JetAutoencoder(2, checkpoint=sys.argv[1]).fit(X)
             except CheckpointError as error:
                 print(error)
-    """)
+    """
     for process in in_processes(code, tmp_path / "file"):
         rows, rates, nets, unwritable = process.out.splitlines()
         for message in (rows, rates, nets):
@@ -217,7 +217,7 @@ def test_errors_reach_every_process(tmp_path):
 
 
 def test_the_main_process_draws_the_seed_and_decides_when_to_stop():
-    code = SCRIPT + textwrap.dedent("""
+    code = """
         import skae
         from skae.datasets import make_jets
         from skorch.callbacks import Callback
@@ -234,7 +234,7 @@ def test_the_main_process_draws_the_seed_and_decides_when_to_stop():
             with skae.distribute(accelerator):
                 model = skae.JetAutoencoder(2, max_epochs=5, batch_size=20, callbacks=[callback]).fit(X)
             print(model.n_iter_, model.net_.streams.seed, model.loss_curve_[0])
-    """)
+    """
     first, second = in_processes(code)
     assert first.out == second.out
     assert [line.split()[0] for line in first.out.splitlines()] == ["2", "2"]
