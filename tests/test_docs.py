@@ -2,6 +2,7 @@
 
 import doctest
 import importlib.util
+import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -53,6 +54,13 @@ def test_a_guide_has_all_of_its_parts(page):
         ".. [1]",
     ):
         assert part in text, part
+
+
+def test_initials_do_not_number_a_list():
+    """A paragraph of one line that begins with "E. Wulff" is item E of a list: Wulff."""
+    short = re.compile(r'(?:\n\s*|\.\. \[\d+\] )([A-Z]\. .*)\n\s*(?:\n|\.\.|""")')
+    pages = [*DOCS.glob("*.rst"), *(ROOT / "skae").rglob("*.py")]
+    assert [line for page in pages for line in short.findall(page.read_text())] == []
 
 
 def test_each_table_has_a_command_that_is_there():

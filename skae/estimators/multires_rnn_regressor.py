@@ -126,8 +126,10 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
 
     References
     ----------
-    .. [1] J. Koutník et al., "A Clockwork RNN", ICML (2014), arXiv:1402.3511.
-    .. [2] S. Mehri et al., "SampleRNN", ICLR (2017), arXiv:1612.07837.
+    .. [1] J. Koutník et al.,
+       "A Clockwork RNN", ICML (2014), arXiv:1402.3511.
+    .. [2] S. Mehri et al.,
+       "SampleRNN", ICLR (2017), arXiv:1612.07837.
 
     Examples
     --------

@@ -148,12 +148,14 @@ class SpectraVAE(BaseVAE):
 
     References
     ----------
-    .. [1] D. P. Kingma, M. Welling, "Auto-encoding variational Bayes", ICLR (2014), arXiv:1312.6114.
+    .. [1] D. P. Kingma, M. Welling,
+       "Auto-encoding variational Bayes", ICLR (2014), arXiv:1312.6114.
     .. [2] D. J. Rezende, S. Mohamed, D. Wierstra, "Stochastic backpropagation and approximate inference
        in deep generative models", ICML (2014), arXiv:1401.4082.
     .. [3] M. E. Tipping, C. M. Bishop, "Probabilistic principal component analysis", J. R. Stat. Soc. B
        61, 611 (1999).
-    .. [4] I. Higgins et al., "beta-VAE", ICLR (2017).
+    .. [4] I. Higgins et al.,
+       "beta-VAE", ICLR (2017).
 
     Examples
     --------

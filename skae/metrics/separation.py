@@ -184,7 +184,8 @@ def classifier_two_sample_test(
 
     References
     ----------
-    D. Lopez-Paz and M. Oquab, "Revisiting classifier two-sample tests", ICLR 2017, arXiv:1610.06545.
+    D. Lopez-Paz and M. Oquab,
+    "Revisiting classifier two-sample tests", ICLR 2017, arXiv:1610.06545.
 
     E. DeLong, D. DeLong and D. Clarke-Pearson, "Comparing the areas under two or more correlated
     receiver operating characteristic curves", Biometrics 44, 837 (1988).

@@ -93,7 +93,8 @@ class LogRatioTransformer(TableTransformer):
 
     References
     ----------
-    .. [1] C. Krause and D. Shih, "CaloFlow", Phys. Rev. D 107, 113003 (2023), arXiv:2106.05285.
+    .. [1] C. Krause and D. Shih,
+       "CaloFlow", Phys. Rev. D 107, 113003 (2023), arXiv:2106.05285.
     .. [2] J. Aitchison, "The statistical analysis of compositional data", J. R. Stat. Soc. B 44,
        139 (1982).
     .. [3] J. J. Egozcue et al., "Isometric logratio transformations for compositional data analysis",

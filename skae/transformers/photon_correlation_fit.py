@@ -38,7 +38,7 @@ class PhotonCorrelationFit(TableTransformer):
     Parameters
     ----------
     period : float, (float, float) or None, default=None
-        P. Free, it is looked for between two steps and the length of the histogram.
+        Time between pulses, P. Free, it is looked for between two steps and the length of the histogram.
     zero_delay : float, (float, float) or None, default=None
         τ₀. Free, it is the peak that is smallest.
     g2_zero : float, (float, float) or None, default=None
