@@ -141,9 +141,9 @@ def print_g2_zero(measured, predicted):
 
 def bench_real(options, seeds):
     """Print deviances and g2(0) of each file."""
-    files = sorted(Path(options.data).glob("hbt_*.txt.gz"))
+    files = sorted(Path(options.data).glob("hbt_*.txt.gz")) if options.data else []
     if not files:
-        print(f"\nno hbt_*.txt.gz in {options.data}: the measured histograms are left out")
+        print(f"\nno hbt_*.txt.gz (--data {options.data}): the measured histograms are left out")
         return
     print(f"\nmeasured histograms: from a tenth of the snapshots the rest, {options.budget} s for each "
           "network; Poisson deviance per bin, all scaled to the total of the rest")  # fmt: skip

@@ -385,7 +385,7 @@ if __name__ == "__main__":
     parser.add_argument("--budget", type=int, default=120, help="seconds for each network")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--posteriors", type=int, default=60)
-    parser.add_argument("--data", default="../shared/data/g2")
+    parser.add_argument("--data", help="folder with measured histograms")
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     for part in options.parts or list(BENCHES):

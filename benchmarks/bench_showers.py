@@ -164,7 +164,7 @@ def ablation(n_train, n_judged, epochs):
 def table(folder):
     """Print the CaloChallenge's results: Geant4's showers, so for scale alone."""
     print(
-        "\nCaloChallenge, data set 2 (Geant4's showers; FPD, KPD × 10³, of the challenge's features)"
+        "\nCaloChallenge, data set 2 (Geant4's showers; FPD and KPD × 10³, of the challenge's features)"
     )
     with Path(folder, "results_ds2.csv").open() as file:
         for row in csv.DictReader(file):

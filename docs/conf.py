@@ -20,6 +20,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build"]
+templates_path = ["_templates"]
 html_title = "skae"
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {"show_prev_next": False}

@@ -9,7 +9,7 @@ Train :class:`~skae.CaloShowerVAE` on the CaloChallenge's files, judge it, and w
 Files are at https://calochallenge.github.io/homepage/. What is learnt is saved every half minute in the
 folder ``--out``; the same command goes on from there. At the end the folder holds the model, showers
 drawn at the test file's energies (HDF5, as the challenge wants them) and a picture. Figures of merit are
-printed, and where they are not 0 by themselves, those of the test file's showers against each other.
+printed, beside distances and separation also their floor, of one half of the test file against the other.
 All showers are held in memory: those of data set 3 take 16 GB, twice.
 """
 

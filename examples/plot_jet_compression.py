@@ -3,7 +3,7 @@ Jets in three numbers
 =====================
 
 A jet is four numbers: energy, transverse momentum, and two angles. How few will do? An autoencoder
-behind a :class:`~skae.transformers.KinematicsTransformer`, its width found by a grid search, answers
+behind a :class:`~skae.KinematicsTransformer`, its width found by a grid search, answers
 in the units a physicist asks in.
 
 Without a file this runs on generated jets. On your own (CSV, NPY, HDF5 or ROOT)::

@@ -8,7 +8,7 @@ search changes, but for the lines that say where.
 
 .. code-block:: sh
 
-   pip install "skae[distributed]"
+   pip install "dask[distributed]"
    python examples/search_on_dask.py                                # two workers here
    python examples/search_on_dask.py --scheduler tcp://node01:8786  # those of a cluster
    python examples/search_on_dask.py --kill                         # one worker dies half-way

@@ -63,7 +63,7 @@ def to_onnx(estimator, path=None, *, method="transform"):
     Raises
     ------
     ImportError
-        If onnx and onnxscript are not installed: ``pip install skae[export]``.
+        If onnx and onnxscript are not installed: ``pip install onnx onnxscript``.
     TypeError
         If a step, or the estimator, cannot be exported; the message says which can, or what of a network
         torch cannot export: ``SpectraVAE(missing="mask")`` solves equations for each row, for example.
@@ -155,7 +155,9 @@ def _check_installed() -> None:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ImportError("to_onnx needs onnx and onnxscript: pip install skae[export]") from error
+        raise ImportError(
+            "to_onnx needs onnx and onnxscript: pip install onnx onnxscript."
+        ) from error
 
 
 def _steps_of(estimator: Any) -> list[BaseEstimator]:

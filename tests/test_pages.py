@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from test_package import public_names
 
 BUILT = Path(__file__).parents[1] / "docs" / "_build" / "html"
 PAGES = sorted(
@@ -17,6 +18,7 @@ PAGES = sorted(
     for path in BUILT.rglob("*.html")
     if not path.is_relative_to(BUILT / "_static")
 )
+PUBLIC = {path.rpartition(".")[2] for path, _ in public_names()}
 
 pytestmark = [
     pytest.mark.slow,
@@ -72,6 +74,12 @@ def test_a_page_renders(page, site, browser):
         "  () => done(all.map(i => [i.src, i.naturalWidth])))"
     )
     assert [source for source, width in pictures if width == 0] == []
+    # what skae has is linked (what scikit-learn has would need its inventory, from the net)
+    names = browser.execute_script(
+        "return [...document.querySelectorAll('code.xref')].filter(e => !e.closest('a'))"
+        ".map(e => e.textContent)"
+    )
+    assert {name.rpartition(".")[2].removesuffix("()") for name in names} & PUBLIC == set()
     # no list has letters: those are initials of authors, taken for a number
     lists = "ol.upperalpha, ol.upperroman, ol.loweralpha, ol.lowerroman"
     assert browser.find_elements("css selector", lists) == []

@@ -59,10 +59,11 @@ checkpoint : str or path-like, default={checkpoint}
     Folder in which the fit is saved, at most every 30 seconds, and at its end. The same call, with
     the same parameters and data, goes on from there: bit for bit on the CPU. Each fit has a
     subfolder of its own, so clones in a search do not meet. ``callbacks``, ``device`` and ``verbose`` do
-    not make another fit, with ``lr_schedule="constant"`` neither does ``max_epochs``: callbacks that
-    change what is learnt need a folder of their own. Of callbacks only those with ``state_dict`` and
-    ``load_state_dict`` are saved; one that ended a fit has ended it. A fit with
-    ``random_state=None`` goes on with the seed it drew. Delete the folder to train afresh.
+    not make another fit, with ``lr_schedule="constant"`` neither does ``max_epochs`` unless a warm-up or
+    a second stage is planned by it: callbacks that change what is learnt need a folder of their own.
+    Of callbacks only those with ``state_dict`` and ``load_state_dict`` are saved; one that ended a fit
+    has ended it. A fit with ``random_state=None`` goes on with the seed it drew. Delete the folder to
+    train afresh.
 
 callbacks : list, default={callbacks}
     Callbacks of skorch, used as they are; its LRScheduler needs ``lr_schedule="constant"``.

@@ -34,7 +34,7 @@ class JetAutoencoder(BaseAutoencoder):
     this is AE_3D_200, the network of 52,607 parameters proposed for ATLAS trigger jets [1]_.
 
     Columns should have comparable spreads: the error is in the units of X, so a column in MeV beside
-    an angle takes all of it. For four-momenta put a :class:`~skae.transformers.KinematicsTransformer`
+    an angle takes all of it. For four-momenta put a :class:`~skae.KinematicsTransformer`
     in front, for anything else a :class:`~sklearn.preprocessing.StandardScaler`.
 
     Parameters
@@ -91,7 +91,7 @@ class JetAutoencoder(BaseAutoencoder):
 
     See Also
     --------
-    skae.transformers.KinematicsTransformer : Four-momenta to features a network likes, and back.
+    skae.KinematicsTransformer : Four-momenta to features a network likes, and back.
     sklearn.decomposition.PCA : The best linear autoencoder, in closed form.
 
     References

@@ -107,7 +107,7 @@ def shower_response(
 
 
 def shower_feature_names(geometry: str | CaloGeometry = "dataset_2") -> NDArray[Any]:
-    """Return the names of the columns of :func:`shower_features`.
+    """Return the names of the columns of :func:`~skae.metrics.shower_features`.
 
     Parameters
     ----------
