@@ -22,6 +22,8 @@ extensions = [
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 html_title = "skae"
+html_static_path = ["_static"]
+html_favicon = "_static/icon.svg"
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {"show_prev_next": False}
 # pages that have none beside them

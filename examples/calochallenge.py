@@ -13,6 +13,8 @@ printed, beside distances and separation also their floor, of one half of the te
 All showers are held in memory: those of data set 3 take 16 GB, twice.
 """
 
+# sphinx_gallery_thumbnail_path = '_static/calochallenge.svg'
+
 import argparse
 import pickle
 from pathlib import Path

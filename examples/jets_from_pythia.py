@@ -10,6 +10,8 @@ R = 0.4 jets with FastJet; :func:`skae.datasets.load_jets` reads the file it wri
     python examples/plot_jet_compression.py qcd_jets.npy
 """
 
+# sphinx_gallery_thumbnail_path = '_static/jets_from_pythia.svg'
+
 import argparse
 import time
 

@@ -20,6 +20,8 @@ manager, which takes back copies that seem one too many, is stopped meanwhile. L
 where they were if all workers see one folder: ``JetAutoencoder(checkpoint="/shared/folder")``.
 """
 
+# sphinx_gallery_thumbnail_path = '_static/search_on_dask.svg'
+
 import argparse
 import contextlib
 import itertools
