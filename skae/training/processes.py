@@ -17,6 +17,11 @@ from torch import Tensor, nn
 from skae.modules import Share
 from skae.training.step import Loss, Output
 
+# The first optimiser imports this module, whose functions have the process group of that moment as a
+# default. It would outlive its end, and its threads abort the process as it exits.
+if torch.distributed.is_available():
+    import torch.distributed.nn.functional
+
 
 class Alone:
     """The one process of a fit that is not shared.
@@ -222,8 +227,8 @@ def distribute(accelerator: Any) -> Iterator[None]:
     Every process has the fitted estimator in the end. The first one alone writes checkpoints and shows
     progress. ``predict``, ``transform`` and the like work in each process by itself. An error that a
     program catches in one process leaves the others waiting: let it end the program, and the launcher
-    ends them all. Without ``accelerator.end_training()`` as the program's last line, a process may abort
-    as it exits.
+    ends them all. Import skae before the Accelerator is made, and let ``accelerator.end_training()`` be
+    the program's last line: without either, a process may abort as it exits.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ def fits():
 SCRIPT = """\
 import sys
 from accelerate import Accelerator
-import torch
+import skae, torch
 torch.set_num_threads(1)
 accelerator = Accelerator(cpu=True)
 assert accelerator.num_processes == 2
@@ -238,6 +238,23 @@ def test_the_main_process_draws_the_seed_and_decides_when_to_stop():
     first, second = in_processes(code)
     assert first.out == second.out
     assert [line.split()[0] for line in first.out.splitlines()] == ["2", "2"]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="looks threads up in /proc")
+def test_no_thread_is_left_that_could_abort_the_exit():
+    code = """
+        import os
+        from skae.datasets import make_jets
+        def threads():
+            return [open(f"/proc/self/task/{i}/comm").read() for i in os.listdir("/proc/self/task")]
+        with skae.distribute(accelerator):
+            skae.JetAutoencoder(2, max_epochs=1).fit(make_jets(50, random_state=0))
+        print(any("gloo" in name for name in threads()))
+        accelerator.end_training()
+        print(any("gloo" in name for name in threads()))
+    """
+    for process in in_processes(code):
+        assert process.out.split() == ["True", "False"]
 
 
 class Processes:
