@@ -143,7 +143,7 @@ def bench_real(options, seeds):
     """Print deviances and g2(0) of each file."""
     files = sorted(Path(options.data).glob("hbt_*.txt.gz")) if options.data else []
     if not files:
-        print(f"\nno hbt_*.txt.gz (--data {options.data}): the measured histograms are left out")
+        print("\nmeasured histograms are left out: --data names no folder with hbt_*.txt.gz")
         return
     print(f"\nmeasured histograms: from a tenth of the snapshots the rest, {options.budget} s for each "
           "network; Poisson deviance per bin, all scaled to the total of the rest")  # fmt: skip
