@@ -111,16 +111,19 @@ class ReconstructionDisplay(RoundTripDisplay):
             if j in log_columns:
                 ax.set_xscale("log")
             heights, *_ = ax.hist(raw, edges, weights=weight, alpha=0.4, label="raw")
-            ax.hist(decoded, edges, weights=weight, histtype="step", color="black", label="decoded")
+            others, *_ = ax.hist(
+                decoded, edges, weights=weight, histtype="step", color="black", label="decoded"
+            )
             outside = ~((decoded >= edges[0]) & (decoded <= edges[-1]))
             if outside.any():
                 ax.set_title(f"{outside.sum()} decoded outside", fontsize="small")
             ax.set_xlabel(self.names[j])
             ax.set_yscale("log")
             if (heights > 0).any():
-                ax.set_ylim(bottom=0.3 * heights[heights > 0].min())
+                bottom, top = 0.3 * heights[heights > 0].min(), max(heights.max(), others.max())
+                ax.set_ylim(bottom, top * (top / bottom) ** 0.25)  # a quarter more, for the legend
         self.ax_[0].set_ylabel("rows" if self.sample_weight is None else "weighted rows")
-        self.ax_[0].legend()
+        self.ax_[0].legend(loc="upper left", ncols=2, fontsize="small")
         return self
 
     def _edges(self, j, raw, bins, logarithmic):
