@@ -4,6 +4,7 @@ import contextlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from skae.estimators._data import TrainingData, check_weight, hold_out, validate_table
 from skae.estimators._noise import make_corruption
+from skae.estimators._parameters import Parameters, parameter
 from skae.estimators._resume import Beginning, begin
 from skae.training import (
     OPTIMIZERS,
@@ -43,84 +45,145 @@ from skae.training import (
 from skae.transformers import NoiseInjector
 
 
-class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
+class BaseNeuralEstimator(Parameters, CallbackSupportMixin, BaseEstimator, ABC):
     """A scikit-learn estimator around a torch module that a skorch net trains.
 
     A subclass says how to build its module and its criterion, and what its public methods compute.
+
+    Parameters
+    ----------
+    max_epochs : int, default=100
+        Passes through the training data. More is better until the validation loss rises: watch
+        ``loss_curve_``.
+
+    batch_size : int, default=256
+        Rows in a minibatch. Larger ones are faster by the row and take fewer, less noisy steps.
+
+    lr : float, default=0.003
+        Peak learning rate. Lower it when the loss jumps.
+
+    optimizer : str or type, default="adamw"
+        "adamw", "adam", "nadam", "radam", "rmsprop", "adagrad", "sgd", or a class of torch.optim.
+
+    weight_decay : float, default=0.0
+        Shrinks the weights a little at each step.
+
+    lr_schedule : {"one_cycle", "cosine", "constant"}, default="one_cycle"
+        How the learning rate moves: up then down to nearly 0, down only, or not at all.
+
+    early_stopping : bool, default=False
+        Hold out ``validation_fraction`` of the rows, end when their loss no longer falls, and keep
+        the weights that were best on them.
+
+    validation_fraction : float, default=0.1
+        Share of the rows held out with ``early_stopping=True``.
+
+    n_iter_no_change : int, default=10
+        Epochs without improvement after which early stopping ends the fit. With an annealed schedule
+        only those of the annealing phase count.
+
+    tol : float, default=0.0001
+        Improvement of the validation loss that counts, relative to its value.
+
+    noise : NoiseInjector or callable, default=None
+        Corrupts each training minibatch afresh while the target stays clean, for denoising: a
+        :class:`~skae.NoiseInjector`, whose parameters a search reaches as ``noise__sigma``, or a callable
+        that gets a tensor of rows and a ``torch.Generator`` to draw from and returns a new tensor.
+
+    device : str or torch.device, default="auto"
+        "auto" takes CUDA, else Apple's MPS, else the CPU, when fit is called.
+
+    precision : {"float32", "bf16-mixed"}, default="float32"
+        "bf16-mixed" multiplies matrices in bfloat16 while training, faster where the processor or the
+        GPU has instructions for it, with three significant digits: reconstructions finer than 1e-2 of
+        a column's spread need "float32". What the fitted estimator computes is float32 in any case.
+
+    compile : bool, default=False
+        Compile the loss of a full minibatch and its gradients with ``torch.compile``: it takes seconds
+        at first and pays on long fits. On CUDA they are replayed as graphs, so that small networks do
+        not wait for launches. Dropout gains less: each mask splits what is compiled. Without a C++
+        compiler a warning is given and training goes on uncompiled.
+
+    checkpoint : str or path-like, default=None
+        Folder in which the fit is saved, at most every 30 seconds, and at its end. The same call, with
+        the same parameters and data, goes on from there: bit for bit on the CPU. Each fit has a
+        subfolder of its own, so clones in a search do not meet. ``callbacks``, ``device`` and
+        ``verbose`` do not make another fit, with ``lr_schedule="constant"`` neither does ``max_epochs``
+        unless a warm-up or a second stage is planned by it: callbacks that change what is learnt need a
+        folder of their own. Of callbacks only those with ``state_dict`` and ``load_state_dict`` are
+        saved; one that ended a fit has ended it. A fit with ``random_state=None`` goes on with the seed
+        it drew. Delete the folder to train afresh.
+
+    callbacks : list, default=None
+        Callbacks of skorch, used as they are; its LRScheduler needs ``lr_schedule="constant"``.
+        scikit-learn's own are set with ``set_callbacks``.
+
+    verbose : int, default=0
+        1 shows a progress bar, 2 prints a line for each epoch.
+
+    warm_start : bool, default=False
+        Let ``fit`` go on from the weights of the fit before.
+
+    random_state : int, RandomState instance or None, default=None
+        An integer makes the fit reproducible. No global random state is used or changed.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The net that trained the module.
+
+    module_ : torch.nn.Module
+        The trained module.
+
+    history_ : skorch.history.History
+        One row for each epoch: losses, duration.
+
+    loss_curve_ : list of float
+        Training loss of each epoch.
+
+    n_iter_ : int
+        Number of epochs run.
+
+    device_ : torch.device
+        Where the module is.
+
+    n_features_in_ : int
+        Number of columns seen in fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where X had string names.
     """
 
-    _parameter_constraints: dict = {
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), type],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "lr_schedule": [StrOptions(set(SCHEDULES))],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "noise": [NoiseInjector, callable, None],
-        "device": [str, torch.device],
-        "precision": [StrOptions(set(PRECISIONS))],
-        "compile": ["boolean"],
-        "checkpoint": [str, os.PathLike, None],
-        "callbacks": [list, None],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-    }
-
-    def __init__(
-        self,
-        *,
-        max_epochs,
-        batch_size,
-        lr,
-        optimizer,
-        weight_decay,
-        lr_schedule,
-        early_stopping,
-        validation_fraction,
-        n_iter_no_change,
-        tol,
-        noise,
-        device,
-        precision,
-        compile,
-        checkpoint,
-        callbacks,
-        verbose,
-        warm_start,
-        random_state,
-    ):
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.optimizer = optimizer
-        self.weight_decay = weight_decay
-        self.lr_schedule = lr_schedule
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.noise = noise
-        self.device = device
-        self.precision = precision
-        self.compile = compile
-        self.checkpoint = checkpoint
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.random_state = random_state
+    max_epochs: Any = parameter(default=100, allowed=Interval(Integral, 1, None, closed="left"))
+    batch_size: Any = parameter(default=256, allowed=Interval(Integral, 1, None, closed="left"))
+    lr: Any = parameter(default=3e-3, allowed=Interval(Real, 0, None, closed="neither"))
+    optimizer: Any = parameter(
+        default="adamw", allowed=[StrOptions(set(OPTIMIZERS)), type], shapes=True
+    )
+    weight_decay: Any = parameter(
+        default=0.0, allowed=Interval(Real, 0, None, closed="left"), shapes=True
+    )
+    lr_schedule: Any = parameter(default="one_cycle", allowed=StrOptions(set(SCHEDULES)))
+    early_stopping: Any = parameter(default=False, allowed="boolean")
+    validation_fraction: Any = parameter(
+        default=0.1, allowed=Interval(Real, 0, 1, closed="neither")
+    )
+    n_iter_no_change: Any = parameter(
+        default=10, allowed=Interval(Integral, 1, None, closed="left")
+    )
+    tol: Any = parameter(default=1e-4, allowed=Interval(Real, 0, None, closed="left"))
+    noise: Any = parameter(default=None, allowed=[NoiseInjector, callable, None])
+    device: Any = parameter(default="auto", allowed=[str, torch.device], of_fit=False)
+    precision: Any = parameter(default="float32", allowed=StrOptions(set(PRECISIONS)))
+    compile: Any = parameter(default=False, allowed="boolean")
+    checkpoint: Any = parameter(default=None, allowed=[str, os.PathLike, None], of_fit=False)
+    callbacks: Any = parameter(default=None, allowed=[list, None], of_fit=False)
+    verbose: Any = parameter(default=0, allowed="verbose", of_fit=False)
+    warm_start: Any = parameter(default=False, allowed="boolean", of_fit=False)
+    # its seed is a matter of its own
+    random_state: Any = parameter(default=None, allowed="random_state", of_fit=False)
 
     # -- what makes an estimator itself --------------------------------------------------------
-
-    #: parameters that shape the network or its optimiser: fixed once a net is built
-    _structural_parameters: tuple[str, ...] = ("optimizer", "weight_decay")
-
-    #: parameters that nothing of a fit depends on
-    _parameters_after_fit: tuple[str, ...] = ()
 
     #: whether what an epoch does depends on how many there are, beside the learning rate
     _plans_epochs: bool = False
@@ -315,7 +378,9 @@ class BaseNeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         return device
 
     def _current_structure(self) -> dict[str, Any]:
-        return {name: _frozen(getattr(self, name)) for name in self._structural_parameters}
+        return {
+            f.name: _frozen(getattr(self, f.name)) for f in fields(self) if f.metadata["shapes"]
+        }
 
     def _build_net(
         self, rows: Rows, seed: int, device: torch.device, mean_weight: float

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,6 @@ from skae.estimators._data import TrainingData
 from skae.estimators._identity import describe, fingerprint
 from skae.exceptions import CheckpointError
 from skae.training import Checkpoint, current_team, starting_point
-
-# What does not change what is learnt; the seed is told beside the parameters.
-_OUTSIDE = {"callbacks", "checkpoint", "device", "random_state", "verbose", "warm_start"}
 
 
 @dataclass
@@ -121,32 +118,33 @@ def _identity_of(
     estimator: BaseEstimator, data: TrainingData, seed: int, start: str | None
 ) -> dict[str, Any]:
     """Return what makes this fit another one than others."""
-    outside = {*_OUTSIDE, *estimator._parameters_after_fit}
+    names = _names_of_fit(estimator)
     if estimator.lr_schedule == "constant" and not estimator._plans_epochs:
-        outside.add("max_epochs")  # an epoch is the same, however many there are
+        names.remove("max_epochs")  # an epoch is the same, however many there are
     is_drawn_anew = estimator.random_state is None and start is None
     columns = getattr(estimator, "feature_names_in_", None)
     return {
         "skae": __version__,
         "estimator": _describe_parameter("the estimator's class", type(estimator)),
-        "parameters": {
-            name: _describe_parameter(name, value)
-            for name, value in estimator.get_params(deep=False).items()
-            if name not in outside
-        },
+        "parameters": {name: _describe_parameter(name, getattr(estimator, name)) for name in names},
         "data": _fingerprints(data) | {"columns": None if columns is None else list(columns)},
         "random_state": None if is_drawn_anew else seed,
         "start": start,
     }
 
 
+def _names_of_fit(estimator: BaseEstimator) -> set[str]:
+    """Return the parameters on which what is learnt depends, those of a hand-written constructor too."""
+    outside = {known.name for known in fields(estimator) if not known.metadata["of_fit"]}
+    return {*estimator.get_params(deep=False)} - outside
+
+
 def _description_of(estimator: BaseEstimator, data: TrainingData) -> dict[str, Any]:
     """Return what processes that share a fit compare: data, and parameters that can be told apart."""
     parameters = {}
-    for name, value in estimator.get_params(deep=False).items():
-        if name not in _OUTSIDE:
-            with contextlib.suppress(TypeError):
-                parameters[name] = describe(value)
+    for name in _names_of_fit(estimator):
+        with contextlib.suppress(TypeError):
+            parameters[name] = describe(getattr(estimator, name))
     return {"parameters": parameters, "data": _fingerprints(data)}
 
 

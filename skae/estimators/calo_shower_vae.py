@@ -13,7 +13,7 @@ from torch import nn
 
 from skae._calorimeter import CaloGeometry, resolve_geometry
 from skae.estimators._boltzmann import TOPOLOGIES, check_sampler, make_bits
-from skae.estimators._docstrings import document_shared_parameters
+from skae.estimators._parameters import estimator, parameter
 from skae.estimators._shower_vae import BaseShowerVAE
 from skae.estimators._showers import (
     check_sharpness,
@@ -58,7 +58,7 @@ _MACHINE_LR_FACTOR = 10.0
 _N_ENERGY = 32
 
 
-@document_shared_parameters
+@estimator
 class CaloShowerVAE(BaseShowerVAE):
     r"""Variational autoencoder for calorimeter showers, conditional on the incident energy.
 
@@ -179,116 +179,41 @@ class CaloShowerVAE(BaseShowerVAE):
     (2, 6481)
     """
 
-    _parameter_constraints: dict = {
-        **BaseShowerVAE._parameter_constraints,
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "voxel_shape": ["array-like", None],
-        "geometry": [str, CaloGeometry, None],
-        "prior": [StrOptions({"gaussian", "rbm"})],
-        "rbm_topology": [StrOptions(set(TOPOLOGIES))],
-        "sampler": "no_validation",  # check_sampler says what is wrong with it
-        "sampler_arguments": [dict, None],
-        "gibbs_steps": [Interval(Integral, 1, None, closed="left")],
-        "sharpness": ["array-like"],
-        "prior_epochs": [Interval(Integral, 0, None, closed="left"), None],
-        "hidden_size": [Interval(Integral, 1, None, closed="left")],
-        "attention": ["boolean"],
-        "bounded": ["boolean"],
-        "a": [Interval(Real, 0, None, closed="left")],
-        "b": [Interval(Real, 0, None, closed="left")],
-        "energy_weight": ["boolean"],
-        "beta": [Interval(Real, 0, None, closed="neither")],
-        "beta_warm_up": [Interval(Real, 0, 1, closed="left")],
-    }
-    _structural_parameters = (
-        *BaseShowerVAE._structural_parameters,
-        *("n_components", "voxel_shape", "geometry", "prior", "rbm_topology"),
-        *("hidden_size", "attention"),
-        *("bounded", "a", "b", "energy_weight", "beta"),
+    n_components: Any = parameter(
+        default=24, allowed=Interval(Integral, 1, None, closed="left"), shapes=True, kw_only=False
     )
-    _parameters_after_fit = ("sampler", "sampler_arguments", "gibbs_steps")
+    voxel_shape: Any = parameter(default=None, allowed=["array-like", None], shapes=True)
+    geometry: Any = parameter(default=None, allowed=[str, CaloGeometry, None], shapes=True)
+    prior: Any = parameter(default="gaussian", allowed=StrOptions({"gaussian", "rbm"}), shapes=True)
+    rbm_topology: Any = parameter(
+        default="complete", allowed=StrOptions(set(TOPOLOGIES)), shapes=True
+    )
+    # check_sampler says what is wrong with it
+    sampler: Any = parameter(default=None, allowed="no_validation", of_fit=False)
+    sampler_arguments: Any = parameter(default=None, allowed=[dict, None], of_fit=False)
+    gibbs_steps: Any = parameter(
+        default=100, allowed=Interval(Integral, 1, None, closed="left"), of_fit=False
+    )
+    sharpness: Any = parameter(default=(1.0, 5.0), allowed="array-like")
+    prior_epochs: Any = parameter(
+        default=None, allowed=[Interval(Integral, 0, None, closed="left"), None]
+    )
+    hidden_size: Any = parameter(
+        default=256, allowed=Interval(Integral, 1, None, closed="left"), shapes=True
+    )
+    attention: Any = parameter(default=True, allowed="boolean", shapes=True)
+    bounded: Any = parameter(default=True, allowed="boolean", shapes=True)
+    a: Any = parameter(default=0.0, allowed=Interval(Real, 0, None, closed="left"), shapes=True)
+    b: Any = parameter(default=0.0, allowed=Interval(Real, 0, None, closed="left"), shapes=True)
+    energy_weight: Any = parameter(default=False, allowed="boolean", shapes=True)
+    beta: Any = parameter(
+        default=1.0, allowed=Interval(Real, 0, None, closed="neither"), shapes=True
+    )
+    beta_warm_up: Any = parameter(default=0.1, allowed=Interval(Real, 0, 1, closed="left"))
+    max_epochs: Any = 20
+    batch_size: Any = 128
+    lr: Any = 1e-3
     _monitor = "reconstruction_fpd"
-
-    def __init__(
-        self,
-        n_components=24,
-        *,
-        voxel_shape=None,
-        geometry=None,
-        prior="gaussian",
-        rbm_topology="complete",
-        sampler=None,
-        sampler_arguments=None,
-        gibbs_steps=100,
-        sharpness=(1.0, 5.0),
-        prior_epochs=None,
-        hidden_size=256,
-        attention=True,
-        bounded=True,
-        a=0.0,
-        b=0.0,
-        energy_weight=False,
-        beta=1.0,
-        beta_warm_up=0.1,
-        max_epochs=20,
-        batch_size=128,
-        lr=1e-3,
-        optimizer="adamw",
-        weight_decay=0.0,
-        lr_schedule="one_cycle",
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        noise=None,
-        device="auto",
-        precision="float32",
-        compile=False,
-        checkpoint=None,
-        callbacks=None,
-        verbose=0,
-        warm_start=False,
-        random_state=None,
-    ):
-        super().__init__(
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            lr=lr,
-            optimizer=optimizer,
-            weight_decay=weight_decay,
-            lr_schedule=lr_schedule,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            noise=noise,
-            device=device,
-            precision=precision,
-            compile=compile,
-            checkpoint=checkpoint,
-            callbacks=callbacks,
-            verbose=verbose,
-            warm_start=warm_start,
-            random_state=random_state,
-        )
-        self.n_components = n_components
-        self.voxel_shape = voxel_shape
-        self.geometry = geometry
-        self.prior = prior
-        self.rbm_topology = rbm_topology
-        self.sampler = sampler
-        self.sampler_arguments = sampler_arguments
-        self.gibbs_steps = gibbs_steps
-        self.sharpness = sharpness
-        self.prior_epochs = prior_epochs
-        self.hidden_size = hidden_size
-        self.attention = attention
-        self.bounded = bounded
-        self.a = a
-        self.b = b
-        self.energy_weight = energy_weight
-        self.beta = beta
-        self.beta_warm_up = beta_warm_up
 
     # -- checks --------------------------------------------------------------------------------
 

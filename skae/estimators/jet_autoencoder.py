@@ -5,13 +5,14 @@ For compressing or screening jets at a trigger, and for anomaly scores.
 
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from skae.estimators._autoencoder import BaseAutoencoder
-from skae.estimators._docstrings import document_shared_parameters
+from skae.estimators._parameters import estimator, parameter
 from skae.modules import (
     BLOCKS,
     Autoencoder,
@@ -24,7 +25,7 @@ from skae.modules import (
 from skae.training import Rows
 
 
-@document_shared_parameters
+@estimator
 class JetAutoencoder(BaseAutoencoder):
     r"""Autoencoder for jets and other reconstructed objects.
 
@@ -115,87 +116,20 @@ class JetAutoencoder(BaseAutoencoder):
     (1000, 4)
     """
 
-    _parameter_constraints: dict = {
-        **BaseAutoencoder._parameter_constraints,
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": ["array-like"],
-        "activation": [str],
-        "block": [StrOptions(set(BLOCKS))],
-        "linear_path": ["boolean"],
-        "batch_norm": ["boolean"],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "angles": ["array-like", None],
-        "winding": [Interval(Real, 0, None, closed="left")],
-    }
-
-    _structural_parameters = (
-        *BaseAutoencoder._structural_parameters,
-        *("n_components", "hidden_layer_sizes", "activation", "block", "linear_path"),
-        *("batch_norm", "dropout", "angles", "winding"),
+    n_components: Any = parameter(
+        default=3, allowed=Interval(Integral, 1, None, closed="left"), shapes=True, kw_only=False
     )
-
-    def __init__(
-        self,
-        n_components=3,
-        *,
-        hidden_layer_sizes=(200, 100, 50),
-        activation="silu",
-        block="dense",
-        linear_path=False,
-        batch_norm=False,
-        dropout=0.0,
-        angles=None,
-        winding=0.0,
-        max_epochs=100,
-        batch_size=256,
-        lr=3e-3,
-        optimizer="adamw",
-        weight_decay=1e-6,
-        lr_schedule="one_cycle",
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        noise=None,
-        device="auto",
-        precision="float32",
-        compile=False,
-        checkpoint=None,
-        callbacks=None,
-        verbose=0,
-        warm_start=False,
-        random_state=None,
-    ):
-        super().__init__(
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            lr=lr,
-            optimizer=optimizer,
-            weight_decay=weight_decay,
-            lr_schedule=lr_schedule,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            noise=noise,
-            device=device,
-            precision=precision,
-            compile=compile,
-            checkpoint=checkpoint,
-            callbacks=callbacks,
-            verbose=verbose,
-            warm_start=warm_start,
-            random_state=random_state,
-        )
-        self.n_components = n_components
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.block = block
-        self.linear_path = linear_path
-        self.batch_norm = batch_norm
-        self.dropout = dropout
-        self.angles = angles
-        self.winding = winding
+    hidden_layer_sizes: Any = parameter(default=(200, 100, 50), allowed="array-like", shapes=True)
+    activation: Any = parameter(default="silu", allowed=str, shapes=True)
+    block: Any = parameter(default="dense", allowed=StrOptions(set(BLOCKS)), shapes=True)
+    linear_path: Any = parameter(default=False, allowed="boolean", shapes=True)
+    batch_norm: Any = parameter(default=False, allowed="boolean", shapes=True)
+    dropout: Any = parameter(default=0.0, allowed=Interval(Real, 0, 1, closed="left"), shapes=True)
+    angles: Any = parameter(default=None, allowed=["array-like", None], shapes=True)
+    winding: Any = parameter(
+        default=0.0, allowed=Interval(Real, 0, None, closed="left"), shapes=True
+    )
+    weight_decay: Any = 1e-6
 
     def _check_parameters(self, n_samples: int) -> None:
         if self.batch_norm and min(n_samples, self.batch_size) < 2:

@@ -1,6 +1,7 @@
 """MatchedFilterLocator: coincident pulses of known shape, found without training data."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import correlate1d
@@ -9,6 +10,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array, column_or_1d
 
 from skae.estimators._locator import BaseLocator
+from skae.estimators._parameters import Parameters, estimator, parameter
 from skae.estimators._traces import validate_positions, validate_traces
 
 # Standard deviations that a Gaussian template extends to either side.
@@ -18,7 +20,8 @@ _EXTENT = 4.0
 _CHUNK_EVENTS = 1024
 
 
-class MatchedFilterLocator(BaseLocator, BaseEstimator):
+@estimator
+class MatchedFilterLocator(Parameters, BaseLocator, BaseEstimator):
     r"""Locate the pulse that the traces of an event have in common with a matched filter.
 
     Each trace is correlated with the pulse's shape, the responses of all traces are multiplied, negative
@@ -74,18 +77,10 @@ class MatchedFilterLocator(BaseLocator, BaseEstimator):
     True
     """
 
-    _parameter_constraints: dict = {
-        "width": [Interval(Real, 0, None, closed="neither")],
-        "template": ["array-like", None],
-        "remove_baseline": ["boolean"],
-        "sub_bin": ["boolean"],
-    }
-
-    def __init__(self, *, width=2.0, template=None, remove_baseline=True, sub_bin=False):
-        self.width = width
-        self.template = template
-        self.remove_baseline = remove_baseline
-        self.sub_bin = sub_bin
+    width: Any = parameter(default=2.0, allowed=Interval(Real, 0, None, closed="neither"))
+    template: Any = parameter(default=None, allowed=["array-like", None])
+    remove_baseline: Any = parameter(default=True, allowed="boolean")
+    sub_bin: Any = parameter(default=False, allowed="boolean")
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):

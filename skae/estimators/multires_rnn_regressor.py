@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skae.estimators._base import BaseNeuralEstimator
-from skae.estimators._docstrings import document_shared_parameters
+from skae.estimators._parameters import estimator, parameter
 from skae.estimators._sequences import (
     SequenceWords,
     check_level_weights,
@@ -43,7 +43,7 @@ _WORDS = SequenceWords("row_shape_", "n_channels", "row", "rows", "channel", "ti
 _NUMBERS_AT_ONCE = 2**16
 
 
-@document_shared_parameters
+@estimator
 class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
     r"""Recurrent regressor that goes through long sequences at several resolutions.
 
@@ -144,84 +144,26 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
     [(200, 4), (200, 32), (200, 256)]
     """
 
-    _parameter_constraints: dict = {
-        **BaseNeuralEstimator._parameter_constraints,
-        "downsampling": ["array-like"],
-        "hidden_size": [Interval(Integral, 2, None, closed="left"), "array-like"],
-        "cell": [StrOptions(set(CELLS))],
-        "loss": [StrOptions({"squared_error", "poisson"})],
-        "positive": ["boolean"],
-        "level_weights": [Interval(Real, 0, None, closed="left"), "array-like"],
-        "times": ["array-like", None],
-        "output": [StrOptions({"auto", "sequence", "vector"})],
-    }
-
-    _structural_parameters = (
-        *BaseNeuralEstimator._structural_parameters,
-        *("downsampling", "hidden_size", "cell", "loss", "positive", "level_weights", "times"),
-        "output",
+    downsampling: Any = parameter(default=(8, 8, 8), allowed="array-like", shapes=True)
+    hidden_size: Any = parameter(
+        default=32, allowed=[Interval(Integral, 2, None, closed="left"), "array-like"], shapes=True
     )
-
-    def __init__(
-        self,
-        *,
-        downsampling=(8, 8, 8),
-        hidden_size=32,
-        cell="gru",
-        loss="squared_error",
-        positive=False,
-        level_weights=0.3,
-        times=None,
-        output="auto",
-        max_epochs=30,
-        batch_size=16,
-        lr=6e-3,
-        optimizer="adamw",
-        weight_decay=1e-4,
-        lr_schedule="one_cycle",
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        noise=None,
-        device="auto",
-        precision="float32",
-        compile=False,
-        checkpoint=None,
-        callbacks=None,
-        verbose=0,
-        warm_start=False,
-        random_state=None,
-    ):
-        super().__init__(
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            lr=lr,
-            optimizer=optimizer,
-            weight_decay=weight_decay,
-            lr_schedule=lr_schedule,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            noise=noise,
-            device=device,
-            precision=precision,
-            compile=compile,
-            checkpoint=checkpoint,
-            callbacks=callbacks,
-            verbose=verbose,
-            warm_start=warm_start,
-            random_state=random_state,
-        )
-        self.downsampling = downsampling
-        self.hidden_size = hidden_size
-        self.cell = cell
-        self.loss = loss
-        self.positive = positive
-        self.level_weights = level_weights
-        self.times = times
-        self.output = output
+    cell: Any = parameter(default="gru", allowed=StrOptions(set(CELLS)), shapes=True)
+    loss: Any = parameter(
+        default="squared_error", allowed=StrOptions({"squared_error", "poisson"}), shapes=True
+    )
+    positive: Any = parameter(default=False, allowed="boolean", shapes=True)
+    level_weights: Any = parameter(
+        default=0.3, allowed=[Interval(Real, 0, None, closed="left"), "array-like"], shapes=True
+    )
+    times: Any = parameter(default=None, allowed=["array-like", None], shapes=True)
+    output: Any = parameter(
+        default="auto", allowed=StrOptions({"auto", "sequence", "vector"}), shapes=True
+    )
+    max_epochs: Any = 30
+    batch_size: Any = 16
+    lr: Any = 6e-3
+    weight_decay: Any = 1e-4
 
     # -- fitting -------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skae.estimators._base import BaseNeuralEstimator
-from skae.estimators._docstrings import document_shared_parameters
 from skae.estimators._locator import BaseLocator
+from skae.estimators._parameters import estimator, parameter
 from skae.estimators._traces import find_symmetries, validate_positions, validate_traces
 from skae.modules import (
     BinLaw,
@@ -30,7 +30,7 @@ from skae.training import Rows, bounded_rows, gradient_clipping
 _AUTO = StrOptions({"auto"})
 
 
-@document_shared_parameters
+@estimator
 class PulseLocator(BaseLocator, BaseNeuralEstimator):
     r"""Locate the pulse that the traces of an event have in common.
 
@@ -128,90 +128,30 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
     (100, 100)
     """
 
-    _parameter_constraints: dict = {
-        **BaseNeuralEstimator._parameter_constraints,
-        "architecture": [StrOptions({"residual", "reference"})],
-        "trace_channels": [Interval(Integral, 1, None, closed="left")],
-        "n_channels": [Interval(Integral, 1, None, closed="left")],
-        "kernel_size": [Interval(Integral, 1, None, closed="left")],
-        "permute_traces": [_AUTO, "boolean"],
-        "reverse_time": [_AUTO, "boolean"],
-        "sub_bin": [_AUTO, "boolean"],
-        "estimate": [StrOptions({"mode", "mean", "median"})],
-        "out_of_range": [StrOptions({"raise", "clip"})],
-    }
-
-    _structural_parameters = (
-        *BaseNeuralEstimator._structural_parameters,
-        *("architecture", "trace_channels", "n_channels", "kernel_size"),
-        *("permute_traces", "reverse_time", "sub_bin"),
+    architecture: Any = parameter(
+        default="residual", allowed=StrOptions({"residual", "reference"}), shapes=True
     )
+    trace_channels: Any = parameter(
+        default=16, allowed=Interval(Integral, 1, None, closed="left"), shapes=True
+    )
+    n_channels: Any = parameter(
+        default=32, allowed=Interval(Integral, 1, None, closed="left"), shapes=True
+    )
+    kernel_size: Any = parameter(
+        default=5, allowed=Interval(Integral, 1, None, closed="left"), shapes=True
+    )
+    permute_traces: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
+    reverse_time: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
+    sub_bin: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
+    estimate: Any = parameter(default="mode", allowed=StrOptions({"mode", "mean", "median"}))
+    out_of_range: Any = parameter(default="raise", allowed=StrOptions({"raise", "clip"}))
+    max_epochs: Any = 40
+    batch_size: Any = 64
+    lr: Any = 8e-3
+    weight_decay: Any = 1e-2
 
     #: dilations of the blocks over single traces, and over all of an event's
     _DILATIONS = ((1, 2, 4), (1, 2, 4, 8))
-
-    def __init__(
-        self,
-        *,
-        architecture="residual",
-        trace_channels=16,
-        n_channels=32,
-        kernel_size=5,
-        permute_traces="auto",
-        reverse_time="auto",
-        sub_bin="auto",
-        estimate="mode",
-        out_of_range="raise",
-        max_epochs=40,
-        batch_size=64,
-        lr=8e-3,
-        optimizer="adamw",
-        weight_decay=1e-2,
-        lr_schedule="one_cycle",
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        noise=None,
-        device="auto",
-        precision="float32",
-        compile=False,
-        checkpoint=None,
-        callbacks=None,
-        verbose=0,
-        warm_start=False,
-        random_state=None,
-    ):
-        super().__init__(
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            lr=lr,
-            optimizer=optimizer,
-            weight_decay=weight_decay,
-            lr_schedule=lr_schedule,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            noise=noise,
-            device=device,
-            precision=precision,
-            compile=compile,
-            checkpoint=checkpoint,
-            callbacks=callbacks,
-            verbose=verbose,
-            warm_start=warm_start,
-            random_state=random_state,
-        )
-        self.architecture = architecture
-        self.trace_channels = trace_channels
-        self.n_channels = n_channels
-        self.kernel_size = kernel_size
-        self.permute_traces = permute_traces
-        self.reverse_time = reverse_time
-        self.sub_bin = sub_bin
-        self.estimate = estimate
-        self.out_of_range = out_of_range
 
     # -- fitting -------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from skae.estimators._docstrings import document_shared_parameters
+from skae.estimators._parameters import estimator, parameter
 from skae.estimators._spectra import (
     SEQUENCE_DECODERS,
     check_downsampling,
@@ -47,7 +47,7 @@ _LIKELIHOODS: dict[str, type[Likelihood]] = {
 }
 
 
-@document_shared_parameters
+@estimator
 class SpectraVAE(BaseVAE):
     r"""Variational autoencoder for spectra and other curves.
 
@@ -170,112 +170,42 @@ class SpectraVAE(BaseVAE):
     (3, 500)
     """
 
-    _parameter_constraints: dict = {
-        **BaseVAE._parameter_constraints,
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": ["array-like"],
-        "activation": [str],
-        "likelihood": [StrOptions(set(_LIKELIHOODS))],
-        "noise_sigma": [Real, "array-like", StrOptions({"learn"})],
-        "beta": [Interval(Real, 0, None, closed="neither")],
-        "beta_warm_up": [Interval(Real, 0, 1, closed="left")],
-        "prior": [StrOptions({"gaussian", "mixture"})],
-        "n_mixture": [Interval(Integral, 1, None, closed="left")],
-        "decoder": [StrOptions({"dense", *SEQUENCE_DECODERS})],
-        "latent_state": [StrOptions({"hidden", "cell"})],
-        "hidden_size": [Interval(Integral, 1, None, closed="left")],
-        "downsampling": ["array-like"],
-        "times": ["array-like", None],
-        "wavelengths": ["array-like", None],
-        "init": [StrOptions({"pca", "random"})],
-        "missing": [StrOptions({"error", "mask"})],
-    }
-
-    _structural_parameters = (
-        *BaseVAE._structural_parameters,
-        *("n_components", "hidden_layer_sizes", "activation", "likelihood", "noise_sigma", "beta"),
-        *("prior", "n_mixture", "decoder", "latent_state", "hidden_size", "downsampling", "times"),
-        *("wavelengths", "init", "missing"),
+    n_components: Any = parameter(
+        default=2, allowed=Interval(Integral, 1, None, closed="left"), shapes=True, kw_only=False
     )
-
-    def __init__(
-        self,
-        n_components=2,
-        *,
-        hidden_layer_sizes=(),
-        activation="silu",
-        likelihood="gaussian",
-        noise_sigma="learn",
-        beta=1.0,
-        beta_warm_up=0.0,
-        prior="gaussian",
-        n_mixture=20,
-        decoder="dense",
-        latent_state="hidden",
-        hidden_size=32,
-        downsampling=(8, 8, 8),
-        times=None,
-        wavelengths=None,
-        init="pca",
-        missing="error",
-        max_epochs=100,
-        batch_size=128,
-        lr=3e-3,
-        optimizer="adamw",
-        weight_decay=0.0,
-        lr_schedule="one_cycle",
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        noise=None,
-        device="auto",
-        precision="float32",
-        compile=False,
-        checkpoint=None,
-        callbacks=None,
-        verbose=0,
-        warm_start=False,
-        random_state=None,
-    ):
-        super().__init__(
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            lr=lr,
-            optimizer=optimizer,
-            weight_decay=weight_decay,
-            lr_schedule=lr_schedule,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            noise=noise,
-            device=device,
-            precision=precision,
-            compile=compile,
-            checkpoint=checkpoint,
-            callbacks=callbacks,
-            verbose=verbose,
-            warm_start=warm_start,
-            random_state=random_state,
-        )
-        self.n_components = n_components
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.likelihood = likelihood
-        self.noise_sigma = noise_sigma
-        self.beta = beta
-        self.beta_warm_up = beta_warm_up
-        self.prior = prior
-        self.n_mixture = n_mixture
-        self.decoder = decoder
-        self.latent_state = latent_state
-        self.hidden_size = hidden_size
-        self.downsampling = downsampling
-        self.times = times
-        self.wavelengths = wavelengths
-        self.init = init
-        self.missing = missing
+    hidden_layer_sizes: Any = parameter(default=(), allowed="array-like", shapes=True)
+    activation: Any = parameter(default="silu", allowed=str, shapes=True)
+    likelihood: Any = parameter(
+        default="gaussian", allowed=StrOptions(set(_LIKELIHOODS)), shapes=True
+    )
+    noise_sigma: Any = parameter(
+        default="learn", allowed=[Real, "array-like", StrOptions({"learn"})], shapes=True
+    )
+    beta: Any = parameter(
+        default=1.0, allowed=Interval(Real, 0, None, closed="neither"), shapes=True
+    )
+    beta_warm_up: Any = parameter(default=0.0, allowed=Interval(Real, 0, 1, closed="left"))
+    prior: Any = parameter(
+        default="gaussian", allowed=StrOptions({"gaussian", "mixture"}), shapes=True
+    )
+    n_mixture: Any = parameter(
+        default=20, allowed=Interval(Integral, 1, None, closed="left"), shapes=True
+    )
+    decoder: Any = parameter(
+        default="dense", allowed=StrOptions({"dense", *SEQUENCE_DECODERS}), shapes=True
+    )
+    latent_state: Any = parameter(
+        default="hidden", allowed=StrOptions({"hidden", "cell"}), shapes=True
+    )
+    hidden_size: Any = parameter(
+        default=32, allowed=Interval(Integral, 1, None, closed="left"), shapes=True
+    )
+    downsampling: Any = parameter(default=(8, 8, 8), allowed="array-like", shapes=True)
+    times: Any = parameter(default=None, allowed=["array-like", None], shapes=True)
+    wavelengths: Any = parameter(default=None, allowed=["array-like", None], shapes=True)
+    init: Any = parameter(default="pca", allowed=StrOptions({"pca", "random"}), shapes=True)
+    missing: Any = parameter(default="error", allowed=StrOptions({"error", "mask"}), shapes=True)
+    batch_size: Any = 128
 
     # -- checks --------------------------------------------------------------------------------
 
