@@ -157,6 +157,7 @@ FITTED = {
         n_mixture=3,
         hidden_layer_sizes=(5,),
     ),
+    "spectra-laplace": _vae(_table, likelihood="laplace", hidden_layer_sizes=(5,)),
     "spectra-lstm": _vae(_waves, decoder="lstm", hidden_size=4, init="random", noise_sigma=0.5),
     "spectra-multires": _vae(
         _waves, decoder="multires", hidden_size=4, downsampling=(2,), init="random"

@@ -36,15 +36,12 @@ class LinearAutoencoder(BaseAutoencoder):
     def _check_parameters(self, n_samples: int) -> None:
         """Nothing that the constraints do not say."""
 
-    def _build_module(self, rows: Rows) -> nn.Module:
+    def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
         self.n_components_, d = self.n_components, rows.x.shape[1]
         encoder, decoder = nn.Linear(d, self.n_components), nn.Linear(self.n_components, d)
         module = Autoencoder(encoder, decoder, d)
         module.fit_statistics(rows.x, rows.weight)
-        return module
-
-    def _build_criterion(self) -> nn.Module:
-        return SquaredError()
+        return module, SquaredError()
 
     def score_samples(self, X):
         """Return minus the mean squared reconstruction error of each row, ``(n,)``."""

@@ -48,7 +48,7 @@ from skae.transformers import NoiseInjector
 class BaseNeuralEstimator(Parameters, CallbackSupportMixin, BaseEstimator, ABC):
     """A scikit-learn estimator around a torch module that a skorch net trains.
 
-    A subclass says how to build its module and its criterion, and what its public methods compute.
+    A subclass says how to build its network, and what its public methods compute.
 
     Parameters
     ----------
@@ -198,12 +198,12 @@ class BaseNeuralEstimator(Parameters, CallbackSupportMixin, BaseEstimator, ABC):
     _monitor: str = "valid_loss"
 
     @abstractmethod
-    def _build_module(self, rows: Rows) -> nn.Module:
-        """Build the module for these training rows, on the CPU; called with the seed set."""
+    def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
+        """Build module and criterion for these training rows, on the CPU; called with the seed set.
 
-    @abstractmethod
-    def _build_criterion(self) -> nn.Module:
-        """Build the loss: called with output and target, it returns one number a row, ``(n,)``."""
+        The criterion gives one number a row, ``(n,)``, from the module's output and the target. It may
+        be a part of the module.
+        """
 
     def _make_corruption(self, X: np.ndarray) -> Corruption | None:
         """Return what adds ``noise`` to each minibatch of these rows; None for nothing."""
@@ -387,10 +387,10 @@ class BaseNeuralEstimator(Parameters, CallbackSupportMixin, BaseEstimator, ABC):
     ) -> TrainingNet:
         optimizer, arguments = resolve_optimizer(self.optimizer, self.weight_decay, device)
         with seeded_initialisation(seed):
-            module = self._build_module(rows)
+            module, criterion = self._build_network(rows)
         net = TrainingNet(
             module,
-            self._build_criterion(),
+            criterion,
             streams=RandomStreams(seed, device),
             optimizer=optimizer,
             lr=self.lr,

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted
 from skorch.callbacks import Callback
 from torch import Tensor
 
 from skae.estimators._autoencoder import BaseAutoencoder
-from skae.modules import PoissonLikelihood
+from skae.estimators._data import to_host
 from skae.training import draw_seed
 
 # Draws over which a bound is averaged, if its expectation has no closed form.
@@ -153,7 +153,11 @@ class BaseVAE(BaseAutoencoder):
             return module.decode(module.prior.transform(draws[:, :k], draws[:, k].contiguous()))
 
         mean = self._apply(decode, np.hstack([normal, uniform]))
-        return self._add_noise(mean, rng) if noise else mean
+        if not noise:
+            return mean
+        generator = torch.Generator(self.device_).manual_seed(draw_seed(rng))
+        likelihood = module.likelihood
+        return self._apply(lambda mean: likelihood.sample(mean, generator), mean)
 
     def noise_std(self, mean):
         """Return the standard deviation of the noise around mean rows.
@@ -169,10 +173,8 @@ class BaseVAE(BaseAutoencoder):
             ``noise_sigma_``, or with "poisson" the square root of the mean.
         """
         check_is_fitted(self, "net_")
-        mean = np.asarray(mean)
-        if self._counts:
-            return np.sqrt(mean)
-        return np.broadcast_to(self._gaussian_noise(), mean.shape).copy()
+        mean = check_array(to_host(mean), dtype=[np.float64, np.float32])
+        return self._apply(self.module_.likelihood.std, mean)
 
     def pulls(self, X):
         """Return how far each number is from its reconstruction, in standard deviations of the noise.
@@ -193,21 +195,6 @@ class BaseVAE(BaseAutoencoder):
         X = self._validate_rows(X)
         mean, _ = self._reconstruct(X)
         return (X - mean) / self.noise_std(mean)
-
-    def _add_noise(self, mean: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-        if self._counts:
-            return rng.poisson(mean).astype(mean.dtype)
-        return mean + self._gaussian_noise() * rng.standard_normal(mean.shape)
-
-    @property
-    def _counts(self) -> bool:
-        """Whether the fitted likelihood is one of counts."""
-        return isinstance(self.module_.likelihood, PoissonLikelihood)
-
-    def _gaussian_noise(self) -> np.ndarray:
-        """Standard deviation of Gaussian noise in each column, ``(n_features,)``."""
-        noise = self.module_.noise.detach().cpu().numpy().astype(np.float64)
-        return np.broadcast_to(noise, (self.n_features_in_,)).copy()
 
 
 class BetaWarmUp(Callback):

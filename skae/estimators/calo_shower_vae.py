@@ -272,10 +272,7 @@ class CaloShowerVAE(BaseShowerVAE):
 
     # -- building ------------------------------------------------------------------------------
 
-    def _build_criterion(self) -> ShowerLoss:
-        return ShowerLoss(self.a, self.b, self.energy_weight)
-
-    def _build_module(self, rows: Rows) -> nn.Module:
+    def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
         self.n_components_ = k = self.n_components
         energy, weight = incident_energies(rows.x), row_weights(rows)
         lit = lit_moments(rows.x, weight)
@@ -297,7 +294,7 @@ class CaloShowerVAE(BaseShowerVAE):
         latents: Latents = GaussianLatents()
         if self.prior == "rbm":
             latents = make_bits(self.rbm_topology, group_sizes, energy, weight, self.gibbs_steps)
-        return ShowerAutoencoder(
+        module = ShowerAutoencoder(
             encoder,
             decoder,
             latents,
@@ -308,6 +305,7 @@ class CaloShowerVAE(BaseShowerVAE):
             n_energy=_N_ENERGY,
             beta=self.beta,
         )
+        return module, ShowerLoss(self.a, self.b, self.energy_weight)
 
     def _own_callbacks(self, epochs: int, validation: Any) -> list[Any]:
         callbacks: list[Any] = []

@@ -152,7 +152,7 @@ class JetAutoencoder(BaseAutoencoder):
                 f"got angles={self.angles} of {self.n_features_in_} columns."
             )
 
-    def _build_module(self, rows: Rows) -> nn.Module:
+    def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
         self.n_components_ = self.n_components
         n_features, n_components = rows.x.shape[1], self.n_components
         n_rebuilt = n_features - (len(self.angles_) if self.winding > 0 else 0)
@@ -174,10 +174,7 @@ class JetAutoencoder(BaseAutoencoder):
             encoder, decoder, n_features, angles=self.angles_, winding=self.winding
         )
         module.fit_statistics(rows.x, rows.weight)
-        return module
-
-    def _build_criterion(self) -> nn.Module:
-        return SquaredError(self.angles_)
+        return module, SquaredError(self.angles_)
 
     def score_samples(self, X):
         """Score each row by how well it is reconstructed; a low score marks an anomaly.

@@ -265,13 +265,7 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
         times = check_grid(self.times, None, self.n_features_in_)
         return Resolutions(torch.from_numpy(times), [int(f) for f in self.downsampling][::-1])
 
-    def _build_criterion(self) -> nn.Module:
-        is_sequence, n_levels = self.output_ == "sequence", self.n_levels_
-        weights = self._all_level_weights()[::-1][: n_levels if is_sequence else 1]
-        resolutions = self._resolutions() if is_sequence else None
-        return ResolutionLoss(resolutions, weights, self.loss == "poisson")
-
-    def _build_module(self, rows: Rows) -> nn.Module:
+    def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
         resolutions = self._resolutions()
         hidden = self.hidden_size
         widths = level_widths(
@@ -289,9 +283,12 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
         positive = self.positive or poisson
         outputs = Outputs(centres, targets.scale, positive=positive, poisson=poisson)
         parts = (resolutions, n_channels, widths, inputs, outputs, self.cell)
-        if is_sequence:
-            return MultiResolutionRNN(*parts)
-        return SequenceSummary(*parts, rows.target.shape[1])
+        weights = self._all_level_weights()[::-1]
+        if not is_sequence:
+            criterion = ResolutionLoss(None, weights[:1], poisson)
+            return SequenceSummary(*parts, rows.target.shape[1]), criterion
+        criterion = ResolutionLoss(resolutions, weights[: self.n_levels_], poisson)
+        return MultiResolutionRNN(*parts), criterion
 
     def _own_callbacks(self, epochs: int, validation: Rows | None) -> list[Any]:
         return [gradient_clipping(), *super()._own_callbacks(epochs, validation)]

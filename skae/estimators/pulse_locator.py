@@ -241,14 +241,11 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
                 "architecture='residual'."
             )
 
-    def _law(self) -> PositionLaw:
-        return MixtureLaw() if self.sub_bin_ else BinLaw()
-
-    def _build_module(self, rows: Rows) -> nn.Module:
+    def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
         n_traces = 1 if len(self.trace_shape_) == 1 else self.trace_shape_[0]
-        law = self._law()
+        law: PositionLaw = MixtureLaw() if self.sub_bin_ else BinLaw()
         if self.architecture == "reference":
-            return ReferenceLocator(n_traces)
+            return ReferenceLocator(n_traces), law
         module = ResidualLocator(
             n_traces,
             law.n_outputs,
@@ -261,10 +258,7 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
             odd_outputs=law.odd_outputs,
         )
         module.fit_statistics(rows.x, rows.weight)
-        return module
-
-    def _build_criterion(self) -> nn.Module:
-        return self._law()
+        return module, law
 
     def _make_augmentation(self) -> RandomSymmetries | None:
         if not (self.permute_traces_ or self.reverse_time_):

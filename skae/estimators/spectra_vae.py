@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import nn
 
 from skae.estimators._parameters import estimator, parameter
 from skae.estimators._spectra import (
@@ -26,12 +26,10 @@ from skae.estimators._spectra import (
 )
 from skae.estimators._variational import BaseVAE
 from skae.modules import (
+    LIKELIHOODS,
+    PRIORS,
     Coordinates,
-    GaussianLikelihood,
     Likelihood,
-    MixturePrior,
-    NormalPrior,
-    PoissonLikelihood,
     VariationalAutoencoder,
     decoder_at_factors,
     dense_stack,
@@ -40,11 +38,6 @@ from skae.modules import (
     standardised_columns,
 )
 from skae.training import Rows
-
-_LIKELIHOODS: dict[str, type[Likelihood]] = {
-    "gaussian": GaussianLikelihood,
-    "poisson": PoissonLikelihood,
-}
 
 
 @estimator
@@ -75,13 +68,14 @@ class SpectraVAE(BaseVAE):
     activation : str, default="silu"
         Any elementwise activation of torch by name.
 
-    likelihood : {"gaussian", "poisson"}, default="gaussian"
-        Law of the noise. "poisson" is for counts that were neither scaled nor subtracted from; its
-        noise follows from the mean.
+    likelihood : {"gaussian", "laplace", "poisson"}, default="gaussian"
+        Distribution of the noise. "laplace" has heavy tails: outliers, cosmic rays say, pull less at the
+        model. "poisson" is for counts that were neither scaled nor subtracted from; its noise follows
+        from the mean.
 
     noise_sigma : float, array-like of shape (n_features,) or "learn", default="learn"
-        Standard deviation of Gaussian noise, in the units of X: one number, one for each column as
-        spectrographs give them, or a number to be learnt.
+        Standard deviation of the noise, in the units of X: one number, one for each column as
+        spectrographs give them, or a number to be learnt. For Laplace noise it is √2 times the scale.
 
     beta : float, default=1.0
         Weight of the divergence in training [4]_; 1 is the bound. More makes for simpler latents and
@@ -137,7 +131,7 @@ class SpectraVAE(BaseVAE):
         Number of latent coordinates.
 
     noise_sigma_ : ndarray of shape (n_features,)
-        Standard deviation of the Gaussian noise, given or learnt. Not there with "poisson".
+        Standard deviation of the noise, given or learnt. Not there with "poisson".
 
     See Also
     --------
@@ -176,7 +170,7 @@ class SpectraVAE(BaseVAE):
     hidden_layer_sizes: Any = parameter(default=(), allowed="array-like", shapes=True)
     activation: Any = parameter(default="silu", allowed=str, shapes=True)
     likelihood: Any = parameter(
-        default="gaussian", allowed=StrOptions(set(_LIKELIHOODS)), shapes=True
+        default="gaussian", allowed=StrOptions(set(LIKELIHOODS)), shapes=True
     )
     noise_sigma: Any = parameter(
         default="learn", allowed=[Real, "array-like", StrOptions({"learn"})], shapes=True
@@ -185,9 +179,7 @@ class SpectraVAE(BaseVAE):
         default=1.0, allowed=Interval(Real, 0, None, closed="neither"), shapes=True
     )
     beta_warm_up: Any = parameter(default=0.0, allowed=Interval(Real, 0, 1, closed="left"))
-    prior: Any = parameter(
-        default="gaussian", allowed=StrOptions({"gaussian", "mixture"}), shapes=True
-    )
+    prior: Any = parameter(default="gaussian", allowed=StrOptions(set(PRIORS)), shapes=True)
     n_mixture: Any = parameter(
         default=20, allowed=Interval(Integral, 1, None, closed="left"), shapes=True
     )
@@ -212,7 +204,8 @@ class SpectraVAE(BaseVAE):
     def _validate_training_data(
         self, X: Any, y: Any, *, reset: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        X = self._check_rows(X, self.likelihood == "poisson", self.missing == "mask", reset=reset)
+        counts = LIKELIHOODS[self.likelihood].takes_counts
+        X = self._check_rows(X, counts, self.missing == "mask", reset=reset)
         if self.missing == "mask" and reset:
             check_gaps(self, X, axis=0)
         return X, None
@@ -220,7 +213,7 @@ class SpectraVAE(BaseVAE):
     def _validate_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "net_")
         likelihood = self.module_.likelihood  # what was fitted, whatever the parameters are by now
-        return self._check_rows(X, self._counts, likelihood.has_gaps, reset=False)
+        return self._check_rows(X, likelihood.takes_counts, likelihood.has_gaps, reset=False)
 
     def _check_rows(self, X: Any, counts: bool, gaps: bool, *, reset: bool) -> np.ndarray:
         return validate_spectra(self, X, counts=counts, gaps=gaps, reset=reset)
@@ -231,10 +224,10 @@ class SpectraVAE(BaseVAE):
         if self.decoder == "multires":
             check_downsampling(self.downsampling, self.hidden_size)
         if not self._noise_is_free:
-            if self.likelihood == "poisson":
+            if not LIKELIHOODS[self.likelihood].has_noise:
                 raise ValueError(
-                    "noise_sigma belongs to likelihood='gaussian': the noise of counts follows from "
-                    "their mean. Leave it at 'learn', or use likelihood='gaussian'."
+                    f"noise_sigma is not for likelihood={self.likelihood!r}: the noise of counts follows "
+                    "from their mean. Leave it at 'learn', or use likelihood='gaussian'."
                 )
             check_noise(self.noise_sigma, self.n_features_in_)
         if self.missing == "mask" and self.noise is not None:
@@ -249,18 +242,15 @@ class SpectraVAE(BaseVAE):
 
     # -- building ------------------------------------------------------------------------------
 
-    def _build_criterion(self) -> Likelihood:
-        return _LIKELIHOODS[self.likelihood](has_gaps=self.missing == "mask")
-
-    def _build_module(self, rows: Rows) -> nn.Module:
+    def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
         self.n_components_ = k = self.n_components
-        likelihood, reading = self._build_criterion(), self._read(rows)
-        options = {"noise": torch.ones(1)}
+        noise = None
         if not self._noise_is_free:
-            options["noise"] = self._given_noise()
-        elif self.likelihood == "gaussian":
-            noise = reading.noise[:1] / self.beta**0.5 if self.init == "pca" else reading.noise
-            options.update(noise=noise, noise_floor=reading.noise_floor)
+            noise = torch.tensor(check_noise(self.noise_sigma, self.n_features_in_))
+        likelihood = LIKELIHOODS[self.likelihood](noise, has_gaps=self.missing == "mask")
+        reading = self._read(rows, likelihood)
+        start = reading.noise[:1] / self.beta**0.5 if self.init == "pca" else reading.noise
+        likelihood.learn_noise(start, reading.noise_floor)
         sizes = list(self.hidden_layer_sizes)
         encoder = dense_stack([reading.n_inputs, *sizes, 2 * k], self.activation)
         if self.init == "pca":
@@ -278,25 +268,19 @@ class SpectraVAE(BaseVAE):
             columns = self._standardise(rows)
             writing = columns.writer(*likelihood.unlink(columns.centre))
             decoder = make_sequence_decoder(self, k)
-        prior = NormalPrior() if self.prior == "gaussian" else MixturePrior(k, self.n_mixture)
-        return VariationalAutoencoder(
-            encoder, decoder, reading, writing, likelihood, prior, beta=self.beta, **options
-        )
+        prior = PRIORS[self.prior](k, self.n_mixture)
+        parts = encoder, decoder, reading, writing, likelihood, prior
+        return VariationalAutoencoder(*parts, beta=self.beta), likelihood
 
-    def _read(self, rows: Rows) -> Coordinates:
+    def _read(self, rows: Rows, likelihood: Likelihood) -> Coordinates:
         """Return the coordinates in which the encoder sees rows."""
         if self.init == "random":
             return self._standardise(rows)
-        noise = None
-        if self.likelihood == "poisson":
-            noise = PoissonLikelihood.noise_around
-        elif not self._noise_is_free:
-            noise = self._given_noise().expand_as
         is_linear = self.decoder == "dense" and not len(self.hidden_layer_sizes)
         return principal_factors(
             rows.x,
             rows.weight,
-            noise=noise,
+            noise_around=likelihood.noise_around,
             n_components=self.n_components,
             has_gaps=self.missing == "mask",
             beta=self.beta,
@@ -307,9 +291,6 @@ class SpectraVAE(BaseVAE):
     def _standardise(self, rows: Rows) -> Coordinates:
         return standardised_columns(rows.x, rows.weight, has_gaps=self.missing == "mask")
 
-    def _given_noise(self) -> Tensor:
-        return torch.tensor(check_noise(self.noise_sigma, self.n_features_in_))
-
     @property
     def _rows_at_once(self) -> int | None:
         # an LSTM makes many numbers of each: all of its gates, at every place
@@ -319,14 +300,17 @@ class SpectraVAE(BaseVAE):
 
     @property
     def noise_sigma_(self) -> np.ndarray:
-        """Standard deviation of the Gaussian noise, ``(n_features,)``, in the units of X."""
+        """Standard deviation of the noise, ``(n_features,)``, in the units of X."""
         check_is_fitted(self, "net_")
-        if self._counts:
-            raise AttributeError("Only likelihood='gaussian' has noise_sigma_.")
-        return self._gaussian_noise()
+        likelihood = self.module_.likelihood
+        if not likelihood.has_noise:
+            raise AttributeError("Counts have no noise_sigma_: their noise follows from the mean.")
+        noise = likelihood.noise.detach().cpu().numpy().astype(np.float64)
+        return np.broadcast_to(noise, (self.n_features_in_,)).copy()
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.positive_only = self.likelihood == "poisson"
+        likelihood = LIKELIHOODS.get(self.likelihood)
+        tags.input_tags.positive_only = likelihood is not None and likelihood.takes_counts
         tags.input_tags.allow_nan = self.missing == "mask"
         return tags

@@ -13,7 +13,13 @@ from skae.modules.blocks import (
 from skae.modules.coordinates import Coordinates, PrincipalFactors, StandardisedColumns
 from skae.modules.descent import CELLS, level_widths
 from skae.modules.latents import GaussianLatents, Latents
-from skae.modules.likelihoods import GaussianLikelihood, Likelihood, PoissonLikelihood
+from skae.modules.likelihoods import (
+    LIKELIHOODS,
+    GaussianLikelihood,
+    LaplaceLikelihood,
+    Likelihood,
+    PoissonLikelihood,
+)
 from skae.modules.locators import ReferenceLocator, ResidualLocator
 from skae.modules.losses import SquaredError, wrap_angle
 from skae.modules.multires import (
@@ -24,7 +30,7 @@ from skae.modules.multires import (
 from skae.modules.noise import RowNoise
 from skae.modules.positions import BinLaw, MixtureLaw, PositionLaw
 from skae.modules.principal import principal_factors, standardised_columns
-from skae.modules.priors import MixturePrior, NormalPrior, Prior
+from skae.modules.priors import PRIORS, MixturePrior, NormalPrior, Prior
 from skae.modules.rbm import BoltzmannMachine, LogPartition
 from skae.modules.recurrent import LSTMDecoder
 from skae.modules.resolutions import Resolutions
@@ -68,7 +74,9 @@ __all__ = [
     "encoder_at_factors",
     "is_activation",
     "wrap_angle",
+    "LIKELIHOODS",
     "GaussianLikelihood",
+    "LaplaceLikelihood",
     "Likelihood",
     "PoissonLikelihood",
     "Coordinates",
@@ -76,6 +84,7 @@ __all__ = [
     "StandardisedColumns",
     "principal_factors",
     "standardised_columns",
+    "PRIORS",
     "MixturePrior",
     "NormalPrior",
     "Prior",

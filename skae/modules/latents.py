@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from skae.modules.priors import normal_divergence
 from skae.modules.rbm import LogPartition
 from skae.modules.seeded import SeededModule
 from skae.modules.variational import matched_draws
@@ -81,9 +82,7 @@ class GaussianLatents(Latents):
 
     def divergence(self, parameters: Tensor, z: Tensor, energy: Tensor) -> Tensor:
         """Return KL(q ‖ N(0, 1))."""
-        mean, log_std = self._moments(parameters)
-        squares = mean.square() + torch.exp(2.0 * log_std)
-        return 0.5 * (squares - 2.0 * log_std - 1.0).sum(dim=1)
+        return normal_divergence(*self._moments(parameters))
 
     def cost(self, parameters: Tensor, z: Tensor, energy: Tensor) -> Tensor:
         """Return KL(q ‖ N(0, 1)), all of it."""

@@ -1,4 +1,4 @@
-"""Gaussian and Poisson log-likelihoods of a row around its mean: in nats, no constant missing."""
+"""Distributions of a row around its mean: log-likelihoods in nats, no constant missing, and draws."""
 
 import math
 from abc import ABC, abstractmethod
@@ -20,18 +20,30 @@ _SMALLEST_RATE = 1e-6
 
 
 class Likelihood(nn.Module, ABC):
-    """The law of a row's numbers around the mean that a decoder gives.
+    """Distribution of a row's numbers around the mean that a decoder gives.
 
     It is the criterion of a fit as well: minus the evidence lower bound of each row, from what
     :class:`~skae.modules.VariationalAutoencoder` returns.
 
     Parameters
     ----------
+    noise : Tensor of shape (d,) or (1,), or None
+        Standard deviation of the noise where it is given; None where it is to be learnt, or follows from
+        the mean.
     has_gaps : bool
         Rows may have NaN, which were not observed and do not count.
     """
 
-    def __init__(self, has_gaps: bool = False):
+    #: whether rows are counts: not negative, neither shifted nor scaled
+    takes_counts: bool = False
+
+    #: whether the noise is a parameter, given or learnt
+    has_noise: bool = False
+
+    #: whether its mean over Gaussian posteriors of a linear decoder is known in closed form
+    is_quadratic: bool = False
+
+    def __init__(self, noise: Tensor | None = None, *, has_gaps: bool = False):
         super().__init__()
         self.has_gaps = has_gaps
 
@@ -39,6 +51,24 @@ class Likelihood(nn.Module, ABC):
         """Return the loss of each row, ``(n,)``, from (mean, noise, penalty) and rows ``(n, d)``."""
         mean, noise, penalty = output
         return penalty - self.log_prob(target, mean, noise)
+
+    #: parameter of the noise, ``(d,)`` or ``(1,)``, that the methods below take
+    noise: Tensor
+
+    def noise_around(self, mean: Tensor) -> Tensor | None:
+        """Return the noise around a mean row ``(d,)``; None as long as it has to be learnt."""
+        return self.std(mean)
+
+    def learn_noise(self, start: Tensor, floor: float) -> None:
+        """Let training begin at this noise, and end at ``floor`` or above; ignored where it is known."""
+
+    @abstractmethod
+    def std(self, mean: Tensor) -> Tensor:
+        """Return the standard deviation of what is observed around mean rows, in their shape."""
+
+    @abstractmethod
+    def sample(self, mean: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw what is observed around mean rows."""
 
     def log_prob(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
         """Return the log-likelihood of each row, ``(n,)``.
@@ -85,8 +115,42 @@ class Likelihood(nn.Module, ABC):
         """Return the log-likelihood of each number where it is the mean, ``(n, d)`` or ``(1, d)``."""
 
 
-class GaussianLikelihood(Likelihood):
-    r"""Gaussian noise: :math:`-(x - \hat x)^2 / 2\sigma^2 - \ln\sigma - \frac12\ln 2\pi`."""
+class NoiseLikelihood(Likelihood):
+    """Noise of one shape around the mean, whose standard deviation is given or learnt."""
+
+    has_noise = True
+    log_noise: Tensor
+
+    def __init__(self, noise: Tensor | None = None, *, has_gaps: bool = False):
+        super().__init__(has_gaps=has_gaps)
+        self.noise_floor = 0.0
+        self.is_known = noise is not None
+        if noise is not None:
+            self.register_buffer("log_noise", noise.log().float())
+
+    def learn_noise(self, start: Tensor, floor: float) -> None:
+        """Let training begin at this noise, and end at ``floor`` or above; ignored where it is known."""
+        if not self.is_known:
+            above = ((start / floor).square() - 1.0).clamp_min(1.0)
+            self.noise_floor = floor
+            self.log_noise = nn.Parameter((floor * above.sqrt()).log().float())
+
+    @property
+    def noise(self) -> Tensor:  # type: ignore[override]
+        """Standard deviation of the noise, ``(d,)`` or ``(1,)``."""
+        if self.noise_floor == 0.0:
+            return torch.exp(self.log_noise)
+        # added in squares: below the floor a gradient is small, but leads out again
+        ratio = torch.exp(2.0 * (self.log_noise - math.log(self.noise_floor)))
+        return self.noise_floor * torch.sqrt(1.0 + ratio)
+
+    def noise_around(self, mean: Tensor) -> Tensor | None:
+        """Return the noise around a mean row ``(d,)``; None as long as it has to be learnt."""
+        return self.noise.to(mean.dtype).expand_as(mean) if self.is_known else None
+
+    def std(self, mean: Tensor) -> Tensor:
+        """Return the standard deviation of the noise, in the shape of mean rows."""
+        return self.noise.expand_as(mean)
 
     def link(self, rows: Tensor) -> Tensor:
         """Leave the rows as they are."""
@@ -95,6 +159,16 @@ class GaussianLikelihood(Likelihood):
     def unlink(self, mean: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean itself."""
         return mean, torch.ones_like(mean)
+
+
+class GaussianLikelihood(NoiseLikelihood):
+    r"""Gaussian noise: :math:`-(x - \hat x)^2 / 2\sigma^2 - \ln\sigma - \frac12\ln 2\pi`."""
+
+    is_quadratic = True
+
+    def sample(self, mean: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw what is observed around mean rows."""
+        return mean + self.noise * torch.empty_like(mean).normal_(generator=generator)
 
     def half_deviances(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
         """Return half the squared pulls, ``(n, d)``."""
@@ -111,12 +185,54 @@ class GaussianLikelihood(Likelihood):
         return -(noise.log() + 0.5 * math.log(2.0 * math.pi)).expand(1, x.shape[1])
 
 
+class LaplaceLikelihood(NoiseLikelihood):
+    r"""Laplace noise: :math:`-\sqrt2\,|x - \hat x| / \sigma - \ln\sqrt2\sigma`, σ its standard deviation.
+
+    Its tails are heavy: numbers far off, cosmic rays in a spectrum say, pull at the mean no more than
+    others do.
+    """
+
+    def half_deviances(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
+        """Return absolute pulls times √2, ``(n, d)``."""
+        return (math.sqrt(2.0) / noise) * (x - mean).abs()
+
+    def log_peaks(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return minus the logarithm of the normalisation of each column, ``(1, d)``."""
+        return -(noise.log() + 0.5 * math.log(2.0)).expand(1, x.shape[1])
+
+    def sample(self, mean: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw what is observed around mean rows."""
+        # the logarithm of a chance is exponential, and of either sign
+        size = torch.empty_like(mean).exponential_(generator=generator)
+        side = torch.empty_like(mean).uniform_(-1.0, 1.0, generator=generator).sign()
+        return mean + self.noise * (size * side / math.sqrt(2.0))
+
+
 class PoissonLikelihood(Likelihood):
     r"""Counts: :math:`x\ln\lambda - \lambda - \ln\Gamma(x + 1)`, written so that float32 suffices.
 
     Half the deviance, :math:`\lambda - x + x\ln(x/\lambda)`, and what it leaves of the factorial are of
     order one, where the terms above are thousands. Numbers that are not whole are taken as they are.
     """
+
+    takes_counts = True
+    noise: Tensor
+
+    def __init__(self, noise: Tensor | None = None, *, has_gaps: bool = False):
+        super().__init__(has_gaps=has_gaps)
+        self.register_buffer("noise", torch.ones(1))  # not used: the mean says it all
+
+    def noise_around(self, mean: Tensor) -> Tensor:
+        """Return the noise around a mean row ``(d,)``, not that of less than a hundredth of a count."""
+        return self.std(mean.clamp_min(_FEWEST_COUNTS))
+
+    def std(self, mean: Tensor) -> Tensor:
+        """Return the standard deviation of counts around mean rows."""
+        return mean.sqrt()
+
+    def sample(self, mean: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw counts."""
+        return torch.poisson(mean, generator=generator)
 
     def link(self, rows: Tensor) -> Tensor:
         """Softplus: the rate itself where several counts are expected, exponential far below one."""
@@ -128,11 +244,6 @@ class PoissonLikelihood(Likelihood):
         slope = -torch.expm1(-rate)
         return rate + slope.log(), 1.0 / slope
 
-    @staticmethod
-    def noise_around(mean: Tensor) -> Tensor:
-        """Return the standard deviation of counts around their mean."""
-        return mean.clamp_min(_FEWEST_COUNTS).sqrt()
-
     def half_deviances(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
         """Return half the deviance of each number, ``(n, d)``."""
         return mean - x - x * torch.log(mean / x.clamp_min(_TINY))
@@ -140,6 +251,14 @@ class PoissonLikelihood(Likelihood):
     def log_peaks(self, x: Tensor, noise: Tensor) -> Tensor:
         """Return what the deviance leaves of the factorial, ``(n, d)``."""
         return -_rest_of_factorial(x)
+
+
+#: distributions of noise by their names
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "gaussian": GaussianLikelihood,
+    "laplace": LaplaceLikelihood,
+    "poisson": PoissonLikelihood,
+}
 
 
 def _rest_of_factorial(x: Tensor) -> Tensor:

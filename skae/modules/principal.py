@@ -40,7 +40,7 @@ def principal_factors(
     x: Rows,
     weight: Rows | None,
     *,
-    noise: Callable[[Tensor], Tensor] | None,
+    noise_around: Callable[[Tensor], Tensor | None],
     n_components: int,
     has_gaps: bool,
     beta: float = 1.0,
@@ -62,9 +62,9 @@ def principal_factors(
         Training rows: slices are asked of them, no more.
     weight : weights of shape (n,), or None
         Their weights.
-    noise : callable or None
-        Maps the mean row to the standard deviation of the noise in each column; None takes one number for
-        all columns, the best one for ``n_components`` factors.
+    noise_around : callable
+        Maps the mean row to the standard deviation of the noise in each column, or to None: then one
+        number is taken for all columns, the best one for ``n_components`` factors.
     n_components : int
         Latent coordinates of the model that is to start from the factors.
     has_gaps : bool
@@ -77,7 +77,7 @@ def principal_factors(
     fit = partial(
         _fit_factors,
         weight=weight,
-        noise=noise,
+        noise_around=noise_around,
         n_components=n_components,
         beta=beta,
         n_rows=len(x),
@@ -144,7 +144,7 @@ def _fit_factors(
     *,
     weight: Rows | None,
     moments: tuple[Tensor, Tensor, bool],
-    noise: Callable[[Tensor], Tensor] | None,
+    noise_around: Callable[[Tensor], Tensor | None],
     n_components: int,
     beta: float,
     n_rows: int,
@@ -155,8 +155,9 @@ def _fit_factors(
     mean, variance, absolute = moments
     floor = _noise_floor(mean, variance, x.dtype)
     n, d = _effective_number(weight, n_rows), len(mean)
-    known = None if noise is None else math.sqrt(beta) * noise(mean)
-    scale = torch.ones_like(mean) if known is None else known
+    noise = noise_around(mean)
+    known = noise is not None
+    scale = torch.ones_like(mean) if noise is None else math.sqrt(beta) * noise
     total = float((variance / scale.square()).sum())
     if d <= _MOST_COLUMNS:
         covariance = column_covariance(x, mean, weight, absolute)
@@ -167,7 +168,7 @@ def _fit_factors(
     else:
         n_axes = min(n_rows, d, _MOST_FACTORS + 16)
         values, axes = leading_axes(x, mean, scale, weight, absolute, n_axes)
-    if known is None:
+    if not known:
         level = max(_noise_variance(values, total, d, n_components, n_rows, beta), floor**2)
         scale = torch.full_like(mean, math.sqrt(beta * level))
         values = values / (beta * level)

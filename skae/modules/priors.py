@@ -1,4 +1,4 @@
-"""Laws of the latent coordinates before anything is observed."""
+"""Distributions of the latent coordinates before anything is observed."""
 
 import math
 from abc import ABC, abstractmethod
@@ -15,11 +15,28 @@ def normal_log_prob(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     return -(0.5 * deviation.square() + log_std + 0.5 * _LOG_2PI).sum(dim=-1)
 
 
+def normal_divergence(mean: Tensor, log_std: Tensor) -> Tensor:
+    r"""Return :math:`\frac12\sum_j(\mu_j^2 + \sigma_j^2 - \ln\sigma_j^2 - 1)`, KL(q ‖ N(0, 1))."""
+    squares = mean.square() + torch.exp(2.0 * log_std)
+    return 0.5 * (squares - 2.0 * log_std - 1.0).sum(dim=1)
+
+
 class Prior(nn.Module, ABC):
-    """A law of latent coordinates."""
+    """A distribution of latent coordinates.
+
+    Parameters
+    ----------
+    n_components : int
+        Latent coordinates, k.
+    n_mixture : int
+        Gaussians that a mixture has.
+    """
 
     #: whether its divergence from a Gaussian is known in closed form
     is_closed: bool
+
+    def __init__(self, n_components: int, n_mixture: int = 1):
+        super().__init__()
 
     def divergence(self, mean: Tensor, log_std: Tensor, z: Tensor) -> Tensor:
         """Return KL(q ‖ p) of Gaussians q, ``(n,)``, or its estimate from one draw z of each."""
@@ -31,7 +48,7 @@ class Prior(nn.Module, ABC):
 
     @abstractmethod
     def transform(self, normal: Tensor, uniform: Tensor) -> Tensor:
-        """Turn draws of a standard normal law ``(n, k)`` and a uniform one ``(n,)`` into its own."""
+        """Turn standard normal numbers ``(n, k)`` and uniform ones ``(n,)`` into draws of its own."""
 
 
 class NormalPrior(Prior):
@@ -40,8 +57,8 @@ class NormalPrior(Prior):
     is_closed = True
 
     def divergence(self, mean: Tensor, log_std: Tensor, z: Tensor) -> Tensor:
-        r"""Return :math:`\frac12\sum_j(\mu_j^2 + \sigma_j^2 - \ln\sigma_j^2 - 1)`."""
-        return 0.5 * (mean.square() + torch.exp(2.0 * log_std) - 2.0 * log_std - 1.0).sum(dim=1)
+        """Return KL(q ‖ p) of Gaussians q, ``(n,)``."""
+        return normal_divergence(mean, log_std)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the log-density at z, ``(n,)``."""
@@ -57,22 +74,15 @@ class MixturePrior(Prior):
 
     One normal law has no gaps: a decoder would have to tear it where the data lie in separate groups. The
     mixture follows them (arXiv:1611.05148).
-
-    Parameters
-    ----------
-    n_latent : int
-        Latent coordinates, k.
-    n_mixture : int
-        Gaussians in the mixture.
     """
 
     is_closed = False
 
-    def __init__(self, n_latent: int, n_mixture: int):
-        super().__init__()
+    def __init__(self, n_components: int, n_mixture: int = 1):
+        super().__init__(n_components)
         self.logits = nn.Parameter(torch.zeros(n_mixture))
-        self.means = nn.Parameter(0.7 * torch.randn(n_mixture, n_latent))
-        self.log_stds = nn.Parameter(torch.full((n_mixture, n_latent), -1.0))
+        self.means = nn.Parameter(0.7 * torch.randn(n_mixture, n_components))
+        self.log_stds = nn.Parameter(torch.full((n_mixture, n_components), -1.0))
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the log-density at z, ``(n,)``."""
@@ -84,3 +94,7 @@ class MixturePrior(Prior):
         edges = torch.softmax(self.logits, dim=0).cumsum(dim=0)
         component = torch.searchsorted(edges, uniform).clamp_max(len(edges) - 1)
         return self.means[component] + torch.exp(self.log_stds[component]) * normal
+
+
+#: distributions of latent coordinates by their names
+PRIORS: dict[str, type[Prior]] = {"gaussian": NormalPrior, "mixture": MixturePrior}

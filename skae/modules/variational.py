@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skae.modules.coordinates import ColumnWriter, Coordinates, Writer
-from skae.modules.likelihoods import GaussianLikelihood, Likelihood
+from skae.modules.likelihoods import Likelihood
 from skae.modules.priors import Prior, normal_log_prob
 from skae.modules.seeded import SeededModule
 
@@ -39,18 +39,13 @@ class VariationalAutoencoder(SeededModule):
     writing : nn.Module
         From what the decoder writes to rows.
     likelihood : Likelihood
-        Law of a row around its mean.
+        Distribution of a row around its mean, and the criterion of a fit.
     prior : Prior
-        Law of the latent coordinates.
-    noise : Tensor of shape (d,) or (1,)
-        Standard deviation of Gaussian noise, in the units of the rows.
-    noise_floor : float or None
-        Where the noise is to be learnt, the smallest it may become; None holds it fixed.
+        Distribution of the latent coordinates.
     beta : float
         Weight of the divergence while training.
     """
 
-    log_noise: Tensor
     beta: Tensor
 
     def __init__(
@@ -62,8 +57,6 @@ class VariationalAutoencoder(SeededModule):
         likelihood: Likelihood,
         prior: Prior,
         *,
-        noise: Tensor,
-        noise_floor: float | None = None,
         beta: float = 1.0,
     ):
         super().__init__()
@@ -73,31 +66,14 @@ class VariationalAutoencoder(SeededModule):
         self.encoder, self.decoder = encoder, decoder
         self.reading, self.writing = reading, writing
         self.likelihood, self.prior = likelihood, prior
-        self.noise_floor = 0.0 if noise_floor is None else noise_floor
-        if noise_floor is None:
-            self.register_buffer("log_noise", noise.log().float())
-        else:
-            above = ((noise / noise_floor).square() - 1.0).clamp_min(1.0)
-            self.log_noise = nn.Parameter((noise_floor * above.sqrt()).log().float())
         self.full_beta = beta
         self.register_buffer("beta", torch.tensor(float(beta)))
-
-    @property
-    def noise(self) -> Tensor:
-        """Standard deviation of Gaussian noise."""
-        if self.noise_floor == 0.0:
-            return torch.exp(self.log_noise)
-        # added in squares: below the floor a gradient is small, but leads out again
-        ratio = torch.exp(2.0 * (self.log_noise - math.log(self.noise_floor)))
-        return self.noise_floor * torch.sqrt(1.0 + ratio)
 
     @property
     def is_closed(self) -> bool:
         """Whether the bound of a row is known without draws."""
         is_linear = isinstance(self.decoder, nn.Linear | nn.Identity)
-        return (
-            is_linear and isinstance(self.likelihood, GaussianLikelihood) and self.prior.is_closed
-        )
+        return is_linear and self.likelihood.is_quadratic and self.prior.is_closed
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and log standard deviations of the posterior, each ``(n, n_components)``."""
@@ -115,13 +91,13 @@ class VariationalAutoencoder(SeededModule):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean row, noise, and what the bound is lowered by: the criterion's three inputs."""
         mean, log_std = self.posterior(x)
+        noise = self.likelihood.noise
         if self.is_closed:
-            noise = self.noise
             penalty = self._weight() * self.prior.divergence(mean, log_std, mean)
             return self.decode(mean), noise, penalty + self._spread_of_linear(x, log_std, noise)
         z = mean + torch.exp(log_std) * self._draw(mean)
         penalty = self._weight() * self.prior.divergence(mean, log_std, z)
-        return self.decode(z), self.noise, penalty
+        return self.decode(z), noise, penalty
 
     def _weight(self) -> Tensor | float:
         # rows held out are judged by the bound that is trained for in the end
@@ -154,9 +130,10 @@ class VariationalAutoencoder(SeededModule):
         arXiv:1509.00519), averaged over the groups that ``n_draws`` draws make.
         """
         mean, log_std = self.posterior(x)
+        noise = self.likelihood.noise
         if self.is_closed and n_importance == 1:
-            spread = self._spread_of_linear(x, log_std, self.noise)
-            log_prob = self.likelihood.log_prob(x, self.decode(mean), self.noise)
+            spread = self._spread_of_linear(x, log_std, noise)
+            log_prob = self.likelihood.log_prob(x, self.decode(mean), noise)
             return log_prob - spread - self.prior.divergence(mean, log_std, mean)
         if n_importance == 1:
             draws = matched_draws(n_draws, mean.shape[1]).to(mean)
@@ -167,7 +144,7 @@ class VariationalAutoencoder(SeededModule):
         group: list[Tensor] = []
         for draw in draws:
             z = mean + torch.exp(log_std) * draw
-            log_prob = -self.likelihood.misfit(x, self.decode(z), self.noise)
+            log_prob = -self.likelihood.misfit(x, self.decode(z), noise)
             if n_importance == 1:
                 total += log_prob - self.prior.divergence(mean, log_std, z)
                 continue
@@ -176,7 +153,7 @@ class VariationalAutoencoder(SeededModule):
                 total += torch.logsumexp(torch.stack(group), dim=0) - math.log(n_importance)
                 group = []
         # what does not depend on the latents is added once
-        return total * (n_importance / len(draws)) + self.likelihood.log_peak(x, self.noise)
+        return total * (n_importance / len(draws)) + self.likelihood.log_peak(x, noise)
 
     def mean_and_std(self, x: Tensor, n_draws: int) -> Tensor:
         """Return mean and standard deviation of the decoded posterior, ``(n, 2, d)``."""

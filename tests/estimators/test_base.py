@@ -299,12 +299,12 @@ def test_modules_are_built_by_one_thread_at_a_time(standard_jets):
     inside = []
 
     class Slow(JetAutoencoder):
-        def _build_module(self, rows):
+        def _build_network(self, rows):
             inside.append("in")
             time.sleep(0.05)
-            module = super()._build_module(rows)
+            network = super()._build_network(rows)
             inside.append("out")
-            return module
+            return network
 
     models = [Slow(hidden_layer_sizes=(8,), max_epochs=1, random_state=s) for s in range(3)]
     threads = [threading.Thread(target=model.fit, args=(standard_jets,)) for model in models]

@@ -8,7 +8,9 @@ import torch
 from scipy import integrate, stats
 
 from skae.modules import (
+    LIKELIHOODS,
     GaussianLikelihood,
+    LaplaceLikelihood,
     LSTMDecoder,
     MixturePrior,
     MultiResolutionDecoder,
@@ -38,6 +40,27 @@ def test_the_gaussian_likelihood_is_that_of_scipy():
     )
 
 
+def test_the_laplace_likelihood_is_that_of_scipy():
+    x, mean = torch.randn(2, 7, 5, generator=generator())
+    noise = torch.rand(5, generator=generator()) + 0.1
+    scale = noise.numpy() / np.sqrt(2.0)
+    expected = stats.laplace.logpdf(x.numpy(), mean.numpy(), scale).sum(axis=1)
+    torch.testing.assert_close(
+        LaplaceLikelihood().log_prob(x, mean, noise), torch.tensor(expected).float()
+    )
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)
+def test_draws_have_the_standard_deviation_that_is_stated(likelihood):
+    noise = None if likelihood.takes_counts else torch.tensor([3.0])
+    mean = torch.full((100_000, 1), 9.0)
+    law = likelihood(noise)
+    drawn = law.sample(mean, generator())
+    torch.testing.assert_close(law.std(mean), torch.full_like(mean, 3.0))
+    assert float(drawn.std()) == pytest.approx(3.0, rel=0.02)
+    assert float(drawn.mean()) == pytest.approx(9.0, abs=0.05)
+
+
 @pytest.mark.parametrize("rate", [1e-3, 0.3, 5.0, 9.0, 400.0, 3e5])
 def test_the_poisson_likelihood_is_that_of_scipy_to_float32(rate):
     x = torch.poisson(torch.full((200, 1), rate), generator=generator())
@@ -55,7 +78,7 @@ def test_no_counts_have_a_finite_gradient():
     torch.testing.assert_close(mean.grad, torch.full((1, 3), -1.0))
 
 
-@pytest.mark.parametrize("likelihood", [GaussianLikelihood, PoissonLikelihood])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)
 def test_gaps_leave_out_their_terms_and_their_gradients(likelihood):
     x = torch.poisson(torch.full((4, 6), 5.0), generator=generator())
     mean = torch.full((4, 6), 5.5, requires_grad=True)
@@ -84,7 +107,7 @@ def test_the_poisson_link_and_its_inverse():
 
 def test_the_normal_priors_divergence_is_exact():
     mean, log_std = torch.tensor([[0.3, -1.2]]), torch.tensor([[-0.5, 0.2]])
-    closed = NormalPrior().divergence(mean, log_std, mean)
+    closed = NormalPrior(1).divergence(mean, log_std, mean)
     q = torch.distributions.Normal(mean, log_std.exp())
     expected = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(1)
     torch.testing.assert_close(closed, expected)
@@ -121,7 +144,7 @@ def test_one_standard_component_is_the_normal_prior():
         prior.means.zero_()
         prior.log_stds.zero_()
     z = torch.randn(5, 2, generator=generator())
-    torch.testing.assert_close(prior.log_prob(z), NormalPrior().log_prob(z))
+    torch.testing.assert_close(prior.log_prob(z), NormalPrior(1).log_prob(z))
 
 
 # -- coordinates -------------------------------------------------------------------------------
@@ -137,11 +160,11 @@ def linear_rows(n=400, d=30, seed=0):
 
 def test_as_many_factors_are_kept_as_stand_above_the_noise():
     x = linear_rows()
-    for noise in (lambda mean: torch.ones_like(mean), None):
-        factors = principal_factors(x, None, noise=noise, n_components=1, has_gaps=False)
+    for noise in (lambda mean: torch.ones_like(mean), lambda mean: None):
+        factors = principal_factors(x, None, noise_around=noise, n_components=1, has_gaps=False)
         assert factors.n_outputs == 2
     factors = principal_factors(
-        x, None, noise=lambda mean: torch.ones_like(mean), n_components=5, has_gaps=False
+        x, None, noise_around=lambda mean: torch.ones_like(mean), n_components=5, has_gaps=False
     )
     assert factors.n_outputs == 5
 
@@ -149,7 +172,7 @@ def test_as_many_factors_are_kept_as_stand_above_the_noise():
 def test_factors_are_posterior_means_and_bring_rows_back():
     x = linear_rows()
     factors = principal_factors(
-        x, None, noise=lambda mean: torch.ones_like(mean), n_components=2, has_gaps=False
+        x, None, noise_around=lambda mean: torch.ones_like(mean), n_components=2, has_gaps=False
     )
     read = factors.read(x)
     loadings = factors.loadings
@@ -163,12 +186,12 @@ def test_factors_are_posterior_means_and_bring_rows_back():
 def test_gaps_that_are_filled_give_the_factors_of_whole_rows():
     x = linear_rows(n=2000)
     whole = principal_factors(
-        x, None, noise=lambda mean: torch.ones_like(mean), n_components=2, has_gaps=False
+        x, None, noise_around=lambda mean: torch.ones_like(mean), n_components=2, has_gaps=False
     )
     holed = x.clone()
     holed[torch.rand(x.shape, generator=generator()) < 0.3] = torch.nan
     factors = principal_factors(
-        holed, None, noise=lambda mean: torch.ones_like(mean), n_components=2, has_gaps=True
+        holed, None, noise_around=lambda mean: torch.ones_like(mean), n_components=2, has_gaps=True
     )
     assert factors.n_outputs == 2
     ours, theirs = (f.loadings.T @ f.loadings for f in (factors, whole))
@@ -198,7 +221,7 @@ def test_factors_do_not_depend_on_the_unit():
         principal_factors(
             scale * x,
             None,
-            noise=lambda mean, scale=scale: torch.full_like(mean, scale),
+            noise_around=lambda mean, scale=scale: torch.full_like(mean, scale),
             n_components=2,
             has_gaps=False,
         ).read(scale * x)
