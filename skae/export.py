@@ -91,18 +91,18 @@ def to_onnx(estimator, path=None, *, method="transform"):
     last = copy.deepcopy(last)  # on the CPU, whatever the original computes on
     last.net_.to(torch.device("cpu"))
     last.module_.eval()
-    functions = last._tensor_functions()
-    if method not in functions:
+    if method not in last._exportable:
+        known = ", ".join(last._exportable)
         raise ValueError(
             f"method={method!r} of {_named(last)} cannot be exported"
-            + (f"; these can: {', '.join(functions)}." if functions else ".")
+            + (f"; these can: {known}." if known else ".")
         )
     known = [as_tensor_step(step) for step in steps]
     if method == "inverse_transform":
         for step, functions_of in zip(steps, known, strict=True):
             if functions_of.backward is None:
                 raise ValueError(f"A {type(step).__name__} has no way back: export another method.")
-    graph = _Graph(last, functions[method], known, method)
+    graph = _Graph(last, getattr(last, f"_tensor_{method}"), known, method)
     if method == "inverse_transform":
         shape = (last._n_features_out,)
     else:

@@ -61,7 +61,7 @@ NETWORKS = [
 def test_a_graph_computes_what_the_estimator_does(name):
     model, X = FITTED[name]()
     X = X.astype(np.float32)
-    methods = last_of(model)._tensor_functions()
+    methods = last_of(model)._exportable
     assert methods
     if name == "spectra-mask":  # each row has equations of its own
         methods = ["inverse_transform"]

@@ -144,16 +144,7 @@ def make_photon_correlations(
     tau = _delays(tau_range, n_times, spacing) if tau is None else _check_delays(tau)
     n_times = len(tau)
     lifetimes = _LIFETIMES[kind] if lifetimes is None else lifetimes
-    if len(lifetimes) not in (1, 2):
-        raise ValueError(f"lifetimes={lifetimes!r} must have one or two entries.")
-    if kind == "continuous" and len(lifetimes) == 1 and np.any(np.asarray(bunching) != 0.0):
-        raise ValueError(
-            f"bunching={bunching!r} needs two lifetimes: of antibunching, and of bunching."
-        )
-    if kind == "continuous" and len(lifetimes) == 2 and np.max(lifetimes[0]) > np.min(lifetimes[1]):
-        raise ValueError(
-            f"lifetimes={lifetimes!r}: antibunching, the first, must not last longer than bunching."
-        )
+    _check_lifetimes(kind, lifetimes, bunching)
 
     def draw(name, values, **limits):
         low, high = _as_range(name, values, **limits)
@@ -178,24 +169,48 @@ def make_photon_correlations(
         first = rng.uniform(size=n_samples) if len(lifetimes) == 2 else np.ones(n_samples)
         params["weight_1"] = first
     table = pd.DataFrame(params)
-    clean = correlations_of(tau, table)
-    table["scale"] = clean.max(axis=1)
-    if not (table["scale"] > 0.0).all():
+    clean, table["scale"] = _scaled(correlations_of(tau, table))
+    limits = _as_range("counts", counts, above=0.0)
+    noisy, table["counts"] = _counted(clean, tau, limits, gaussian_fraction, sigma, rng)
+    return Bunch(noisy=noisy, clean=clean, tau=tau, params=table)
+
+
+def _scaled(curves):
+    """Return curves in units of their largest values, and these."""
+    scale = curves.max(axis=1)
+    if not (scale > 0.0).all():
         raise ValueError(
             "some curves are 0 at all of the delays: lifetimes are too short for their steps, or the "
             "range holds no peak. Give more delays, or a background."
         )
-    clean /= table["scale"].to_numpy()[:, np.newaxis]
-    low, high = _as_range("counts", counts, above=0.0)
-    table["counts"] = np.exp(rng.uniform(np.log(low), np.log(high), n_samples))
-    clean = np.maximum(clean, 0.0)  # of rounding, where nothing is left at zero delay
+    # not below zero by rounding, where nothing is left at zero delay
+    return np.maximum(curves / scale[:, np.newaxis], 0.0), scale
+
+
+def _check_lifetimes(kind, lifetimes, bunching):
+    if len(lifetimes) not in (1, 2):
+        raise ValueError(f"lifetimes={lifetimes!r} must have one or two entries.")
+    if kind == "continuous" and len(lifetimes) == 1 and np.any(np.asarray(bunching) != 0.0):
+        raise ValueError(
+            f"bunching={bunching!r} needs two lifetimes: of antibunching, and of bunching."
+        )
+    if kind == "continuous" and len(lifetimes) == 2 and np.max(lifetimes[0]) > np.min(lifetimes[1]):
+        raise ValueError(
+            f"lifetimes={lifetimes!r}: antibunching, the first, must not last longer than bunching."
+        )
+
+
+def _counted(clean, tau, counts, gaussian_fraction, sigma, rng):
+    """Return what is counted of curves, and of how many counts; NaN where noise is Gaussian."""
+    n_samples, n_times = clean.shape
+    counts = np.exp(rng.uniform(*np.log(counts), n_samples))
     widths = np.gradient(tau)
-    exposure = table["counts"].to_numpy()[:, np.newaxis] * (widths / widths.mean())
+    exposure = counts[:, np.newaxis] * (widths / widths.mean())
     noisy = rng.poisson(clean * exposure) / exposure
     gaussian = rng.uniform(size=n_samples) < gaussian_fraction
     noisy[gaussian] = clean[gaussian] + sigma * rng.standard_normal((gaussian.sum(), n_times))
-    table.loc[gaussian, "counts"] = np.nan
-    return Bunch(noisy=noisy, clean=clean, tau=tau, params=table)
+    counts[gaussian] = np.nan
+    return noisy, counts
 
 
 def correlations_of(tau, params):

@@ -1,7 +1,6 @@
 """What the autoencoders share: transform, inverse_transform, and the mean of their rows' scores."""
 
 from abc import abstractmethod
-from collections.abc import Callable
 from numbers import Integral
 
 import numpy as np
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from skae.estimators._base import BaseNeuralEstimator
 from skae.estimators._data import check_weight, to_host
-from skae.modules import activation_names, is_activation
+from skae.modules import make_activation
 
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeuralEstimator):
@@ -30,8 +29,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
         latent : ndarray of shape (n_samples, n_components)
             Latent coordinates, in the dtype of X (computed in float32).
         """
-        X = self._validate_rows(X)
-        return self._apply(self._tensor_functions()["transform"], X)
+        return self._apply(self._tensor_transform, self._validate_rows(X))
 
     def inverse_transform(self, X):
         """Decode latent coordinates.
@@ -47,11 +45,17 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
             Reconstructed rows, in the units of the training data and the dtype of ``X`` (computed
             in float32).
         """
-        latent = self._check_latent(X)
-        return self._apply(self._tensor_functions()["inverse_transform"], latent)
+        return self._apply(self._tensor_inverse_transform, self._check_latent(X))
 
-    def _tensor_functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
-        return {"transform": self.module_.encode, "inverse_transform": self.module_.decode}
+    @property
+    def _exportable(self) -> tuple[str, ...]:
+        return "transform", "inverse_transform"
+
+    def _tensor_transform(self, x: Tensor) -> Tensor:
+        return self.module_.encode(x)
+
+    def _tensor_inverse_transform(self, z: Tensor) -> Tensor:
+        return self.module_.decode(z)
 
     def _check_latent(self, X):
         """Check that X is what transform returns."""
@@ -91,13 +95,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
 
     def _check_layers(self) -> None:
         """Check ``hidden_layer_sizes`` and ``activation``."""
-        sizes = list(self.hidden_layer_sizes)
-        if not all(isinstance(size, Integral) and size >= 1 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes={sizes} must hold integers of 1 or more.")
-        if not is_activation(self.activation):
-            raise ValueError(
-                f"activation={self.activation!r} is unknown; use one of {', '.join(activation_names())}."
-            )
+        for size in self.hidden_layer_sizes:
+            if not isinstance(size, Integral) or size < 1:
+                raise ValueError(
+                    f"hidden_layer_sizes={list(self.hidden_layer_sizes)} must hold integers of 1 or more."
+                )
+        make_activation(self.activation)
 
     @property
     def _n_features_out(self):

@@ -1,187 +1,52 @@
 """What every estimator of skae shares: its parameters, fit, partial_fit, and the way back to NumPy."""
 
 import contextlib
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import fields
-from numbers import Integral, Real
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from skae.estimators._data import TrainingData, check_weight, hold_out, validate_table
+from skae.estimators._data import (
+    TrainingData,
+    check_weight,
+    make_rows,
+    validate_table,
+)
 from skae.estimators._noise import make_corruption
-from skae.estimators._parameters import Parameters, parameter
-from skae.estimators._resume import Beginning, begin
+from skae.estimators._parameters import SharedParameters
+from skae.estimators._resume import begin
 from skae.training import (
-    OPTIMIZERS,
-    PRECISIONS,
+    PROCESSES,
     SCHEDULES,
-    Augmentation,
-    Corruption,
     EarlyStopping,
     EpochProgressBar,
     RandomStreams,
-    Restart,
     Rows,
+    Run,
     ScikitLearnCallbacks,
     TrainingNet,
     apply_to_rows,
     check_precision,
-    current_team,
     draw_seed,
     fair_share_of_threads,
     resolve_device,
     resolve_optimizer,
     seeded_initialisation,
 )
-from skae.transformers import NoiseInjector
 
 
-class BaseNeuralEstimator(Parameters, CallbackSupportMixin, BaseEstimator, ABC):
+class BaseNeuralEstimator(SharedParameters, CallbackSupportMixin, BaseEstimator, ABC):
     """A scikit-learn estimator around a torch module that a skorch net trains.
 
     A subclass says how to build its network, and what its public methods compute.
-
-    Parameters
-    ----------
-    max_epochs : int, default=100
-        Passes through the training data. More is better until the validation loss rises: watch
-        ``loss_curve_``.
-
-    batch_size : int, default=256
-        Rows in a minibatch. Larger ones are faster by the row and take fewer, less noisy steps.
-
-    lr : float, default=0.003
-        Peak learning rate. Lower it when the loss jumps.
-
-    optimizer : str or type, default="adamw"
-        "adamw", "adam", "nadam", "radam", "rmsprop", "adagrad", "sgd", or a class of torch.optim.
-
-    weight_decay : float, default=0.0
-        Shrinks the weights a little at each step.
-
-    lr_schedule : {"one_cycle", "cosine", "constant"}, default="one_cycle"
-        How the learning rate moves: up then down to nearly 0, down only, or not at all.
-
-    early_stopping : bool, default=False
-        Hold out ``validation_fraction`` of the rows, end when their loss no longer falls, and keep
-        the weights that were best on them.
-
-    validation_fraction : float, default=0.1
-        Share of the rows held out with ``early_stopping=True``.
-
-    n_iter_no_change : int, default=10
-        Epochs without improvement after which early stopping ends the fit. With an annealed schedule
-        only those of the annealing phase count.
-
-    tol : float, default=0.0001
-        Improvement of the validation loss that counts, relative to its value.
-
-    noise : NoiseInjector or callable, default=None
-        Corrupts each training minibatch afresh while the target stays clean, for denoising: a
-        :class:`~skae.NoiseInjector`, whose parameters a search reaches as ``noise__sigma``, or a callable
-        that gets a tensor of rows and a ``torch.Generator`` to draw from and returns a new tensor.
-
-    device : str or torch.device, default="auto"
-        "auto" takes CUDA, else Apple's MPS, else the CPU, when fit is called.
-
-    precision : {"float32", "bf16-mixed"}, default="float32"
-        "bf16-mixed" multiplies matrices in bfloat16 while training, faster where the processor or the
-        GPU has instructions for it, with three significant digits: reconstructions finer than 1e-2 of
-        a column's spread need "float32". What the fitted estimator computes is float32 in any case.
-
-    compile : bool, default=False
-        Compile the loss of a full minibatch and its gradients with ``torch.compile``: it takes seconds
-        at first and pays on long fits. On CUDA they are replayed as graphs, so that small networks do
-        not wait for launches. Dropout gains less: each mask splits what is compiled. Without a C++
-        compiler a warning is given and training goes on uncompiled.
-
-    checkpoint : str or path-like, default=None
-        Folder in which the fit is saved, at most every 30 seconds, and at its end. The same call, with
-        the same parameters and data, goes on from there: bit for bit on the CPU. Each fit has a
-        subfolder of its own, so clones in a search do not meet. ``callbacks``, ``device`` and
-        ``verbose`` do not make another fit, with ``lr_schedule="constant"`` neither does ``max_epochs``
-        unless a warm-up or a second stage is planned by it: callbacks that change what is learnt need a
-        folder of their own. Of callbacks only those with ``state_dict`` and ``load_state_dict`` are
-        saved; one that ended a fit has ended it. A fit with ``random_state=None`` goes on with the seed
-        it drew. Delete the folder to train afresh.
-
-    callbacks : list, default=None
-        Callbacks of skorch, used as they are; its LRScheduler needs ``lr_schedule="constant"``.
-        scikit-learn's own are set with ``set_callbacks``.
-
-    verbose : int, default=0
-        1 shows a progress bar, 2 prints a line for each epoch.
-
-    warm_start : bool, default=False
-        Let ``fit`` go on from the weights of the fit before.
-
-    random_state : int, RandomState instance or None, default=None
-        An integer makes the fit reproducible. No global random state is used or changed.
-
-    Attributes
-    ----------
-    net_ : skorch.NeuralNet
-        The net that trained the module.
-
-    module_ : torch.nn.Module
-        The trained module.
-
-    history_ : skorch.history.History
-        One row for each epoch: losses, duration.
-
-    loss_curve_ : list of float
-        Training loss of each epoch.
-
-    n_iter_ : int
-        Number of epochs run.
-
-    device_ : torch.device
-        Where the module is.
-
-    n_features_in_ : int
-        Number of columns seen in fit.
-
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X had string names.
     """
-
-    max_epochs: Any = parameter(default=100, allowed=Interval(Integral, 1, None, closed="left"))
-    batch_size: Any = parameter(default=256, allowed=Interval(Integral, 1, None, closed="left"))
-    lr: Any = parameter(default=3e-3, allowed=Interval(Real, 0, None, closed="neither"))
-    optimizer: Any = parameter(
-        default="adamw", allowed=[StrOptions(set(OPTIMIZERS)), type], shapes=True
-    )
-    weight_decay: Any = parameter(
-        default=0.0, allowed=Interval(Real, 0, None, closed="left"), shapes=True
-    )
-    lr_schedule: Any = parameter(default="one_cycle", allowed=StrOptions(set(SCHEDULES)))
-    early_stopping: Any = parameter(default=False, allowed="boolean")
-    validation_fraction: Any = parameter(
-        default=0.1, allowed=Interval(Real, 0, 1, closed="neither")
-    )
-    n_iter_no_change: Any = parameter(
-        default=10, allowed=Interval(Integral, 1, None, closed="left")
-    )
-    tol: Any = parameter(default=1e-4, allowed=Interval(Real, 0, None, closed="left"))
-    noise: Any = parameter(default=None, allowed=[NoiseInjector, callable, None])
-    device: Any = parameter(default="auto", allowed=[str, torch.device], of_fit=False)
-    precision: Any = parameter(default="float32", allowed=StrOptions(set(PRECISIONS)))
-    compile: Any = parameter(default=False, allowed="boolean")
-    checkpoint: Any = parameter(default=None, allowed=[str, os.PathLike, None], of_fit=False)
-    callbacks: Any = parameter(default=None, allowed=[list, None], of_fit=False)
-    verbose: Any = parameter(default=0, allowed="verbose", of_fit=False)
-    warm_start: Any = parameter(default=False, allowed="boolean", of_fit=False)
-    # its seed is a matter of its own
-    random_state: Any = parameter(default=None, allowed="random_state", of_fit=False)
 
     # -- what makes an estimator itself --------------------------------------------------------
 
@@ -205,23 +70,30 @@ class BaseNeuralEstimator(Parameters, CallbackSupportMixin, BaseEstimator, ABC):
         be a part of the module.
         """
 
-    def _make_corruption(self, X: np.ndarray) -> Corruption | None:
-        """Return what adds ``noise`` to each minibatch of these rows; None for nothing."""
-        return make_corruption(self.noise, X)
-
-    def _make_augmentation(self) -> Augmentation | None:
-        """Return what changes each minibatch, inputs and targets, at random; None for nothing."""
-        return None
-
     def _validate_training_data(
         self, X: Any, y: Any, *, reset: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Check the data of a fit; return inputs and targets, None where they are the inputs."""
         return validate_table(self, X, reset=reset), None
 
-    def _lr_restart(self, epochs: int) -> Restart | None:
-        """Return where in the fit the learning rate's schedule begins again, if it does."""
-        return None
+    def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
+        """Return what is special of a run: schedule, noise, and the callbacks that steer it, in order."""
+        callbacks = []
+        if validation is not None:
+            _, annealing_from = SCHEDULES[self.lr_schedule]
+            patience = self.n_iter_no_change, self.tol, annealing_from
+            stopping = EarlyStopping(*patience, self._settled_from, self._monitor)
+            callbacks.append(("skae_early_stopping", stopping))
+        return Run(
+            epochs,
+            self.batch_size,
+            self.lr,
+            self.lr_schedule,
+            corruption=None if self.noise is None else make_corruption(self.noise, X),
+            callbacks=callbacks,
+            precision=self.precision,
+            compile=self.compile,
+        )
 
     @abstractmethod
     def _check_parameters(self, n_samples: int) -> None:
@@ -236,16 +108,16 @@ class BaseNeuralEstimator(Parameters, CallbackSupportMixin, BaseEstimator, ABC):
         With ``warm_start=True`` a second call goes on from the weights of the first. With ``checkpoint``
         a call with the same parameters and data goes on where an earlier one ended, in whatever way.
 
-        Data that take up more than a tenth of the main memory, or a quarter of the GPU's, are not
-        copied there: they are read as they are needed, in random order, and shuffled in
-        pieces of 32 MB. Memory-mapped arrays of any size can be fitted that way.
+        Data that take up more than a tenth of the main memory, or a quarter of the GPU's, are read as
+        they are needed: memory-mapped arrays of any size can be fitted. This changes no result. More
+        than 32 MB of numbers are shuffled in pieces of that size.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training data.
-        y : None
-            Ignored; present because scikit-learn's Pipeline hands it on.
+        X : array-like of shape (n_samples, n_features) or (n_samples, ..., n_times)
+            Training data: rows, or the sequences of each row. With ``noise`` they are clean ones.
+        y : array-like of shape (n_samples, ...), default=None
+            Targets, as the class describes them. Ignored by estimators that learn X itself.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows, as event generators give them. They may be negative; their sum
             must be positive.
@@ -271,15 +143,16 @@ class BaseNeuralEstimator(Parameters, CallbackSupportMixin, BaseEstimator, ABC):
     def partial_fit(self, X, y=None, sample_weight=None):
         """Train for one epoch on these rows, at the constant rate ``lr``.
 
-        The first call builds the network, and takes the columns' means and spreads from its rows.
-        There is no early stopping, no schedule and no checkpoint: how much is to come is not known.
+        The first call builds the network, takes means and spreads from its rows, and settles what
+        parameters leave to the data. There is no early stopping, no schedule and no checkpoint: how much
+        is to come is not known.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features) or (n_samples, ..., n_times)
             A chunk of the training data.
-        y : None
-            Ignored.
+        y : array-like of shape (n_samples, ...), default=None
+            Targets, as in :meth:`fit`.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows, relative to the mean weight of the first chunk; the sum of a
             later chunk may be negative.
@@ -293,72 +166,69 @@ class BaseNeuralEstimator(Parameters, CallbackSupportMixin, BaseEstimator, ABC):
         return self._train(X, y, sample_weight, fresh=fresh, partial=True)
 
     def _train(self, X, y, sample_weight, *, fresh, partial=False):
-        epochs, team = 1 if partial else self.max_epochs, current_team()
-        before = dict(vars(self))
+        before, processes = dict(vars(self)), PROCESSES.get()
         with contextlib.ExitStack() as stack:
+            stack.enter_context(fair_share_of_threads())
             try:
                 X, y = self._validate_training_data(X, y, reset=fresh)
-                weight = check_weight(sample_weight, X, positive=fresh or not partial)
-                data = TrainingData(X, y, weight)
-                n_validation = 0 if partial else self._count_validation_rows(len(data))
-                device = self._check_fit(len(data) - n_validation, fresh)
+                weight, mean, n_validation = None, 1.0, 0
+                if sample_weight is not None:
+                    weight = check_weight(sample_weight, X, positive=fresh or not partial)
+                    mean = float(weight.mean())
+                if self.early_stopping and not partial:
+                    n_validation = self._count_validation_rows(len(X))
+                device = self._check_fit(len(X) - n_validation, fresh)
+                data, beginning = TrainingData(X, y, weight), None
                 seed = draw_seed(self.random_state) if fresh else self.net_.streams.seed
-                beginning = Beginning(seed, data.are_too_many(device))
-                beginning = stack.enter_context(
-                    begin(self, data, beginning, fresh=fresh, saved=not partial)
+                if processes is not None or (self.checkpoint is not None and not partial):
+                    resuming = begin(self, data, seed, fresh=fresh, saved=not partial)
+                    beginning = stack.enter_context(resuming)
+                    seed = beginning.seed
+                # chunks of partial_fit keep their weights relative to one another
+                mean = self.net_.weight_mean_ if partial and not fresh else mean
+                rows, validation = make_rows(data, n_validation, mean, seed, device)
+                net = self._build_net(rows, seed, device, mean) if fresh else self.net_.to(device)
+                if beginning is not None:
+                    beginning.write(processes)
+                context = self._init_callback_context(
+                    max_subtasks=1 if partial else self.max_epochs
                 )
-                with fair_share_of_threads():
-                    # chunks of partial_fit keep their weights relative to one another
-                    is_chunk = partial and not fresh
-                    mean = self.net_.weight_mean_ if is_chunk else data.mean_weight()
-                    rows = data.rows(mean, streamed=beginning.streamed)
-                    rows, validation = hold_out(rows, n_validation, beginning.seed)
-                    if fresh:
-                        net = self._build_net(rows, beginning.seed, device, mean)
-                    else:
-                        net = self.net_.to(device)
-                    rows = rows.to(device)
-                    validation = None if validation is None else validation.to(device)
-                beginning.write()
-                context = self._init_callback_context(max_subtasks=epochs)
-                if team.is_main:
-                    context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-                net.set_run(
-                    lr=self.lr,
-                    lr_schedule="constant" if partial else self.lr_schedule,
-                    batch_size=self.batch_size,
-                    verbose=self.verbose if team.is_main else 0,
-                    corruption=self._make_corruption(X),
-                    augmentation=self._make_augmentation(),
-                    callbacks=self._run_callbacks(
-                        epochs, validation, context, X, y, shown=team.is_main
-                    ),
-                    precision=self.precision,
-                    compile_step=self.compile,
-                    lr_restart=self._lr_restart(epochs),
-                    team=team,
-                )
+                run = self._make_run(data, validation, context, beginning, partial=partial)
+                stack.enter_context(net.listening(run))
             except BaseException:
                 self._take_back(before)
                 raise
             # up to here an earlier fit is kept; from here on this one is usable, whatever ends it
             self.net_ = net
-            with fair_share_of_threads():
-                net.train(
-                    rows,
-                    validation,
-                    epochs,
-                    checkpoint=beginning.checkpoint,
-                    resume_from=beginning.state,
-                )
-        if team.is_main:
+            net.train(rows.to(device), None if validation is None else validation.to(device), run)
+        if processes is None or processes.is_main:
             context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
         return self
 
+    def _make_run(self, data, validation, context, beginning, *, partial):
+        """Plan a run, and say what is shown, saved and shared of it."""
+        processes, epochs = PROCESSES.get(), 1 if partial else self.max_epochs
+        run = self._plan(epochs, data.X, validation)
+        callbacks, verbose = list(run.callbacks), 0
+        if processes is None or processes.is_main:
+            verbose = self.verbose
+            context.call_on_fit_task_begin(estimator=self, X=data.X, y=data.y)
+            if verbose == 1:
+                callbacks.append(EpochProgressBar(type(self).__name__, epochs))
+            if getattr(self, "_skl_callbacks", None):
+                callbacks.append(ScikitLearnCallbacks(context, self, data.X, data.y))
+        return replace(
+            run,
+            lr_schedule="constant" if partial else run.lr_schedule,
+            callbacks=[*callbacks, *(self.callbacks or [])],
+            verbose=verbose,
+            checkpoint=None if beginning is None else beginning.checkpoint,
+            resume_from=None if beginning is None else beginning.state,
+            processes=processes,
+        )
+
     def _count_validation_rows(self, n_samples: int) -> int:
         """Return how many rows early stopping holds out."""
-        if not self.early_stopping:
-            return 0
         n_validation = max(1, round(self.validation_fraction * n_samples))
         if n_validation >= n_samples:
             raise ValueError(
@@ -371,16 +241,21 @@ class BaseNeuralEstimator(Parameters, CallbackSupportMixin, BaseEstimator, ABC):
     def _check_fit(self, n_samples: int, fresh: bool) -> torch.device:
         """Check what no single parameter's constraint can; return the device."""
         self._check_parameters(n_samples)
-        device = resolve_device(self.device)
-        check_precision(self.precision, device)
+        processes = PROCESSES.get()
+        is_chosen = self.device == "auto" and processes is not None
+        device = processes.device if is_chosen else resolve_device(self.device)
+        if self.precision != "float32":
+            check_precision(self.precision, device)
         if not fresh:
             self._check_unchanged(self._current_structure())
         return device
 
     def _current_structure(self) -> dict[str, Any]:
-        return {
-            f.name: _frozen(getattr(self, f.name)) for f in fields(self) if f.metadata["shapes"]
-        }
+        structure = {}
+        for known in fields(self):
+            if known.metadata["shapes"]:
+                structure[known.name] = _frozen(getattr(self, known.name))
+        return structure
 
     def _build_net(
         self, rows: Rows, seed: int, device: torch.device, mean_weight: float
@@ -396,7 +271,7 @@ class BaseNeuralEstimator(Parameters, CallbackSupportMixin, BaseEstimator, ABC):
             lr=self.lr,
             device=str(device),
             verbose=0,
-            **{f"optimizer__{name}": value for name, value in arguments.items()},
+            **arguments,
         ).initialize()
         net.weight_mean_ = mean_weight
         self._structure = self._current_structure()
@@ -419,23 +294,6 @@ class BaseNeuralEstimator(Parameters, CallbackSupportMixin, BaseEstimator, ABC):
                     f"{name}={self._structure[name]!r}; set it back, or fit afresh with "
                     "warm_start=False."
                 )
-
-    def _own_callbacks(self, epochs: int, validation: Rows | None) -> list[Any]:
-        """Return what steers the fit, in the order in which it is asked."""
-        if validation is None:
-            return []
-        early_stopping = EarlyStopping(
-            self.n_iter_no_change, self.tol, self._settled_from, self._monitor
-        )
-        return [("skae_early_stopping", early_stopping)]
-
-    def _run_callbacks(self, epochs, validation, context, X, y, *, shown):
-        callbacks = self._own_callbacks(epochs, validation)
-        if self.verbose == 1 and shown:
-            callbacks.append(EpochProgressBar(type(self).__name__, epochs))
-        if getattr(self, "_skl_callbacks", None) and shown:
-            callbacks.append(ScikitLearnCallbacks(context, self, X, y))
-        return callbacks + list(self.callbacks or [])
 
     # -- what a fit leaves ---------------------------------------------------------------------
 
@@ -466,9 +324,10 @@ class BaseNeuralEstimator(Parameters, CallbackSupportMixin, BaseEstimator, ABC):
 
     # -- using it ------------------------------------------------------------------------------
 
-    def _tensor_functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
-        """Return, by the names of methods, what they make of float32 rows: what can be exported."""
-        return {}
+    @property
+    def _exportable(self) -> tuple[str, ...]:
+        """Methods that a graph of tensors can compute: each ``name`` as ``_tensor_name`` does."""
+        return ()
 
     @property
     def _row_shape(self) -> tuple[int, ...]:
@@ -479,8 +338,11 @@ class BaseNeuralEstimator(Parameters, CallbackSupportMixin, BaseEstimator, ABC):
         check_is_fitted(self, "net_")
         return validate_table(self, X, reset=False)
 
-    def _apply(self, function: Callable[[Tensor], Tensor], X: np.ndarray) -> np.ndarray:
-        """Apply a function of tensors to the rows of X, in bounded memory, in X's dtype."""
+    def _apply(self, function: Callable[[Tensor], Any], X: np.ndarray) -> Any:
+        """Apply a function of tensors to the rows of X, in bounded memory, in X's dtype.
+
+        A function that returns several tensors gives as many arrays.
+        """
         with fair_share_of_threads():
             if self.device_.type != "cpu" or self._rows_at_once is None:
                 return apply_to_rows(function, X, self.device_)

@@ -1,8 +1,7 @@
 """What goes into an estimator: checked as scikit-learn does, and turned into rows to train on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,51 +9,25 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 from torch import Tensor
 
-from skae.training import Rows, StreamedRows, TensorRows, should_stream, to_float32
+from skae.training import (
+    Rows,
+    StreamedRows,
+    TensorRows,
+    buffer_size,
+    fits_in_memory,
+    to_float32,
+)
 
 # Rows checked at once where an array stays on the disk.
 _CHECKED_ROWS = 4096
 
 
-@dataclass(frozen=True)
-class TrainingData:
-    """The data of a fit, checked.
+class TrainingData(NamedTuple):
+    """The data of a fit, checked."""
 
-    Attributes
-    ----------
-    X : ndarray of shape (n_samples, ...)
-        Inputs.
-    y : ndarray of shape (n_samples, ...) or None
-        Targets, where they are not the inputs.
-    weight : ndarray of shape (n_samples,) or None
-        Weights of the rows.
-    """
-
-    X: np.ndarray
-    y: np.ndarray | None
-    weight: np.ndarray | None
-
-    def __len__(self) -> int:
-        return len(self.X)
-
-    def mean_weight(self) -> float:
-        """Return the mean of the weights, 1 where there are none."""
-        return 1.0 if self.weight is None else float(self.weight.mean())
-
-    def are_too_many(self, device: torch.device) -> bool:
-        """Tell whether they are too many to be copied."""
-        return should_stream(self.X.size + (0 if self.y is None else self.y.size), device)
-
-    def rows(self, mean_weight: float, *, streamed: bool) -> Rows:
-        """Copy the data to tensors, or with ``streamed`` leave them where they are."""
-        X, y, weight = self.X, self.y, self.weight
-        if streamed:
-            return StreamedRows.from_arrays(X, y, weight, mean_weight)
-        return TensorRows(
-            torch.from_numpy(to_float32(X, "X")),
-            None if y is None else torch.from_numpy(to_float32(y, "y")),
-            None if weight is None else torch.from_numpy((weight / mean_weight).astype(np.float32)),
-        )
+    X: np.ndarray  # (n_samples, ...)
+    y: np.ndarray | None  # (n_samples, ...); None where targets are the inputs
+    weight: np.ndarray | None  # (n_samples,)
 
 
 def to_host(X: Any) -> Any:
@@ -130,17 +103,60 @@ def check_weight(sample_weight: Any, X: np.ndarray, *, positive: bool = True) ->
     return weight
 
 
-def hold_out(rows: Rows, n_validation: int, seed: int) -> tuple[Rows, Rows | None]:
-    """Split off rows for validation, the same ones for the same seed."""
-    if n_validation == 0:
-        return rows, None
-    training, validation = rows.hold_out(n_validation, seed)
-    for part, name in ((training, "trained on"), (validation, "held out")):
-        total = part.total_weight()
-        if not total > 0.0:
-            raise ValueError(
-                f"The sample_weight of the {len(part)} rows {name} with early_stopping=True sum to "
-                f"{total:.6g} times the mean weight; it must be positive. Use another "
-                "validation_fraction or random_state, or early_stopping=False."
-            )
-    return training, validation.with_mean_weight_of_one()
+def make_rows(
+    data: TrainingData, n_validation: int, mean_weight: float, seed: int, device: torch.device
+) -> tuple[Rows, Rows | None]:
+    """Return rows to train on, and rows held out, the same ones for the same seed; on the CPU.
+
+    Whether they are tensors, or read as they are needed, is a matter of speed: both give the same fit.
+    """
+    X, y, weight = data
+    if len(X) > buffer_size(X, y):
+        return _many_rows(data, n_validation, mean_weight, seed, device)
+    if not n_validation:
+        return _tensors(data, slice(None), mean_weight), None
+    order = torch.randperm(len(X), generator=torch.Generator().manual_seed(seed)).numpy()
+    held_out, kept = order[:n_validation], order[n_validation:]
+    mean_held_out = 1.0
+    if weight is not None:
+        _check_weight(weight[kept].sum() / mean_weight, len(kept), "trained on")
+        _check_weight(weight[held_out].sum() / mean_weight, n_validation, "held out")
+        mean_held_out = float(weight[held_out].mean())
+    return _tensors(data, kept, mean_weight), _tensors(data, held_out, mean_held_out)
+
+
+def _tensors(data: TrainingData, rows: Any, mean_weight: float) -> TensorRows:
+    X, y, weight = data
+    return TensorRows(
+        torch.from_numpy(to_float32(X[rows], "X")),
+        None if y is None else torch.from_numpy(to_float32(y[rows], "y")),
+        None
+        if weight is None
+        else torch.from_numpy((weight[rows] / mean_weight).astype(np.float32)),
+    )
+
+
+def _many_rows(
+    data: TrainingData, n_validation: int, mean_weight: float, seed: int, device: torch.device
+) -> tuple[Rows, Rows | None]:
+    """Return rows that are too many to be shuffled at once."""
+    X, y, weight = data
+    rows, validation = StreamedRows.from_arrays(X, y, weight, mean_weight), None
+    if n_validation:
+        rows, validation = rows.hold_out(n_validation, seed)
+        _check_weight(rows.total_weight(), len(rows), "trained on")
+        _check_weight(validation.total_weight(), n_validation, "held out")
+        validation = validation.with_mean_weight_of_one()
+    if fits_in_memory(X.size + (0 if y is None else y.size), device):
+        return rows.loaded(), None if validation is None else validation.loaded()
+    rows.check_range()
+    return rows, validation
+
+
+def _check_weight(total: float, n: int, what: str) -> None:
+    if not total > 0.0:
+        raise ValueError(
+            f"The sample_weight of the {n} rows {what} with early_stopping=True sum to {total:.6g} times "
+            "the mean weight; it must be positive. Use another validation_fraction or random_state, or "
+            "early_stopping=False."
+        )

@@ -63,28 +63,6 @@ class BaseLocator(RegressorMixin, ABC):
         """
         return self._distribute(self._validate_rows(X))
 
-    def score(self, X, y, sample_weight=None):
-        """Return the coefficient of determination R² of the positions.
-
-        A few events that are far off decide it: quote :func:`~skae.metrics.position_accuracy`
-        beside it.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
-            Events.
-        y : array-like of shape (n_samples,)
-            True positions, in samples.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the events.
-
-        Returns
-        -------
-        score : float
-            1 is perfect, 0 as good as the mean of ``y``.
-        """
-        return super().score(X, y, sample_weight)
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True

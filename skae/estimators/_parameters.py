@@ -6,10 +6,18 @@ documentation of those that base classes declare.
 """
 
 import inspect
+import os
 import re
 from dataclasses import MISSING, Field, dataclass, field
+from numbers import Integral, Real
 from textwrap import indent
 from typing import Any, dataclass_transform
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skae.training import OPTIMIZERS, PRECISIONS, SCHEDULES
+from skae.transformers import NoiseInjector
 
 _SECTION = r"^{}\n-+\n(.*?)(?=\n\n[A-Z][\w ]*\n-+\n|\Z)"
 
@@ -184,3 +192,140 @@ def _documented(cls: type, doc: str, defaults: dict[str, Any]) -> str:
         for line in re.finditer(rf"^( *)\{{shared_{title.lower()}\}}$", doc, re.M):
             doc = doc.replace(line[0], indent(text, line[1]))
     return doc
+
+
+class SharedParameters(Parameters):
+    """What all networks are trained with.
+
+    Parameters
+    ----------
+    max_epochs : int, default=100
+        Passes through the training data. More is better until the validation loss rises: watch
+        ``loss_curve_``.
+
+    batch_size : int, default=256
+        Rows in a minibatch. Larger ones are faster by the row and take fewer, less noisy steps.
+
+    lr : float, default=0.003
+        Peak learning rate. Lower it when the loss jumps.
+
+    optimizer : str or type, default="adamw"
+        "adamw", "adam", "nadam", "radam", "rmsprop", "adagrad", "sgd", or a class of torch.optim.
+
+    weight_decay : float, default=0.0
+        Shrinks the weights a little at each step.
+
+    lr_schedule : {"one_cycle", "cosine", "constant"}, default="one_cycle"
+        How the learning rate moves: up then down to nearly 0, down only, or not at all.
+
+    early_stopping : bool, default=False
+        Hold out ``validation_fraction`` of the rows, end when their loss no longer falls, and keep
+        the weights that were best on them.
+
+    validation_fraction : float, default=0.1
+        Share of the rows held out with ``early_stopping=True``.
+
+    n_iter_no_change : int, default=10
+        Epochs without improvement after which early stopping ends the fit. With an annealed schedule
+        only those of the annealing phase count.
+
+    tol : float, default=0.0001
+        Improvement of the validation loss that counts, relative to its value.
+
+    noise : NoiseInjector or callable, default=None
+        Corrupts each training minibatch afresh while the target stays clean, for denoising: a
+        :class:`~skae.NoiseInjector`, whose parameters a search reaches as ``noise__sigma``, or a callable
+        that gets a tensor of rows and a ``torch.Generator`` to draw from and returns a new tensor.
+
+    device : str or torch.device, default="auto"
+        "auto" takes CUDA, else Apple's MPS, else the CPU, when fit is called.
+
+    precision : {"float32", "bf16-mixed"}, default="float32"
+        "bf16-mixed" multiplies matrices in bfloat16 while training, faster where the processor or the
+        GPU has instructions for it, with three significant digits: reconstructions finer than 1e-2 of
+        a column's spread need "float32". What the fitted estimator computes is float32 in any case.
+
+    compile : bool, default=False
+        Compile the loss of a full minibatch and its gradients with ``torch.compile``: it takes seconds
+        at first and pays on long fits. On CUDA they are replayed as graphs, so that small networks do
+        not wait for launches. Dropout gains less: each mask splits what is compiled. Without a C++
+        compiler a warning is given and training goes on uncompiled.
+
+    checkpoint : str or path-like, default=None
+        Folder in which the fit is saved, at most every 30 seconds, and at its end. The same call, with
+        the same parameters and data, goes on from there: bit for bit on the CPU. Each fit has a
+        subfolder of its own, so clones in a search do not meet. ``callbacks``, ``device`` and
+        ``verbose`` do not make another fit, with ``lr_schedule="constant"`` neither does ``max_epochs``
+        unless a warm-up or a second stage is planned by it: callbacks that change what is learnt need a
+        folder of their own. Of callbacks only those with ``state_dict`` and ``load_state_dict`` are
+        saved; one that ended a fit has ended it. A fit with ``random_state=None`` goes on with the seed
+        it drew. Delete the folder to train afresh.
+
+    callbacks : list, default=None
+        Callbacks of skorch, used as they are; its LRScheduler needs ``lr_schedule="constant"``.
+        scikit-learn's own are set with ``set_callbacks``.
+
+    verbose : int, default=0
+        1 shows a progress bar, 2 prints a line for each epoch.
+
+    warm_start : bool, default=False
+        Let ``fit`` go on from the weights of the fit before.
+
+    random_state : int, RandomState instance or None, default=None
+        An integer makes the fit reproducible. No global random state is used or changed.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The net that trained the module.
+
+    module_ : torch.nn.Module
+        The trained module.
+
+    history_ : skorch.history.History
+        One row for each epoch: losses, duration.
+
+    loss_curve_ : list of float
+        Training loss of each epoch.
+
+    n_iter_ : int
+        Number of epochs run.
+
+    device_ : torch.device
+        Where the module is.
+
+    n_features_in_ : int
+        Number of columns seen in fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where X had string names.
+    """
+
+    max_epochs: Any = parameter(default=100, allowed=Interval(Integral, 1, None, closed="left"))
+    batch_size: Any = parameter(default=256, allowed=Interval(Integral, 1, None, closed="left"))
+    lr: Any = parameter(default=3e-3, allowed=Interval(Real, 0, None, closed="neither"))
+    optimizer: Any = parameter(
+        default="adamw", allowed=[StrOptions(set(OPTIMIZERS)), type], shapes=True
+    )
+    weight_decay: Any = parameter(
+        default=0.0, allowed=Interval(Real, 0, None, closed="left"), shapes=True
+    )
+    lr_schedule: Any = parameter(default="one_cycle", allowed=StrOptions(set(SCHEDULES)))
+    early_stopping: Any = parameter(default=False, allowed="boolean")
+    validation_fraction: Any = parameter(
+        default=0.1, allowed=Interval(Real, 0, 1, closed="neither")
+    )
+    n_iter_no_change: Any = parameter(
+        default=10, allowed=Interval(Integral, 1, None, closed="left")
+    )
+    tol: Any = parameter(default=1e-4, allowed=Interval(Real, 0, None, closed="left"))
+    noise: Any = parameter(default=None, allowed=[NoiseInjector, callable, None])
+    device: Any = parameter(default="auto", allowed=[str, torch.device], of_fit=False)
+    precision: Any = parameter(default="float32", allowed=StrOptions(set(PRECISIONS)))
+    compile: Any = parameter(default=False, allowed="boolean")
+    checkpoint: Any = parameter(default=None, allowed=[str, os.PathLike, None], of_fit=False)
+    callbacks: Any = parameter(default=None, allowed=[list, None], of_fit=False)
+    verbose: Any = parameter(default=0, allowed="verbose", of_fit=False)
+    warm_start: Any = parameter(default=False, allowed="boolean", of_fit=False)
+    # its seed is a matter of its own
+    random_state: Any = parameter(default=None, allowed="random_state", of_fit=False)

@@ -14,19 +14,17 @@ from skae._version import __version__
 from skae.estimators._data import TrainingData
 from skae.estimators._identity import describe, fingerprint
 from skae.exceptions import CheckpointError
-from skae.training import Checkpoint, current_team, starting_point
+from skae.training import PROCESSES, Checkpoint, starting_point
 
 
 @dataclass
 class Beginning:
-    """What the order of the rows follows from, and the checkpoint.
+    """The seed of a fit, and its checkpoint.
 
     Attributes
     ----------
     seed : int
         Seed of the fit.
-    streamed : bool
-        Whether rows are read as they are needed.
     checkpoint : Checkpoint or None
         Where the fit is saved.
     state : dict or None
@@ -34,27 +32,22 @@ class Beginning:
     """
 
     seed: int
-    streamed: bool
     checkpoint: Checkpoint | None = None
     state: dict[str, Any] | None = None
 
-    def write(self) -> None:
-        """Save the beginning of a new fit, to find out whether one can."""
-        current_team().on_main(self._write)
+    def write(self, processes: Any) -> None:
+        """Save the beginning of a new fit, to find out whether one can, in all processes."""
 
-    def _write(self) -> None:
-        if self.checkpoint is not None and self.state is None:
-            self.checkpoint.write({"epoch": 0, "seed": self.seed, "streamed": self.streamed})
+        def write() -> None:
+            if self.checkpoint is not None and self.state is None:
+                self.checkpoint.write({"epoch": 0, "seed": self.seed})
+
+        write() if processes is None else processes.on_main(write)
 
 
 @contextlib.contextmanager
 def begin(
-    estimator: BaseEstimator,
-    data: TrainingData,
-    beginning: Beginning,
-    *,
-    fresh: bool,
-    saved: bool,
+    estimator: BaseEstimator, data: TrainingData, seed: int, *, fresh: bool, saved: bool
 ) -> Iterator[Beginning]:
     """Begin a fit, alone or with other processes, and go on with an earlier run of it if there is one.
 
@@ -64,39 +57,39 @@ def begin(
         What is fitted; its ``checkpoint`` is the folder that holds the folders of all fits.
     data : TrainingData
         The data of the fit.
-    beginning : Beginning
-        How the fit begins if nothing is there.
+    seed : int
+        Seed of the fit if nothing is there.
     fresh : bool
         Whether a new network is trained.
     saved : bool
         Whether the fit is one that ``checkpoint`` is for.
     """
-
-    def start() -> str | None:
-        return None if fresh else starting_point(estimator.net_)
-
-    team = current_team()
-    team.check_equal(lambda: _description_of(estimator, data) | {"start": start(), "saved": saved})
+    start = None if fresh else starting_point(estimator.net_)
     with contextlib.ExitStack() as stack:
 
         def find() -> Beginning:
             if estimator.checkpoint is None or not saved:
-                return beginning
-            return stack.enter_context(_open_checkpoint(estimator, data, beginning, start()))
+                return Beginning(seed)
+            return stack.enter_context(_open_checkpoint(estimator, data, seed, start))
 
-        found = team.on_main(find)
-        yield found if team.is_main else replace(found, checkpoint=None)
+        if (processes := PROCESSES.get()) is None:
+            yield find()
+            return
+        described = _description_of(estimator, data)
+        processes.check_equal(described | {"start": start, "saved": saved})
+        found = processes.on_main(find)
+        yield found if processes.is_main else replace(found, checkpoint=None)
 
 
 @contextlib.contextmanager
 def _open_checkpoint(
-    estimator: BaseEstimator, data: TrainingData, beginning: Beginning, start: str | None
+    estimator: BaseEstimator, data: TrainingData, seed: int, start: str | None
 ) -> Iterator[Beginning]:
     """Open the folder of this fit, and go on from what it holds of an earlier run of the same fit.
 
     ``start`` is a digest of what training starts from, where that is not a new network.
     """
-    identity = _identity_of(estimator, data, beginning.seed, start)
+    identity = _identity_of(estimator, data, seed, start)
     key = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=8)
     folder = Path(estimator.checkpoint) / f"{type(estimator).__name__}-{key.hexdigest()}"
     with contextlib.ExitStack() as stack:
@@ -108,10 +101,7 @@ def _open_checkpoint(
             folder = folder.with_name(f"{folder.name}-{estimator.max_epochs}-epochs")
             checkpoint = stack.enter_context(Checkpoint(folder, identity).open())
             state = checkpoint.read()
-        if state is None:
-            yield Beginning(beginning.seed, beginning.streamed, checkpoint)
-        else:
-            yield Beginning(state["seed"], state["streamed"], checkpoint, state)
+        yield Beginning(seed if state is None else state["seed"], checkpoint, state)
 
 
 def _identity_of(

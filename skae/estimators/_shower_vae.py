@@ -1,7 +1,7 @@
 """What one does with a fitted model of showers: encode, decode, draw, score."""
 
 import warnings
-from collections.abc import Callable
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -14,12 +14,12 @@ from torch import Tensor
 from skae.estimators._autoencoder import BaseAutoencoder
 from skae.estimators._boltzmann import check_sampler, sample_with
 from skae.estimators._data import to_host
-from skae.estimators._noise import make_corruption
 from skae.estimators._showers import brightest_voxel, validate_showers
 from skae.exceptions import ClippingWarning, ExtrapolationWarning
 from skae.modules import BinaryLatents
 from skae.training import (
-    Corruption,
+    Rows,
+    Run,
     apply_to_rows,
     bounded_rows,
     draw_seed,
@@ -64,16 +64,16 @@ class BaseShowerVAE(BaseAutoencoder):
             )
         return n_validation
 
-    def _make_corruption(self, X: np.ndarray) -> Corruption | None:
-        corrupt = make_corruption(self.noise, X[:, 1:])
-        if corrupt is None:
-            return None
+    def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
+        run = super()._plan(epochs, X[:, 1:], validation)  # noise is the voxels'
+        if run.corruption is None:
+            return run
 
         def corrupt_voxels(batch: Tensor, generator: torch.Generator) -> Tensor:
-            voxels = corrupt(batch[:, 1:], generator).clamp_min(0.0)
+            voxels = run.corruption(batch[:, 1:], generator).clamp_min(0.0)
             return torch.cat([batch[:, :1], voxels], dim=1)
 
-        return corrupt_voxels
+        return replace(run, corruption=corrupt_voxels)
 
     # -- using it ------------------------------------------------------------------------------
 
@@ -91,7 +91,7 @@ class BaseShowerVAE(BaseAutoencoder):
             Incident energy as it is, and latent coordinates, in the dtype of X (computed in float32).
         """
         X = self._validate_rows(X)
-        return self._apply_beside(X[:, 0], self._tensor_functions()["transform"], X)
+        return self._apply_beside(X[:, 0], self._tensor_transform, X)
 
     def inverse_transform(self, X):
         """Decode latent coordinates to the mean of each voxel.
@@ -111,14 +111,13 @@ class BaseShowerVAE(BaseAutoencoder):
         """
         latent = self._check_latent(X)
         self._check_energies(latent[:, 0])
-        function = self._tensor_functions()["inverse_transform"]
-        return self._apply_beside(latent[:, 0], function, latent)
+        return self._apply_beside(latent[:, 0], self._tensor_inverse_transform, latent)
 
-    def _tensor_functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
-        return {
-            name: lambda x, function=function: torch.cat([x[:, :1], function(x)], dim=1)
-            for name, function in super()._tensor_functions().items()
-        }
+    def _tensor_transform(self, x: Tensor) -> Tensor:
+        return torch.cat([x[:, :1], super()._tensor_transform(x)], dim=1)
+
+    def _tensor_inverse_transform(self, z: Tensor) -> Tensor:
+        return torch.cat([z[:, :1], super()._tensor_inverse_transform(z)], dim=1)
 
     def sample(self, incident_energy, *, noise=True, random_state=None):
         """Draw showers.
@@ -215,11 +214,7 @@ class BaseShowerVAE(BaseAutoencoder):
         self._check_energies(energy)
         latents = self.module_.latents
 
-        def both(energy: Tensor) -> Tensor:
-            return torch.stack(latents.log_normaliser(energy[:, 0]), dim=1)
-
-        value, error = self._apply(both, energy[:, None]).T
-        return value, error
+        return self._apply(lambda energy: latents.log_normaliser(energy[:, 0]), energy[:, None])
 
     def score_samples(self, X, *, n_draws=16):
         """Bound the log-likelihood of each shower from below, in nats; a low score marks an anomaly.

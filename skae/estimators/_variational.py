@@ -1,8 +1,7 @@
 """What the variational autoencoders share: posteriors, samples, bounds on the likelihood as scores."""
 
-from collections.abc import Callable
+from dataclasses import replace
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from skae.estimators._autoencoder import BaseAutoencoder
 from skae.estimators._data import to_host
-from skae.training import draw_seed
+from skae.training import Rows, Run, draw_seed
 
 # Draws over which a bound is averaged, if its expectation has no closed form.
 _DRAWS = 64
@@ -36,15 +35,13 @@ class BaseVAE(BaseAutoencoder):
         std : ndarray of shape (n_samples, n_components)
             Posterior standard deviations.
         """
-        X = self._validate_rows(X)
         module = self.module_
 
-        def posterior(x: Tensor) -> Tensor:
+        def posterior(x: Tensor) -> tuple[Tensor, Tensor]:
             mean, log_std = module.posterior(x)
-            return torch.stack([mean, torch.exp(log_std)], dim=1)
+            return mean, torch.exp(log_std)
 
-        both = self._apply(posterior, X)
-        return both[:, 0], both[:, 1]
+        return self._apply(posterior, self._validate_rows(X))
 
     @property
     def _settled_from(self) -> float:
@@ -55,10 +52,11 @@ class BaseVAE(BaseAutoencoder):
     def _plans_epochs(self) -> bool:
         return self.beta_warm_up > 0.0
 
-    def _own_callbacks(self, epochs: int, validation: Any) -> list[Any]:
+    def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
+        run = super()._plan(epochs, X, validation)
         # without a warm-up as well: a fit before may have ended in the middle of one
         warm_up = ("skae_beta_warm_up", BetaWarmUp(self.beta_warm_up, epochs))
-        return [warm_up, *super()._own_callbacks(epochs, validation)]
+        return replace(run, callbacks=[warm_up, *run.callbacks])
 
     def score_samples(self, X, *, n_importance=1, n_draws=_DRAWS):
         """Bound the log-likelihood of each row from below, in nats; a low score marks an anomaly.
@@ -90,11 +88,14 @@ class BaseVAE(BaseAutoencoder):
         module = self.module_
         return self._apply(lambda x: module.bound(x, int(n_importance), int(n_draws)), X)
 
-    def _tensor_functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
-        functions, module = super()._tensor_functions(), self.module_
-        if module.is_closed:  # 64 draws would be as many decoders
-            functions["score_samples"] = lambda x: module.bound(x, 1, _DRAWS)
-        return functions
+    @property
+    def _exportable(self) -> tuple[str, ...]:
+        if self.module_.is_closed:
+            return *super()._exportable, "score_samples"
+        return super()._exportable  # 64 draws would be as many decoders
+
+    def _tensor_score_samples(self, x: Tensor) -> Tensor:
+        return self.module_.bound(x, 1, _DRAWS)
 
     def reconstruct(self, X, return_std=False):
         """Return the mean of each row that its posterior expects.
@@ -116,13 +117,11 @@ class BaseVAE(BaseAutoencoder):
         std : ndarray of shape (n_samples, n_features)
             Standard deviation that the posterior leaves to the mean; only with ``return_std=True``.
         """
-        mean, std = self._reconstruct(self._validate_rows(X))
+        mean, std = self._apply(self._mean_and_std, self._validate_rows(X))
         return (mean, std) if return_std else mean
 
-    def _reconstruct(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        module = self.module_
-        moments = self._apply(lambda x: module.mean_and_std(x, _DRAWS), X)
-        return moments[:, 0], moments[:, 1]
+    def _mean_and_std(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.module_.mean_and_std(x, _DRAWS)
 
     def sample(self, n_samples=1, noise=True, random_state=None):
         """Draw rows from the model.
@@ -193,7 +192,7 @@ class BaseVAE(BaseAutoencoder):
             ``(X - mean) / noise_std(mean)`` with the ``mean`` of :meth:`reconstruct`; NaN where X has it.
         """
         X = self._validate_rows(X)
-        mean, _ = self._reconstruct(X)
+        mean, _ = self._apply(self._mean_and_std, X)
         return (X - mean) / self.noise_std(mean)
 
 

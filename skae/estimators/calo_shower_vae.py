@@ -4,6 +4,7 @@ For groups that replace the simulation of showers by something a thousand times 
 showers, or screen them.
 """
 
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -42,6 +43,7 @@ from skae.training import (
     LearnNoiseShape,
     Restart,
     Rows,
+    Run,
     SharpenBits,
     ShowerDistances,
     TwoStages,
@@ -263,13 +265,6 @@ class CaloShowerVAE(BaseShowerVAE):
         geometry = None if self.geometry is None else resolve_geometry(self.geometry)
         return check_voxel_shape(self.voxel_shape, geometry, self.n_features_in_ - 1)
 
-    def _second_stage(self, epochs: int) -> int:
-        return min(self._prior_epochs, epochs - 1)  # none in partial_fit
-
-    def _lr_restart(self, epochs: int) -> Restart | None:
-        later = self._second_stage(epochs)
-        return Restart(1.0 - later / epochs, _MACHINE_LR_FACTOR) if later else None
-
     # -- building ------------------------------------------------------------------------------
 
     def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
@@ -307,22 +302,19 @@ class CaloShowerVAE(BaseShowerVAE):
         )
         return module, ShowerLoss(self.a, self.b, self.energy_weight)
 
-    def _own_callbacks(self, epochs: int, validation: Any) -> list[Any]:
-        callbacks: list[Any] = []
-        if validation is not None:  # what decides, below, reads what this records
-            callbacks.append(("skae_distances", ShowerDistances(validation, self.geometry_)))
-        if self.prior == "gaussian":
-            callbacks += super()._own_callbacks(epochs, validation)
-        else:
-            later = self._second_stage(epochs)
+    def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
+        run = super()._plan(epochs, X, validation)
+        later = min(self._prior_epochs, epochs - 1)  # none in partial_fit
+        callbacks = list(run.callbacks)
+        if self.prior == "rbm":
             stages = TwoStages(epochs, later, validation is not None, self._settled_from)
             sharpen = SharpenBits(*self.sharpness, epochs - later, epochs)
             # weights that are put back come with an older sharpness, which is set behind them
-            callbacks += [("skae_two_stages", stages), ("skae_sharpen_bits", sharpen)]
+            callbacks = [("skae_two_stages", stages), ("skae_sharpen_bits", sharpen)]
+        if validation is not None:  # what decides reads what this records
+            callbacks.insert(0, ("skae_distances", ShowerDistances(validation, self.geometry_)))
         warm_up = BetaWarmUp(self.beta_warm_up, epochs)
         # the noise at last, when the weights are those that are kept
-        return [
-            *callbacks,
-            ("skae_beta_warm_up", warm_up),
-            ("skae_noise_shape", LearnNoiseShape()),
-        ]
+        callbacks += [("skae_beta_warm_up", warm_up), ("skae_noise_shape", LearnNoiseShape())]
+        restart = Restart(1.0 - later / epochs, _MACHINE_LR_FACTOR) if later else None
+        return replace(run, callbacks=callbacks, lr_restart=restart)

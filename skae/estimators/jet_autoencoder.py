@@ -3,7 +3,7 @@
 For compressing or screening jets at a trigger, and for anomaly scores.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -140,9 +140,10 @@ class JetAutoencoder(BaseAutoencoder):
         self._check_layers()
         if self.block == "conv" and not len(self.hidden_layer_sizes):
             raise ValueError("block='conv' needs at least one layer in hidden_layer_sizes.")
-        self.angles_ = _column_indices(
-            self.angles, self.n_features_in_, getattr(self, "feature_names_in_", None)
-        )
+        self.angles_ = ()
+        if self.angles is not None:
+            names = getattr(self, "feature_names_in_", None)
+            self.angles_ = _column_indices(self.angles, self.n_features_in_, names)
         if self.winding > 0 and not 0 < len(self.angles_) <= min(
             self.n_components, self.n_features_in_ - 1
         ):
@@ -189,21 +190,23 @@ class JetAutoencoder(BaseAutoencoder):
         scores : ndarray of shape (n_samples,)
             Minus the mean squared reconstruction error of each row.
         """
-        X = self._validate_rows(X)
-        return self._apply(self._tensor_functions()["score_samples"], X)
+        return self._apply(self._tensor_score_samples, self._validate_rows(X))
 
-    def _tensor_functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
-        module, criterion = self.module_, self.net_.criterion_
-        return super()._tensor_functions() | {"score_samples": lambda x: -criterion(module(x), x)}
+    @property
+    def _exportable(self) -> tuple[str, ...]:
+        return *super()._exportable, "score_samples"
+
+    def _tensor_score_samples(self, x: Tensor) -> Tensor:
+        return -self.net_.criterion_(self.module_(x), x)
 
 
 def _column_indices(
-    columns: Sequence[int | str] | None, n_features: int, names: np.ndarray | None
+    columns: Sequence[int | str], n_features: int, names: np.ndarray | None
 ) -> tuple[int, ...]:
     """Turn column names or indices into indices, each checked."""
     known = [] if names is None else list(names)
     indices = []
-    for column in [] if columns is None else columns:
+    for column in columns:
         if isinstance(column, str):
             if column not in known:
                 raise ValueError(

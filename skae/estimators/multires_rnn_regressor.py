@@ -4,7 +4,8 @@ For photon correlations, light curves and other traces of thousands of steps tha
 told a few numbers of.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -35,7 +36,7 @@ from skae.modules import (
     Standardised,
     level_widths,
 )
-from skae.training import Rows, gradient_clipping
+from skae.training import Rows, Run, gradient_clipping
 
 _WORDS = SequenceWords("row_shape_", "n_channels", "row", "rows", "channel", "time")
 
@@ -54,6 +55,10 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
     ``downsampling`` factors set how many steps come one after another: for 4096 times and three
     factors of 8 it is 8 + 8 + 8 + 8. One output layer serves all levels, and in training each is
     compared with the average of the target: coarse levels, short and easy, lead the finer ones [1]_ [2]_.
+
+    ``X`` has shape (n_samples, n_channels, n_times), or (n_samples, n_times) for one sequence a row;
+    ``y`` has a number for each time, (n_samples, n_times), or a few for each row, (n_samples,) or
+    (n_samples, n_outputs).
 
     Parameters
     ----------
@@ -167,58 +172,6 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
 
     # -- fitting -------------------------------------------------------------------------------
 
-    def fit(self, X, y, sample_weight=None):
-        """Train the network.
-
-        With ``warm_start=True`` a second call goes on from the weights of the first. With ``checkpoint``
-        a call with the same parameters and data goes on where an earlier one ended, in whatever way.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_channels, n_times) or (n_samples, n_times)
-            Sequences: several for each row, or a single one. With ``noise`` they are clean ones.
-        y : array-like of shape (n_samples, n_times), (n_samples,) or (n_samples, n_outputs)
-            A sequence for each row, or one or several numbers.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows. They may be negative; their sum must be positive.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If a parameter, the data or the weights cannot be used; before training starts.
-        DivergenceError
-            If the loss becomes NaN or infinite; the last finite weights are kept.
-        CheckpointError
-            If ``checkpoint`` cannot be written or read; what was saved before is still there.
-        """
-        return super().fit(X, y, sample_weight)
-
-    def partial_fit(self, X, y, sample_weight=None):
-        """Train for one epoch on these rows, at the constant rate ``lr``.
-
-        The first call builds the network, and takes means and spreads from its rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_channels, n_times) or (n_samples, n_times)
-            A chunk of the sequences.
-        y : array-like of shape (n_samples, n_times), (n_samples,) or (n_samples, n_outputs)
-            What they are to be mapped to.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, relative to the mean weight of the first chunk.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-        """
-        return super().partial_fit(X, y, sample_weight)
-
     def _validate_training_data(
         self, X: Any, y: Any, *, reset: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -290,8 +243,9 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
         criterion = ResolutionLoss(resolutions, weights[: self.n_levels_], poisson)
         return MultiResolutionRNN(*parts), criterion
 
-    def _own_callbacks(self, epochs: int, validation: Rows | None) -> list[Any]:
-        return [gradient_clipping(), *super()._own_callbacks(epochs, validation)]
+    def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
+        run = super()._plan(epochs, X, validation)
+        return replace(run, callbacks=[gradient_clipping(), *run.callbacks])
 
     # -- predicting ----------------------------------------------------------------------------
 
@@ -317,12 +271,14 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
         y : ndarray of shape (n_samples, n_times), (n_samples,) or (n_samples, n_outputs)
             As in fit.
         """
-        X = self._validate_rows(X)
-        return self._apply(self._tensor_functions()["predict"], X)
+        return self._apply(self._tensor_predict, self._validate_rows(X))
 
-    def _tensor_functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
-        finest, shape = self.module_.finest, self.target_shape_
-        return {"predict": lambda x: finest(x).reshape(x.shape[0], *shape)}
+    @property
+    def _exportable(self) -> tuple[str, ...]:
+        return ("predict",)
+
+    def _tensor_predict(self, x: Tensor) -> Tensor:
+        return self.module_.finest(x).reshape(x.shape[0], *self.target_shape_)
 
     @property
     def _row_shape(self) -> tuple[int, ...]:
@@ -349,30 +305,10 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
             )
         module = self.module_
 
-        def predict(x: Tensor) -> Tensor:
-            return torch.cat(module(x)[:0:-1], dim=1)  # without the scale
+        def predict(x: Tensor) -> tuple[Tensor, ...]:
+            return tuple(module(x)[:0:-1])  # without the scale
 
-        ends = np.cumsum([len(times) for times in self.level_times_])[:-1]
-        return np.split(self._apply(predict, X), ends, axis=1)
-
-    def score(self, X, y, sample_weight=None):
-        """Return the coefficient of determination R², averaged over times or outputs.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_channels, n_times) or (n_samples, n_times)
-            Sequences.
-        y : array-like of shape (n_samples, n_times), (n_samples,) or (n_samples, n_outputs)
-            Their targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        score : float
-            1 is perfect, 0 as good as the mean of ``y``.
-        """
-        return super().score(X, y, sample_weight)
+        return list(self._apply(predict, X))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -3,7 +3,7 @@
 For triggers and offline selection of digitised waveforms, where a wrong bin is a lost event.
 """
 
-from collections.abc import Callable
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -25,7 +25,7 @@ from skae.modules import (
     ReferenceLocator,
     ResidualLocator,
 )
-from skae.training import Rows, bounded_rows, gradient_clipping
+from skae.training import Rows, Run, bounded_rows, gradient_clipping
 
 _AUTO = StrOptions({"auto"})
 
@@ -38,6 +38,10 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
     trace first, with the same weights for all, and then at all of an event's traces together. What
     is known of the events enters as augmentation: traces that are exchangeable are put in random order,
     and where pulses look the same in both directions of time half of the events are mirrored.
+
+    Events are ``X`` of shape (n_samples, n_traces, n_times), or (n_samples, n_times) for single traces;
+    ``y`` of shape (n_samples,) has the pulses' positions in samples, whole or fractional, from 0 to
+    n_times − 1.
 
     Labels that are whole numbers are bins, and the network is trained on the cross-entropy. With finer
     labels it gives a mixture of narrow Gaussians, trained on the likelihood: mean and standard deviation
@@ -155,59 +159,6 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
 
     # -- fitting -------------------------------------------------------------------------------
 
-    def fit(self, X, y, sample_weight=None):
-        """Train the network.
-
-        With ``warm_start=True`` a second call goes on from the weights of the first. With ``checkpoint``
-        a call with the same parameters and data goes on where an earlier one ended, in whatever way.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
-            Events: the traces of each, or a single one.
-        y : array-like of shape (n_samples,)
-            Position of the pulse in samples, whole or fractional, from 0 to n_times − 1.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the events. They may be negative; their sum must be positive.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If a parameter, the data or the weights cannot be used; before training starts.
-        DivergenceError
-            If the loss becomes NaN or infinite; the last finite weights are kept.
-        CheckpointError
-            If ``checkpoint`` cannot be written or read; what was saved before is still there.
-        """
-        return super().fit(X, y, sample_weight)
-
-    def partial_fit(self, X, y, sample_weight=None):
-        """Train for one epoch on these events, at the constant rate ``lr``.
-
-        The first call builds the network, and judges from its events what they allow: whether positions
-        have fractions, and which symmetries there are.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
-            A chunk of the events.
-        y : array-like of shape (n_samples,)
-            Position of the pulse in samples.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the events, relative to the mean weight of the first chunk.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-        """
-        return super().partial_fit(X, y, sample_weight)
-
     def _validate_training_data(
         self, X: Any, y: Any, *, reset: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -260,17 +211,15 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
         module.fit_statistics(rows.x, rows.weight)
         return module, law
 
-    def _make_augmentation(self) -> RandomSymmetries | None:
-        if not (self.permute_traces_ or self.reverse_time_):
-            return None
-        return RandomSymmetries(permute=self.permute_traces_, reverse=self.reverse_time_)
-
-    def _own_callbacks(self, epochs: int, validation: Rows | None) -> list[Any]:
-        callbacks = super()._own_callbacks(epochs, validation)
+    def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
+        run = super()._plan(epochs, X, validation)
         if self.sub_bin_:
             # an event far from a sharp component pulls at it by the square of its sharpness
-            callbacks.insert(0, gradient_clipping())
-        return callbacks
+            run = replace(run, callbacks=[gradient_clipping(), *run.callbacks])
+        if self.permute_traces_ or self.reverse_time_:
+            symmetries = RandomSymmetries(permute=self.permute_traces_, reverse=self.reverse_time_)
+            run = replace(run, augmentation=symmetries)
+        return run
 
     # -- predicting ----------------------------------------------------------------------------
 
@@ -280,25 +229,27 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
         return None if isinstance(self.module_, ReferenceLocator) else 16
 
     def _locate(self, X: np.ndarray, return_std: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        position, std = self._apply(self._position_and_std, X).T
-        return position, std
+        return self._apply(self._position_and_std, X)
 
-    def _position_and_std(self, x: Tensor) -> Tensor:
-        """Locate events, ``(n, 2)``."""
+    def _position_and_std(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Locate events, each ``(n,)``."""
         law, output = self.net_.criterion_, self.module_(x)
         mean, std = law.mean_and_std(output)
         position = mean if self.estimate == "mean" else getattr(law, self.estimate)(output)
-        return torch.stack([position.clamp(0.0, x.shape[-1] - 1.0), std], dim=1)
+        return position.clamp(0.0, x.shape[-1] - 1.0), std
 
     def _distribute(self, X: np.ndarray) -> np.ndarray:
-        return self._apply(self._tensor_functions()["predict_distribution"], X)
+        return self._apply(self._tensor_predict_distribution, X)
 
-    def _tensor_functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
-        module, law = self.module_, self.net_.criterion_
-        return {
-            "predict": lambda x: self._position_and_std(x)[:, 0],
-            "predict_distribution": lambda x: law.masses(module(x)),
-        }
+    @property
+    def _exportable(self) -> tuple[str, ...]:
+        return "predict", "predict_distribution"
+
+    def _tensor_predict(self, x: Tensor) -> Tensor:
+        return self._position_and_std(x)[0]
+
+    def _tensor_predict_distribution(self, x: Tensor) -> Tensor:
+        return self.net_.criterion_.masses(self.module_(x))
 
     def predict_cdf(self, X, y):
         """Return the predicted probability that the pulse lies before a position.

@@ -8,7 +8,7 @@ from skae.modules.blocks import (
     conv_decoder,
     conv_encoder,
     dense_stack,
-    is_activation,
+    make_activation,
 )
 from skae.modules.coordinates import Coordinates, PrincipalFactors, StandardisedColumns
 from skae.modules.descent import CELLS, level_widths
@@ -34,7 +34,7 @@ from skae.modules.priors import PRIORS, MixturePrior, NormalPrior, Prior
 from skae.modules.rbm import BoltzmannMachine, LogPartition
 from skae.modules.recurrent import LSTMDecoder
 from skae.modules.resolutions import Resolutions
-from skae.modules.seeded import SeededDropout, SeededModule, Share, attach_generator
+from skae.modules.seeded import SeededDropout, SeededModule, Share
 from skae.modules.sequence_units import Outputs, ResolutionLoss, Standardised
 from skae.modules.showers import LEAST_WEIGHED_ENERGY, ShowerAutoencoder, ShowerLoss
 from skae.modules.starts import decoder_at_factors, encoder_at_factors
@@ -66,13 +66,12 @@ __all__ = [
     "Share",
     "SquaredError",
     "activation_names",
-    "attach_generator",
     "conv_decoder",
     "conv_encoder",
     "dense_stack",
     "decoder_at_factors",
     "encoder_at_factors",
-    "is_activation",
+    "make_activation",
     "wrap_angle",
     "LIKELIHOODS",
     "GaussianLikelihood",

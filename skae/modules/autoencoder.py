@@ -87,9 +87,9 @@ class Autoencoder(nn.Module):
         self.decoder = decoder
         self.angles = list(angles)
         self.winding = winding
-        self.rebuilt = [
-            j for j in range(n_features) if not (self.winding > 0.0 and j in self.angles)
-        ]
+        self.rebuilt = list(range(n_features))
+        if self.winding > 0.0:
+            self.rebuilt = [j for j in self.rebuilt if j not in self.angles]
         self.register_buffer("centre", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
 

@@ -26,18 +26,19 @@ def activation_names() -> list[str]:
     return sorted(_ACTIVATIONS)
 
 
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "")
-
-
-def is_activation(name: str) -> bool:
-    """Tell whether :func:`make_activation` knows this name."""
-    return _plain(name) in _ACTIVATIONS
-
-
 def make_activation(name: str) -> nn.Module:
-    """Build an activation from torch's name for it; case and underscores do not matter."""
-    return _ACTIVATIONS[_plain(name)]()
+    """Build an activation from torch's name for it; case and underscores do not matter.
+
+    Raises
+    ------
+    ValueError
+        If torch has no such activation.
+    """
+    activation = _ACTIVATIONS.get(name.lower().replace("_", ""))
+    if activation is None:
+        known = ", ".join(activation_names())
+        raise ValueError(f"activation={name!r} is unknown; use one of {known}.")
+    return activation()
 
 
 def _regularisers(

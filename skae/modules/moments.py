@@ -28,6 +28,11 @@ _CHUNK_NUMBERS = 2**20
 _ITERATIONS = 6
 
 
+def rows_at_once(x: Rows) -> int:
+    """Return how many rows are read at a time."""
+    return max(1, _CHUNK_NUMBERS // math.prod(x.shape[1:]))
+
+
 def _chunks(
     x: Rows, weight: Rows | None, absolute: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -35,7 +40,7 @@ def _chunks(
 
     Nothing is asked of ``x`` and ``weight`` but slices: they may be read from a file as they are needed.
     """
-    step = max(1, _CHUNK_NUMBERS // math.prod(x.shape[1:]))
+    step = rows_at_once(x)
     for start in range(0, len(x), step):
         rows = x[start : start + step].double().flatten(1)
         if weight is None:

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from skae.modules.coordinates import PrincipalFactors, StandardisedColumns
-from skae.modules.moments import Rows, column_covariance, leading_axes, scale_of, usable_moments
+from skae.modules.moments import (
+    Rows,
+    column_covariance,
+    leading_axes,
+    rows_at_once,
+    scale_of,
+    usable_moments,
+)
 
 # Beyond this many columns the covariance is not formed: its leading axes are sought by iteration.
 _MOST_COLUMNS = 2048
@@ -116,8 +123,9 @@ class FilledRows:
         self.rows, self.expect = rows, expect
         if isinstance(rows, Tensor):
             self.rows = rows.clone()
-            for start in range(0, len(rows), _COUNTED_ROWS):
-                part = slice(start, start + _COUNTED_ROWS)
+            step = rows_at_once(rows)  # as they are read, so that sums are the same to the bit
+            for start in range(0, len(rows), step):
+                part = slice(start, start + step)
                 self.rows[part] = self._fill(rows[part])
 
     def __len__(self) -> int:

@@ -42,7 +42,7 @@ class SeededModule(nn.Module):
     Attributes
     ----------
     generator : torch.Generator or None
-        Where they are drawn from; :func:`attach_generator` sets it.
+        Where they are drawn from; a fit sets it.
     share : Share or None
         Which rows of a minibatch are seen here; None for all.
     """
@@ -91,18 +91,3 @@ class SeededDropout(SeededModule):
     def extra_repr(self) -> str:
         """Show the probability in the module's repr."""
         return f"p={self.p}"
-
-
-def attach_generator(
-    module: nn.Module, generator: torch.Generator | None, share: Share | None = None
-) -> None:
-    """Hand one generator to every :class:`SeededModule` inside ``module`` (None takes it away).
-
-    With ``share`` they see that part of each minibatch, which may change from one to the next.
-    """
-    for layer in module.modules():
-        if isinstance(layer, SeededModule):
-            layer.generator = generator
-            vars(layer).pop("share", None)
-            if share is not None:
-                layer.share = share

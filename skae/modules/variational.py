@@ -155,8 +155,8 @@ class VariationalAutoencoder(SeededModule):
         # what does not depend on the latents is added once
         return total * (n_importance / len(draws)) + self.likelihood.log_peak(x, noise)
 
-    def mean_and_std(self, x: Tensor, n_draws: int) -> Tensor:
-        """Return mean and standard deviation of the decoded posterior, ``(n, 2, d)``."""
+    def mean_and_std(self, x: Tensor, n_draws: int) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of the decoded posterior, each ``(n, d)``."""
         mean, log_std = self.posterior(x)
         centre = self.decode(mean)
         first, second = torch.zeros_like(centre), torch.zeros_like(centre)
@@ -166,7 +166,7 @@ class VariationalAutoencoder(SeededModule):
             first += deviation / len(draws)
             second += deviation.square() / len(draws)
         variance = (second - first.square()).clamp_min(0.0)
-        return torch.stack([centre + first, variance.sqrt()], dim=1)
+        return centre + first, variance.sqrt()
 
 
 def fixed_draws(n: int, n_columns: int) -> Tensor:

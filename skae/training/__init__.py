@@ -1,6 +1,6 @@
 """Running a fit: the loop, its batches, device, seeds, schedules, callbacks and threads."""
 
-from skae.training.batches import Minibatches, TensorRows
+from skae.training.batches import Minibatches, Rows, TensorRows, buffer_size, to_float32
 from skae.training.callbacks import (
     EarlyStopping,
     EpochProgressBar,
@@ -8,15 +8,13 @@ from skae.training.callbacks import (
     gradient_clipping,
 )
 from skae.training.checkpoints import Checkpoint
-from skae.training.device import resolve_device
 from skae.training.files import write_atomically
-from skae.training.inference import apply_to_rows, bounded_rows, to_float32
-from skae.training.memory import should_stream
-from skae.training.net import Augmentation, Corruption, TrainingNet, table_of_nets
-from skae.training.optimizers import OPTIMIZERS, resolve_optimizer
+from skae.training.hardware import fair_share_of_threads, fits_in_memory, resolve_device
+from skae.training.inference import apply_to_rows, bounded_rows
+from skae.training.net import TrainingNet, table_of_nets
+from skae.training.optimisation import OPTIMIZERS, SCHEDULES, Restart, resolve_optimizer
 from skae.training.packing import from_bytes, to_bytes
-from skae.training.processes import current_team, distribute
-from skae.training.schedules import SCHEDULES, Restart
+from skae.training.processes import distribute
 from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
 from skae.training.showers import (
     LearnNoiseShape,
@@ -25,14 +23,14 @@ from skae.training.showers import (
     TwoStages,
     row_weights,
 )
-from skae.training.state import starting_point
-from skae.training.step import PRECISIONS, check_precision
-from skae.training.streaming import ArrayRows, Rows, StreamedRows
-from skae.training.threads import fair_share_of_threads
+from skae.training.state import Augmentation, Corruption, Run, starting_point
+from skae.training.step import PRECISIONS, PROCESSES, check_precision
+from skae.training.streaming import ArrayRows, StreamedRows
 
 __all__ = [
     "OPTIMIZERS",
     "PRECISIONS",
+    "PROCESSES",
     "SCHEDULES",
     "ArrayRows",
     "Augmentation",
@@ -45,6 +43,7 @@ __all__ = [
     "RandomStreams",
     "Restart",
     "Rows",
+    "Run",
     "ScikitLearnCallbacks",
     "SharpenBits",
     "ShowerDistances",
@@ -54,8 +53,8 @@ __all__ = [
     "TwoStages",
     "apply_to_rows",
     "bounded_rows",
+    "buffer_size",
     "check_precision",
-    "current_team",
     "distribute",
     "draw_seed",
     "fair_share_of_threads",
@@ -65,7 +64,7 @@ __all__ = [
     "resolve_optimizer",
     "row_weights",
     "seeded_initialisation",
-    "should_stream",
+    "fits_in_memory",
     "starting_point",
     "table_of_nets",
     "to_bytes",

@@ -1,20 +1,62 @@
-"""The rows of a fit as tensors on the device, and the loop over minibatches that slices them."""
+"""The rows of a fit as tensors on the device, and the loop over minibatches that slices them.
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Any
+The order of rows follows from the seed, their number and their width, and from nothing else: rows that
+are read from a file as they are needed (:mod:`skae.training.streaming`) come in the same one. Up to
+``BUFFER_NUMBERS`` numbers are shuffled freely. More come in runs of neighbouring rows, which are put in
+random order and shuffled buffer by buffer, for a file is read in runs.
+"""
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 Batch = tuple[Tensor, Tensor, Tensor | None]
 
+#: numbers that are shuffled at once: 32 MB of them
+BUFFER_NUMBERS = 2**23
 
-def map_parts(function: Callable[[Any], Any], *parts: Any) -> list[Any]:
-    """Apply a function to each part that is there; None stays None."""
-    return [None if part is None else function(part) for part in parts]
+
+def to_float32(array: np.ndarray, name: str) -> np.ndarray:
+    """Copy an array, which may be read-only or memory-mapped, to float32.
+
+    Raises
+    ------
+    ValueError
+        If a value is beyond the range of float32.
+    """
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)  # as scikit-learn's validation does with what is at hand
+    try:
+        with np.errstate(over="raise"):
+            return np.array(array, dtype=np.float32, order="C")
+    except FloatingPointError as error:
+        raise ValueError(
+            f"{name} has values up to {np.abs(array).max():.3g}, beyond the range of float32 "
+            f"({np.finfo(np.float32).max:.3g}), in which networks compute; rescale {name}."
+        ) from error
+
+
+class Rows(Protocol):
+    """Rows of a fit: :class:`TensorRows`, or what reads them as they are needed.
+
+    Of ``x``, ``target`` and ``weight`` only slices, shapes and lengths are asked.
+    """
+
+    x: Any
+    target: Any
+    weight: Any
+
+    def __len__(self) -> int:
+        """Count the rows."""
+
+    def buffers(self, generator: torch.Generator | None) -> Iterator["TensorRows"]:
+        """Go through all rows, in order or shuffled by a generator on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +71,14 @@ class TensorRows(Dataset):
         What the output is compared with; None where it is ``x`` itself.
     weight : Tensor of shape (n,) or None
         Weights of the rows, divided by the mean weight of all of the fit's rows.
+    runs : ndarray of shape (n_runs, 2) or None
+        First row, and the row behind the last, of each run; None where rows are shuffled freely.
     """
 
     x: Tensor
     target: Tensor | None = None
     weight: Tensor | None = None
-
-    def _each(self, function: Callable[[Tensor], Tensor]) -> "TensorRows":
-        return TensorRows(*map_parts(function, self.x, self.target, self.weight))
+    runs: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -45,95 +87,90 @@ class TensorRows(Dataset):
         """Return one row and its target: what a scoring callback of skorch takes from a dataset."""
         return self.x[index], self.x[index] if self.target is None else self.target[index]
 
-    def total_weight(self) -> float:
-        """Return the sum of the weights; of rows without, their number."""
-        return float(len(self) if self.weight is None else self.weight.double().sum())
-
-    def with_mean_weight_of_one(self) -> "TensorRows":
-        """Return the same rows with their weights divided by their mean."""
-        if self.weight is None:
-            return self
-        return replace(self, weight=self.weight / self.weight.mean())
-
     def to(self, device: torch.device) -> "TensorRows":
         """Return the rows on another device."""
-        return self._each(lambda tensor: tensor.to(device))
+        target = None if self.target is None else self.target.to(device)
+        weight = None if self.weight is None else self.weight.to(device)
+        return TensorRows(self.x.to(device), target, weight, self.runs)
 
     def take(self, rows: Tensor) -> "TensorRows":
         """Return the rows with these indices, in this order."""
-        return self._each(lambda tensor: tensor.index_select(0, rows))
+        rows = rows.to(self.x.device)
+        target = None if self.target is None else self.target.index_select(0, rows)
+        weight = None if self.weight is None else self.weight.index_select(0, rows)
+        return TensorRows(self.x.index_select(0, rows), target, weight)
 
-    def from_row(self, start: int) -> "TensorRows":
-        """Return the rows from this one on, without copying them."""
-        return self._each(lambda tensor: tensor[start:])
-
-    def followed_by(self, others: "TensorRows") -> "TensorRows":
-        """Return these rows and, behind them, others of the same kind."""
-        pairs = ((self.x, others.x), (self.target, others.target), (self.weight, others.weight))
-        return TensorRows(*(None if pair[0] is None else torch.cat(pair) for pair in pairs))
-
-    def hold_out(self, n: int, seed: int) -> tuple["TensorRows", "TensorRows"]:
-        """Split n random rows off, the same ones for the same seed."""
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        return self.take(order[n:]), self.take(order[:n])
-
-    def minibatches(
-        self, batch_size: int, generator: torch.Generator | None = None
-    ) -> "Minibatches":
-        """Loop over the rows in minibatches."""
-        return Minibatches(self, batch_size, generator)
+    def followed_by(self, others: "TensorRows", start: int) -> "TensorRows":
+        """Return these rows from ``start`` on and, behind them, others of the same kind."""
+        pairs = (self.x, others.x), (self.target, others.target), (self.weight, others.weight)
+        return TensorRows(*(None if a is None else torch.cat([a[start:], b]) for a, b in pairs))
 
     def batch(self, start: int, stop: int) -> Batch:
-        """Return inputs, targets and weights of a run of rows, without copying them."""
+        """Return the rows from ``start`` up to ``stop``, without copying them."""
         x = self.x[start:stop]
         target = x if self.target is None else self.target[start:stop]
-        weight = None if self.weight is None else self.weight[start:stop]
-        return x, target, weight
+        return x, target, None if self.weight is None else self.weight[start:stop]
+
+    def buffers(self, generator: torch.Generator | None) -> Iterator["TensorRows"]:
+        """Go through all rows, in order or shuffled by a generator on the CPU."""
+        if generator is None:
+            yield self
+        elif self.runs is None:
+            yield self.take(torch.randperm(len(self), generator=generator))
+        else:
+            rows = torch.from_numpy(rows_of(shuffled(self.runs, generator)))
+            for part in rows.split(buffer_size(self.x, self.target)):
+                yield self.take(part[torch.randperm(len(part), generator=generator)])
 
 
-def _batch_edges(n: int, batch_size: int) -> list[int]:
-    """Cut n rows into minibatches: return where each begins, and n.
+def buffer_size(x: Any, target: Any) -> int:
+    """Return how many rows of this width are shuffled at once."""
+    n_numbers = math.prod(x.shape[1:]) + (0 if target is None else math.prod(target.shape[1:]))
+    return max(1, BUFFER_NUMBERS // max(1, n_numbers))
 
-    A last batch of a single row is merged with the one before: batch normalisation has no variance
-    to divide one row by.
-    """
-    edges = [*range(0, n, batch_size), n]
-    if len(edges) > 2 and edges[-1] - edges[-2] == 1:
-        del edges[-2]
-    return edges
+
+def shuffled(runs: np.ndarray, generator: torch.Generator) -> np.ndarray:
+    """Return runs in random order."""
+    return runs[torch.randperm(len(runs), generator=generator).numpy()]
+
+
+def rows_of(runs: np.ndarray) -> np.ndarray:
+    """Return the indices of the rows in runs, one run after the other."""
+    lengths = runs[:, 1] - runs[:, 0]
+    behind = np.cumsum(lengths)
+    return np.arange(behind[-1]) + np.repeat(runs[:, 1] - behind, lengths)
 
 
 class Minibatches:
-    """Loop over rows in minibatches: one permutation an epoch, then slices.
+    """Loop over rows in minibatches: slices of buffers, each shuffled as a whole.
+
+    A last batch of a single row is merged with the one before: batch normalisation has no variance to
+    divide one row by.
 
     Parameters
     ----------
-    rows : TensorRows
-        The data, on the device.
+    rows : TensorRows or StreamedRows
+        The data.
     batch_size : int
         Rows in a minibatch.
     generator : torch.Generator or None
-        Where permutations come from, on the CPU; None keeps the rows in order.
+        Where the order comes from, on the CPU; None keeps the rows in order.
     """
 
-    def __init__(self, rows: TensorRows, batch_size: int, generator: torch.Generator | None = None):
+    def __init__(self, rows: Rows, batch_size: int, generator: torch.Generator | None = None):
         self.rows = rows
-        self.batch_size = batch_size
         self.generator = generator
-        self._edges = _batch_edges(len(rows), batch_size)
-
-    def __len__(self) -> int:
-        return len(self._edges) - 1
-
-    @property
-    def sizes(self) -> list[int]:
-        """Rows in each of them."""
-        return [stop - start for start, stop in pairwise(self._edges)]
+        edges = [*range(0, len(rows), batch_size), len(rows)]
+        if len(edges) > 2 and edges[-1] - edges[-2] == 1:
+            del edges[-2]
+        #: rows in each of them
+        self.sizes: list[int] = np.diff(edges).tolist()
 
     def __iter__(self) -> Iterator[Batch]:
-        rows = self.rows
-        if self.generator is not None:
-            order = torch.randperm(len(rows), generator=self.generator)
-            rows = rows.take(order.to(rows.x.device))
-        for start, stop in pairwise(self._edges):
-            yield rows.batch(start, stop)
+        buffers = self.rows.buffers(self.generator)
+        pool, start = next(buffers), 0
+        for size in self.sizes:
+            while len(pool) < start + size:
+                pool, start = pool.followed_by(next(buffers), start), 0
+            yield pool.batch(start, start + size)
+            start += size

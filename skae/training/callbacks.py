@@ -8,8 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from skorch import NeuralNet
 from skorch.callbacks import Callback, GradientNormClipping
 
-from skae.training.schedules import SCHEDULES
-from skae.training.weights import Weights
+from skae.training.optimisation import Weights
 
 # Norm that gradients are cut to, where a minibatch may have extreme ones.
 _LARGEST_GRADIENT = 1.0
@@ -37,6 +36,8 @@ class EarlyStopping(Callback):
     tol : float
         Relative improvement that counts: below ``best · (1 − tol)`` (for a negative loss, below
         ``best − tol·|best|``).
+    annealing_from : float
+        Share of the epochs after which patience counts.
     settled_from : float
         Share of the epochs that is passed over: where the loss is still changing its meaning.
     monitor : str
@@ -44,10 +45,16 @@ class EarlyStopping(Callback):
     """
 
     def __init__(
-        self, patience: int, tol: float, settled_from: float = 0.0, monitor: str = "valid_loss"
+        self,
+        patience: int,
+        tol: float,
+        annealing_from: float = 0.0,
+        settled_from: float = 0.0,
+        monitor: str = "valid_loss",
     ):
         self.patience = patience
         self.tol = tol
+        self.annealing_from = annealing_from
         self.settled_from = settled_from
         self.monitor = monitor
 
@@ -57,7 +64,6 @@ class EarlyStopping(Callback):
         self.reference_loss_ = float("inf")
         self.n_stale_ = 0
         self._best = Weights(net.module_)
-        _, self._annealing_from = SCHEDULES[net.lr_schedule]
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Compare this epoch's validation loss with the best."""
@@ -72,7 +78,7 @@ class EarlyStopping(Callback):
         ) or self.reference_loss_ == float("inf"):
             self.reference_loss_ = loss
             self.n_stale_ = 0
-        elif net.progress_ > self._annealing_from:
+        elif net.progress_ > self.annealing_from:
             self.n_stale_ += 1
         if self.n_stale_ >= self.patience:
             net.stop_training = True

@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from skae.training.batches import to_float32
 
 # Matrix products choose their algorithm by the number of rows; from 64 rows on, what a row gives no
 # longer depends on how many stand beside it. Layers of at most eight units are the exception: there a
@@ -23,32 +26,14 @@ def bounded_rows(most: int, shape: tuple[int, ...]) -> int:
     return min(most, max(_FEWEST_ROWS, _CHUNK_NUMBERS // max(1, math.prod(shape))))
 
 
-def to_float32(array: np.ndarray, name: str) -> np.ndarray:
-    """Copy an array, which may be read-only or memory-mapped, to float32.
-
-    Raises
-    ------
-    ValueError
-        If a value is beyond the range of float32.
-    """
-    try:
-        with np.errstate(over="raise"):
-            return np.array(array, dtype=np.float32, order="C")
-    except FloatingPointError as error:
-        raise ValueError(
-            f"{name} has values up to {np.abs(array).max():.3g}, beyond the range of float32 "
-            f"({np.finfo(np.float32).max:.3g}), in which networks compute; rescale {name}."
-        ) from error
-
-
 def apply_to_rows(
-    function: Callable[[Tensor], Tensor],
+    function: Callable[[Tensor], Tensor | tuple[Tensor, ...]],
     X: np.ndarray,
     device: torch.device,
     *,
     chunk_rows: int = _CHUNK_ROWS,
     fewest_rows: int = _FEWEST_ROWS,
-) -> np.ndarray:
+) -> Any:
     """Return ``function`` of the rows of ``X``, computed in float32, in the dtype of ``X``.
 
     Of integers and half-precision numbers the result is float64, as scikit-learn has it.
@@ -56,7 +41,7 @@ def apply_to_rows(
     Parameters
     ----------
     function : callable
-        Maps a float32 tensor ``(m, ...)`` on ``device`` to one with m rows.
+        Maps a float32 tensor ``(m, ...)`` on ``device`` to one with m rows, or to a tuple of such.
     X : ndarray of shape (n, ...)
         Rows of any numeric dtype; may be read-only or memory-mapped.
     device : torch.device
@@ -65,8 +50,13 @@ def apply_to_rows(
         Rows handed over at once.
     fewest_rows : int
         Rows that fewer ones are padded to.
+
+    Returns
+    -------
+    result : ndarray or tuple of ndarray
+        As many as the function returns.
     """
-    result = None
+    results: list[np.ndarray] = []
     dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.float64
     chunk_rows = bounded_rows(chunk_rows, X.shape[1:])
     with torch.inference_mode():
@@ -75,8 +65,10 @@ def apply_to_rows(
             n = len(chunk)
             rows = torch.zeros(max(n, fewest_rows), *chunk.shape[1:])
             rows.numpy()[:n] = to_float32(chunk, "X")
-            output = function(rows.to(device))[:n].cpu().numpy()
-            if result is None:
-                result = np.empty((len(X), *output.shape[1:]), dtype=dtype)
-            result[start : start + n] = output
-    return result
+            output = function(rows.to(device))
+            outputs = output if isinstance(output, tuple) else (output,)
+            if not results:
+                results = [np.empty((len(X), *part.shape[1:]), dtype=dtype) for part in outputs]
+            for result, part in zip(results, outputs, strict=True):
+                result[start : start + n] = part[:n].cpu().numpy()
+    return tuple(results) if isinstance(output, tuple) else results[0]

@@ -8,15 +8,12 @@ from torch import nn
 
 from skae._saving import Kind, Reader, Writer
 from skae._saving.table import optimizers
-from skae.training.optimizers import resolve_optimizer
+from skae.training.optimisation import resolve_optimizer
 from skae.training.seeding import RandomStreams
 from skae.training.state import load_optimizer
 
 if TYPE_CHECKING:
     from skae.training.net import TrainingNet
-
-# What one run sets and the next one finds; a fit sets them all again.
-_SETTINGS = ("lr", "lr_schedule", "batch_size", "precision", "compile_step")
 
 
 class NetKind(Kind):
@@ -30,7 +27,7 @@ class NetKind(Kind):
             "optimizer": value.optimizer,
             "weight_decay": getattr(value, "optimizer__weight_decay", 0.0),
             "optimizer_state": value.optimizer_.state_dict(),
-            "settings": {name: getattr(value, name) for name in _SETTINGS},
+            "lr": value.lr,
             "seed": value.streams.seed,
             "history": list(value.history),
             "best_losses": value.best_losses_,
@@ -47,18 +44,16 @@ class NetKind(Kind):
             raise ValueError(f"{parts['optimizer']!r} is no optimizer of torch")
         device = torch.device("cpu")
         optimizer, arguments = resolve_optimizer(parts["optimizer"], parts["weight_decay"], device)
-        settings = {name: parts["settings"][name] for name in _SETTINGS}
         net = cls(
             parts["module"],
             parts["criterion"],
             streams=RandomStreams(int(parts["seed"]), device),
             optimizer=optimizer,
-            lr=settings["lr"],
+            lr=parts["lr"],
             device=str(device),
             verbose=0,
-            **{f"optimizer__{name}": value for name, value in arguments.items()},
+            **arguments,
         ).initialize()
-        vars(net).update(settings)
         load_optimizer(net.optimizer_, parts["optimizer_state"])
         net.history = History(parts["history"])
         net.best_losses_ = dict(parts["best_losses"])

@@ -8,14 +8,14 @@ of them for all rows.
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from typing import Any
 
 import torch
+from skorch import NeuralNet
 from torch import Tensor, nn
 
 from skae.modules import Share
-from skae.training.step import Loss, Output
+from skae.training.step import PROCESSES, Loss, Output, Step
 
 # The first optimiser imports this module, whose functions have the process group of that moment as a
 # default. It would outlive its end, and its threads abort the process as it exits.
@@ -23,157 +23,54 @@ if torch.distributed.is_available():
     import torch.distributed.nn.functional
 
 
-class Alone:
-    """The one process of a fit that is not shared.
-
-    Attributes
-    ----------
-    is_main : bool
-        Whether this process is the one that writes and shows progress.
-    device : torch.device or None
-        Where it computes; None leaves the choice to the fit.
-    share : Share or None
-        Its rows of the minibatch that is computed; None for all.
-    """
-
-    is_main: bool = True
-    device: torch.device | None = None
-    share: Share | None = None
-
-    def size_of_share(self, n: int) -> int:
-        """Return how many of n rows are this process's."""
-        return n
-
-    def gradient(self, gradient: Loss, module: nn.Module) -> Loss:
-        """Return what computes a minibatch's loss and gradients.
-
-        Parameters
-        ----------
-        gradient : callable
-            Computes the mean loss of rows, and adds its gradients to the weights' of ``module``.
-        module : nn.Module
-            What is trained.
-        """
-        return gradient
-
-    def loss(self, loss: Loss) -> Loss:
-        """Return what computes a minibatch's loss, without gradients."""
-        return loss
-
-    def agree_on(self, module: nn.Module) -> None:
-        """Give every process the main one's weights and buffers."""
-
-    def of_main(self, value: Any) -> Any:
-        """Return the main process's value in each process."""
-        return value
-
-    def any_of(self, value: bool) -> bool:
-        """Tell whether a value is true in any process."""
-        return value
-
-    def on_main(self, function: Callable[[], Any]) -> Any:
-        """Call a function in the main process; return its result, or raise its error, in each."""
-        return function()
-
-    def check_equal(self, describe: Callable[[], Any]) -> None:
-        """Refuse a fit that processes describe in different ways.
-
-        Raises
-        ------
-        ValueError
-            In all of them.
-        """
-
-
-class Team(Alone):
+class Team:
     """Processes that share a fit.
 
     Parameters
     ----------
     accelerator : accelerate.Accelerator
         Knows the processes, and this one's device.
+
+    Attributes
+    ----------
+    is_main : bool
+        Whether this process is the one that writes and shows progress.
+    device : torch.device
+        Where it computes.
+    size, rank : int
+        Number of processes, and of this one.
     """
 
     def __init__(self, accelerator: Any):
         self._accelerator = accelerator
-        self._size: int = accelerator.num_processes
-        self._rank: int = accelerator.process_index
-        self.is_main = self._rank == 0
+        self.size: int = accelerator.num_processes
+        self.rank: int = accelerator.process_index
+        self.is_main = self.rank == 0
         self.device = accelerator.device
-        self.share: Share = Share()
 
-    def _divide(self, n: int) -> float:
-        """Let ``share`` be this process's part of n rows; return the weight of what it computes of them.
+    def step(self, *arguments: Any) -> "SharedStep":
+        """Return how the processes compute a minibatch together; arguments as of :class:`Step`."""
+        return SharedStep(self, *arguments)
+
+    def rows_of(self, n: int) -> range:
+        """Return this process's part of n rows.
 
         Where there are fewer than two rows for each process every one computes them all: what happens
         beside a loss, drawing say, has to happen everywhere, and batch normalisation needs two rows.
         """
-        rows = self._rows_of(n)
-        self.share.start, self.share.stop, self.share.total = rows.start, rows.stop, n
-        return 1.0 / self._size if len(rows) == n else len(rows) / n
-
-    def size_of_share(self, n: int) -> int:
-        """Return how many of n rows are this process's."""
-        return len(self._rows_of(n))
-
-    def _rows_of(self, n: int) -> range:
-        if n < 2 * self._size:
+        if n < 2 * self.size:
             return range(n)
-        return range(self._rank * n // self._size, (self._rank + 1) * n // self._size)
+        return range(self.rank * n // self.size, (self.rank + 1) * n // self.size)
 
-    def gradient(self, gradient: Loss, module: nn.Module) -> Loss:
-        """Return what computes a minibatch's loss and gradients together."""
-
-        def shared(x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Output, Tensor]:
-            output, loss, fraction = self._of_share(gradient, x, target, weight)
-            with_gradient = [p for p in module.parameters() if p.grad is not None]
-            parts = [p.grad for p in with_gradient] + [loss.detach()]
-            whole = self._sum(torch.cat([part.flatten() for part in parts]) * fraction)
-            *gradients, loss = whole.split([part.numel() for part in parts])
-            for parameter, sum_ in zip(with_gradient, gradients, strict=True):
-                parameter.grad.copy_(sum_.view_as(parameter))
-            return output, loss[0]
-
-        return shared
-
-    def loss(self, loss: Loss) -> Loss:
-        """Return what computes a minibatch's loss together, without gradients."""
-
-        def shared(x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Output, Tensor]:
-            output, own, fraction = self._of_share(loss, x, target, weight)
-            return output, self._sum(own.detach() * fraction)
-
-        return shared
-
-    def _of_share(
-        self, loss: Loss, x: Tensor, target: Tensor, weight: Tensor | None
-    ) -> tuple[Output, Tensor, float]:
-        fraction = self._divide(len(x))
-        rows = slice(self.share.start, self.share.stop)
-        output, own = loss(x[rows], target[rows], None if weight is None else weight[rows])
-        return output, own, fraction
-
-    def _sum(self, tensor: Tensor) -> Tensor:
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Return the sum over the processes."""
         return self._accelerator.reduce(tensor, reduction="sum")
-
-    def agree_on(self, module: nn.Module) -> None:
-        """Give every process the main one's weights and buffers."""
-        from accelerate.utils import broadcast
-
-        for tensor in module.state_dict().values():
-            tensor.copy_(broadcast(tensor.contiguous(), from_process=0))
 
     def of_main(self, value: Any) -> Any:
         """Return the main process's value in each process."""
         from accelerate.utils import broadcast_object_list
 
         return broadcast_object_list([value], from_process=0)[0]
-
-    def any_of(self, value: bool) -> bool:
-        """Tell whether a value is true in any process."""
-        from accelerate.utils import gather_object
-
-        return any(gather_object([value]))
 
     def on_main(self, function: Callable[[], Any]) -> Any:
         """Call a function in the main process; return its result, or raise its error, in each."""
@@ -188,11 +85,17 @@ class Team(Alone):
             raise error
         return result
 
-    def check_equal(self, describe: Callable[[], Any]) -> None:
-        """Refuse a fit that processes describe in different ways, in all of them."""
+    def check_equal(self, description: Any) -> None:
+        """Refuse a fit that processes describe in different ways, in all of them.
+
+        Raises
+        ------
+        ValueError
+            In all of them.
+        """
         from accelerate.utils import gather_object
 
-        descriptions = gather_object([describe()])
+        descriptions = gather_object([description])
         others = [rank for rank, other in enumerate(descriptions) if other != descriptions[0]]
         if others:
             raise ValueError(
@@ -202,15 +105,79 @@ class Team(Alone):
             )
 
 
-#: of fits that are not shared
-ALONE = Alone()
+class SharedStep(Step):
+    """A minibatch's loss and gradients, each process computing its share of the rows.
 
-_TEAM: ContextVar[Alone] = ContextVar("skae_team")
+    Parameters
+    ----------
+    team : Team
+        The processes.
+    module, criterion, device, precision, compiled_rows
+        As of :class:`Step`; the rows are those of all processes.
+    """
 
+    def __init__(
+        self,
+        team: Team,
+        module: nn.Module,
+        criterion: nn.Module,
+        device: torch.device,
+        precision: str,
+        compiled_rows: int = 0,
+    ):
+        super().__init__(module, criterion, device, precision, len(team.rows_of(compiled_rows)))
+        self.team = team
+        self.share = Share()
+        self._own_gradient, self._own_loss = self.gradient, self.loss
+        self.gradient, self.loss = self._shared_gradient, self._shared_loss
 
-def current_team() -> Alone:
-    """Return the processes that share the fits of this context: one alone, or a :class:`Team`."""
-    return _TEAM.get(ALONE)
+    def _shared_gradient(
+        self, x: Tensor, target: Tensor, weight: Tensor | None
+    ) -> tuple[Output, Tensor]:
+        """Return output and loss, and sum the gradients over the processes."""
+        output, loss, fraction = self._of_share(self._own_gradient, x, target, weight)
+        with_gradient = [p for p in self.module.parameters() if p.grad is not None]
+        parts = [p.grad for p in with_gradient] + [loss.detach()]
+        whole = self.team.sum(torch.cat([part.flatten() for part in parts]) * fraction)
+        *gradients, loss = whole.split([part.numel() for part in parts])
+        for parameter, sum_ in zip(with_gradient, gradients, strict=True):
+            parameter.grad.copy_(sum_.view_as(parameter))
+        return output, loss[0]
+
+    def _shared_loss(
+        self, x: Tensor, target: Tensor, weight: Tensor | None
+    ) -> tuple[Output, Tensor]:
+        """Return output and loss, without gradients."""
+        output, own, fraction = self._of_share(self._own_loss, x, target, weight)
+        return output, self.team.sum(own.detach() * fraction)
+
+    def _of_share(
+        self, loss: Loss, x: Tensor, target: Tensor, weight: Tensor | None
+    ) -> tuple[Output, Tensor, float]:
+        n, rows = len(x), self.team.rows_of(len(x))
+        self.share.start, self.share.stop, self.share.total = rows.start, rows.stop, n
+        fraction = 1.0 / self.team.size if len(rows) == n else len(rows) / n
+        part = slice(rows.start, rows.stop)
+        output, own = loss(x[part], target[part], None if weight is None else weight[part])
+        return output, own, fraction
+
+    def synchronise(self, net: NeuralNet) -> None:
+        """Give every process the main one's weights and buffers, and its decision to stop."""
+        from accelerate.utils import broadcast
+
+        for tensor in self.module.state_dict().values():
+            tensor.copy_(broadcast(tensor.contiguous(), from_process=0))
+        net.stop_training = self.of_main(net.stop_training)
+
+    def of_main(self, value: Any) -> Any:
+        """Return the main process's value in each process."""
+        return self.team.of_main(value)
+
+    def any_of(self, value: bool) -> bool:
+        """Tell whether a value is true in any process."""
+        from accelerate.utils import gather_object
+
+        return any(gather_object([value]))
 
 
 @contextlib.contextmanager
@@ -261,8 +228,8 @@ def distribute(accelerator: Any) -> Iterator[None]:
             f"{started} processes were started, but this Accelerator knows of "
             f"{accelerator.num_processes}; on machines without GPUs make it with Accelerator(cpu=True)."
         )
-    token = _TEAM.set(Team(accelerator))
+    token = PROCESSES.set(Team(accelerator))
     try:
         yield
     finally:
-        _TEAM.reset(token)
+        PROCESSES.reset(token)

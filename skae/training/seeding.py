@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch import nn
+
+from skae.modules import SeededModule, Share
 
 # torch's layers draw their first weights from the global generator and take no other, so only one
 # thread at a time may seed it, build a module and put the state back.
@@ -36,6 +39,21 @@ def seeded_initialisation(seed: int) -> Iterator[None]:
             yield
         finally:
             torch.default_generator.set_state(state)
+
+
+def attach_generator(
+    module: nn.Module, generator: torch.Generator | None, share: Share | None = None
+) -> None:
+    """Hand one generator to every :class:`SeededModule` inside ``module`` (None takes it away).
+
+    With ``share`` they see that part of each minibatch, which may change from one to the next.
+    """
+    for layer in module.modules():
+        if isinstance(layer, SeededModule):
+            layer.generator = generator
+            vars(layer).pop("share", None)
+            if share is not None:
+                layer.share = share
 
 
 class RandomStreams:

@@ -11,8 +11,8 @@ from torch import Tensor
 from skae._calorimeter import CaloGeometry
 from skae.metrics.distances import gaussian_frechet_distance, moments
 from skae.metrics.showers import shower_features
-from skae.training.streaming import Rows
-from skae.training.weights import Weights
+from skae.training.batches import Rows
+from skae.training.optimisation import Weights
 
 # Showers that distances and the shape of the noise are taken from.
 _MOST_ROWS = 4096
@@ -147,7 +147,6 @@ class TwoStages(Callback):
             self._put_back()
             self.is_second_, self.best_ = True, float("inf")
             self._freeze(True)
-            net.renew_losses()
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Keep the weights if none were better."""

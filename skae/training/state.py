@@ -1,18 +1,79 @@
-"""All that the rest of a run depends on, but its data and parameters: to be saved, and taken over."""
+"""A run: what it is asked to do, where it is, and all that the rest of it depends on, to be saved."""
 
 import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from skorch import NeuralNet
 from torch import Tensor
 
 from skae.exceptions import CheckpointError
+from skae.training.checkpoints import Checkpoint
+from skae.training.optimisation import Restart
 from skae.training.packing import digest_of
-from skae.training.weights import Weights
+from skae.training.step import Processes
 
 # Flags of an optimiser that depend on the device it runs on.
 _OF_THE_DEVICE = ("fused", "foreach", "capturable")
+
+
+Corruption = Callable[[Tensor, torch.Generator], Tensor]
+Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What may differ from one run of the same net to the next.
+
+    Attributes
+    ----------
+    epochs : int
+        Number of epochs, those of a run that is resumed included.
+    batch_size : int
+        Rows in a minibatch.
+    lr : float
+        Peak learning rate.
+    lr_schedule : str
+        A name of :data:`skae.training.optimisation.SCHEDULES`.
+    lr_restart : Restart or None
+        Where the schedule begins again, if it does.
+    corruption : callable or None
+        Called with a minibatch and a generator; what it returns goes into the module.
+    augmentation : callable or None
+        Called with a minibatch, its targets and a generator, before the corruption; what it returns is
+        trained on.
+    callbacks : sequence
+        Callbacks of skorch.
+    precision : str
+        A name of :data:`skae.training.step.PRECISIONS`.
+    compile : bool
+        Compile the loss of a full minibatch.
+    verbose : int
+        2 or more prints skorch's table of epochs.
+    checkpoint : Checkpoint or None
+        Where the run is saved, from time to time and at its end.
+    resume_from : dict or None
+        What the checkpoint holds of this run; training goes on from there.
+    processes : Processes or None
+        Those that share the run; None for one alone.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    lr_schedule: str = "constant"
+    lr_restart: Restart | None = None
+    corruption: Corruption | None = None
+    augmentation: Augmentation | None = None
+    callbacks: Sequence[Any] = ()
+    precision: str = "float32"
+    compile: bool = False
+    verbose: int = 0
+    checkpoint: Checkpoint | None = None
+    resume_from: dict[str, Any] | None = field(default=None, repr=False)
+    processes: Processes | None = None
 
 
 @dataclass
@@ -39,10 +100,6 @@ class Position:
     batches: list[dict[str, Any]] = field(default_factory=list)
     generator: Tensor | None = None
 
-    def begin_epoch(self, epoch: int) -> None:
-        """Stand before the first step of this epoch."""
-        self.epoch, self.step, self.losses, self.batches, self.generator = epoch, 0, None, [], None
-
 
 def starting_point(net: NeuralNet) -> str:
     """Return a digest of what a further run of a net would start from."""
@@ -60,32 +117,22 @@ def starting_point(net: NeuralNet) -> str:
         ) from error
 
 
-def take_state(net: NeuralNet, position: Position, finite: Weights) -> dict[str, Any]:
-    """Return the state of a run.
-
-    Parameters
-    ----------
-    net : TrainingNet
-        The net that runs.
-    position : Position
-        Where the run is.
-    finite : Weights
-        The weights of the last finite epoch.
-    """
+def take_state(loop: Any) -> dict[str, Any]:
+    """Return the state of a run, from the loop that makes it."""
+    net, position = loop.net, loop.position
     within = position.step > 0
-    schedule = net.schedule_
     return {
         "seed": net.streams.seed,
         "epoch": position.epoch,
         "step": position.step,
         "losses": position.losses if within else None,
-        "batches": net.history[-1]["batches"] if within and net.listens_to_batches_ else [],
+        "batches": net.history[-1]["batches"] if within and loop.hears_batches else [],
         "generator": net.streams.corruption.get_state() if within else None,
-        "finite": finite.copies() if within else None,  # else those of the module
+        "last_finite": loop.last_finite.copies() if within else None,  # else those of the module
         "stopped": net.stop_training,
         "module": dict(net.module_.state_dict()),
         "optimizer": net.optimizer_.state_dict(),
-        "schedule": None if schedule is None else schedule.last_epoch,
+        "schedule": None if loop.schedule is None else loop.schedule.last_epoch,
         "history": list(net.history[:-1] if within else net.history),
         "best_losses": net.best_losses_,
         "callbacks": {
@@ -96,18 +143,19 @@ def take_state(net: NeuralNet, position: Position, finite: Weights) -> dict[str,
     }
 
 
-def load_state(net: NeuralNet, state: dict[str, Any] | None, finite: Weights) -> Position:
-    """Make a net go on from a state that :func:`take_state` returned; say where that was taken."""
-    if state is None or "module" not in state:
+def load_state(loop: Any, state: dict[str, Any]) -> Position:
+    """Let a run go on from a state that :func:`take_state` returned; say where that was taken."""
+    if "module" not in state:
         return Position()
+    net = loop.net
     try:
         net.module_.load_state_dict(state["module"])
-        finite.remember()
-        if state["finite"] is not None:
-            finite.remember(state["finite"])
+        loop.last_finite.remember()
+        if state["last_finite"] is not None:
+            loop.last_finite.remember(state["last_finite"])
         load_optimizer(net.optimizer_, state["optimizer"])
-        if net.schedule_ is not None:
-            net.schedule_.last_epoch = state["schedule"]
+        if loop.schedule is not None:
+            loop.schedule.last_epoch = state["schedule"]
         net.history[:] = state["history"]
         net.best_losses_ = state["best_losses"]
         net.stop_training = state["stopped"]
@@ -119,9 +167,9 @@ def load_state(net: NeuralNet, state: dict[str, Any] | None, finite: Weights) ->
         ) from error
 
 
-def load_callbacks(net: NeuralNet, state: dict[str, Any] | None) -> None:
+def load_callbacks(net: NeuralNet, state: dict[str, Any]) -> None:
     """Give the callbacks that were saved their states back."""
-    saved = {} if state is None else state.get("callbacks", {})
+    saved = state.get("callbacks", {})
     for name, callback in net.callbacks_:
         if name in saved and hasattr(callback, "load_state_dict"):
             # a copy: the callback may keep it and go on to change it

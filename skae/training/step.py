@@ -4,11 +4,14 @@ import threading
 import types
 import warnings
 from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from skae.exceptions import CompileWarning
+from skae.modules import Share
 
 #: name → dtype that matrix products are computed in, None for the weights' own
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bf16-mixed": torch.bfloat16}
@@ -71,6 +74,80 @@ def make_gradient(loss: Loss) -> Loss:
         return output, mean_loss
 
     return differentiate
+
+
+class Step:
+    """How a minibatch's loss and gradients are computed; this one by a process alone.
+
+    Parameters
+    ----------
+    module, criterion : nn.Module
+        The criterion gives the loss of each row, ``(n,)``.
+    device : torch.device
+        Where both are.
+    precision : str
+        A name of :data:`PRECISIONS`.
+    compiled_rows : int
+        Rows in the minibatches for which the loss is compiled; 0 compiles nothing.
+
+    Attributes
+    ----------
+    gradient : callable
+        Returns output and mean loss of a minibatch, and adds gradients to the weights'.
+    loss : callable
+        Returns output and mean loss, in float32: rows held out are judged as the module will be used.
+    share : Share or None
+        The rows of the minibatch that this process computes; None for all.
+    """
+
+    share: Share | None = None
+
+    def __init__(
+        self,
+        module: nn.Module,
+        criterion: nn.Module,
+        device: torch.device,
+        precision: str,
+        compiled_rows: int = 0,
+    ):
+        self.module = module
+        loss = make_loss(module, criterion, device, precision)
+        if compiled_rows:
+            self.gradient: Loss = CompiledGradient(loss, module, device, compiled_rows)
+        else:
+            self.gradient = make_gradient(loss)
+        self.loss = make_loss(module, criterion, device, "float32")
+        self._trained = _trained_parameters(module) if compiled_rows else []
+
+    def is_outdated(self) -> bool:
+        """Tell whether other parameters are trained than when this was compiled."""
+        return self._trained != _trained_parameters(self.module)
+
+
+def _trained_parameters(module: nn.Module) -> list[bool]:
+    return [parameter.requires_grad for parameter in module.parameters()]
+
+
+class Processes(Protocol):
+    """Processes that share a fit: :class:`skae.training.processes.Team`.
+
+    Attributes
+    ----------
+    is_main : bool
+        Whether this process is the one that writes and shows progress.
+    device : torch.device
+        Where it computes.
+    """
+
+    is_main: bool
+    device: torch.device
+
+    def step(self, *arguments: Any) -> Step:
+        """Return how processes compute a minibatch together; arguments as of :class:`Step`."""
+
+
+#: the processes that share the fits of this context; None for one alone
+PROCESSES: ContextVar[Any] = ContextVar("skae_processes", default=None)
 
 
 # The filters of warnings are the process's, so only one thread at a time may change them.

@@ -1,21 +1,18 @@
 """Rows that are too many to copy: read from an array, mostly a memory-mapped file, as they are needed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from skae.training.batches import Batch, Minibatches, TensorRows, map_parts
-from skae.training.inference import to_float32
+from skae.training.batches import TensorRows, buffer_size, shuffled, to_float32
 
-# What is read in one run, and what is shuffled at once. A file is read in runs of neighbouring rows,
-# for single rows cost a page each; each buffer holds runs from all over the file.
-_RUN_BYTES = 2**18
-_BUFFER_BYTES = 2**25
+# Numbers in what is read in one run: 256 KB of them. Single rows of a file cost a page each; each buffer
+# holds runs from all over the file.
+_RUN_NUMBERS = 2**16
 
 _SUMMED_ROWS = 2**20
 
@@ -108,20 +105,17 @@ class StreamedRows(Dataset):
         mean_weight: float,
     ) -> "StreamedRows":
         """Read from these arrays, weights over their mean; nothing is copied."""
-        step = max(1, _RUN_BYTES // max(1, x[:1].nbytes))
-        edges = np.append(np.arange(0, len(x), step), len(x))
+        n_numbers = sum(part[:1].size for part in (x, target) if part is not None)
+        edges = np.append(np.arange(0, len(x), max(1, _RUN_NUMBERS // max(1, n_numbers))), len(x))
         runs = np.stack([edges[:-1], edges[1:]], axis=1)
-        rows = cls(
+        return cls(
             ArrayRows(x, runs, "X"),
             None if target is None else ArrayRows(target, runs, "y"),
             None if weight is None else ArrayRows(weight, runs, "sample_weight", mean_weight),
         )
-        rows._each(ArrayRows.check_range)
-        return rows
 
-    def _each(self, function: Callable[[ArrayRows], Any]) -> list[Any]:
-        """Apply a function to inputs, targets and weights; None stays None."""
-        return map_parts(function, self.x, self.target, self.weight)
+    def _parts(self) -> list[ArrayRows]:
+        return [part for part in (self.x, self.target, self.weight) if part is not None]
 
     def __len__(self) -> int:
         return len(self.x)
@@ -131,18 +125,24 @@ class StreamedRows(Dataset):
         x, target, _ = self.read(index, index + 1).batch(0, 1)
         return x[0], target[0]
 
+    def check_range(self) -> None:
+        """Refuse values that float32 cannot hold."""
+        for part in self._parts():
+            part.check_range()
+
     def to(self, device: torch.device) -> "StreamedRows":
         """Return the rows for minibatches on another device."""
-        return StreamedRows(self.x, self.target, self.weight, device)
+        return replace(self, device=device)
 
     def take_runs(self, runs: np.ndarray) -> "StreamedRows":
         """Return the rows of these runs, in this order."""
-        return StreamedRows(*self._each(lambda part: part.take_runs(runs)), self.device)
+        target = None if self.target is None else self.target.take_runs(runs)
+        weight = None if self.weight is None else self.weight.take_runs(runs)
+        return StreamedRows(self.x.take_runs(runs), target, weight, self.device)
 
     def hold_out(self, n: int, seed: int) -> tuple["StreamedRows", "StreamedRows"]:
         """Split n rows off, in runs from all over the array; the same ones for the same seed."""
-        order = torch.randperm(len(self.x.runs), generator=torch.Generator().manual_seed(seed))
-        runs = self.x.runs[order.numpy()]
+        runs = shuffled(self.x.runs, torch.Generator().manual_seed(seed))
         ends = np.cumsum(runs[:, 1] - runs[:, 0])
         last = int(np.searchsorted(ends, n))  # the run that is cut in two
         cut = runs[last, 1] - (ends[last] - n)
@@ -169,45 +169,23 @@ class StreamedRows(Dataset):
 
     def read(self, start: int, stop: int) -> TensorRows:
         """Copy a run of rows to the device."""
-        return TensorRows(*self._each(lambda part: part[start:stop])).to(self.device)
+        target = None if self.target is None else self.target[start:stop]
+        weight = None if self.weight is None else self.weight[start:stop]
+        return TensorRows(self.x[start:stop], target, weight).to(self.device)
 
-    def minibatches(
-        self, batch_size: int, generator: torch.Generator | None = None
-    ) -> "StreamedMinibatches":
-        """Loop over the rows in minibatches."""
-        return StreamedMinibatches(self, batch_size, generator)
+    def loaded(self) -> TensorRows:
+        """Copy all rows to the device, to come in the order in which they are read from here."""
+        lengths = self.x.runs[:, 1] - self.x.runs[:, 0]
+        ends = np.cumsum(lengths)
+        return replace(self.read(0, len(self)), runs=np.stack([ends - lengths, ends], axis=1))
 
-
-Rows = TensorRows | StreamedRows
-
-
-class StreamedMinibatches(Minibatches):
-    """Loop over rows that are read as they come: runs in random order, and shuffled buffer by buffer.
-
-    The parameters are those of :class:`Minibatches`, with ``rows`` a :class:`StreamedRows`.
-    """
-
-    rows: StreamedRows
-
-    def __iter__(self) -> Iterator[Batch]:
-        buffers = self._buffers()
-        pool = next(buffers)
-        for size in self.sizes:
-            while len(pool) < size:
-                pool = pool.followed_by(next(buffers))
-            yield pool.batch(0, size)
-            pool = pool.from_row(size)
-
-    def _buffers(self) -> Iterator[TensorRows]:
-        rows = self.rows
-        if self.generator is not None:
-            order = torch.randperm(len(rows.x.runs), generator=self.generator)
-            rows = rows.take_runs(rows.x.runs[order.numpy()])
-        n_numbers = sum(n for n in rows._each(lambda part: part[:1].numel()) if n is not None)
-        step = max(1, _BUFFER_BYTES // (4 * n_numbers))
+    def buffers(self, generator: torch.Generator | None) -> Iterator[TensorRows]:
+        """Go through all rows, in order or shuffled by a generator on the CPU."""
+        rows = self if generator is None else self.take_runs(shuffled(self.x.runs, generator))
+        step = buffer_size(self.x, self.target)
         for start in range(0, len(rows), step):
             buffer = rows.read(start, start + step)
-            if self.generator is not None:
-                shuffled = torch.randperm(len(buffer), generator=self.generator)
-                buffer = buffer.take(shuffled.to(rows.device))
-            yield buffer
+            if generator is None:
+                yield buffer
+            else:
+                yield buffer.take(torch.randperm(len(buffer), generator=generator))

@@ -37,7 +37,7 @@ from skorch.callbacks import EarlyStopping as SkorchEarlyStopping
 
 from skae import JetAutoencoder
 from skae.exceptions import DivergenceError
-from skae.training import TensorRows
+from skae.training import Run, TensorRows
 
 
 def small(**parameters):
@@ -186,16 +186,11 @@ def test_a_batch_is_divided_by_its_size_and_not_by_its_own_weights(standard_jets
         model = small(max_epochs=1, weight_decay=0.0, **options).fit(X, sample_weight=weight)
         start = weights_of(model)
         net = model.net_
-        net.set_run(
-            lr=1.0,
-            lr_schedule="constant",
-            batch_size=len(rows),
-            verbose=0,
-            corruption=None,
-            callbacks=[],
-        )
         x = torch.from_numpy(rows.astype(np.float32))
-        net.train(TensorRows(x, None, torch.from_numpy(weights.astype(np.float32))), None, 1)
+        rows = TensorRows(x, None, torch.from_numpy(weights.astype(np.float32)))
+        run = Run(epochs=1, batch_size=len(rows), lr=1.0)
+        with net.listening(run):
+            net.train(rows, None, run)
         return weights_of(model) - start
 
     over_mean = weight / weight.mean()
@@ -747,3 +742,24 @@ def test_an_optimizer_with_a_closure_works(standard_jets):
     )
     model.fit(standard_jets)
     assert model.loss_curve_[-1] < 0.5 * model.loss_curve_[0]
+
+
+# -- the net -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "fit_loop"])
+def test_the_net_is_for_callbacks_and_says_so_when_it_is_fitted(method, standard_jets):
+    model = small(max_epochs=1).fit(standard_jets)
+    with pytest.raises(TypeError, match=r"net_ is for callbacks to look at.*call fit"):
+        getattr(model.net_, method)(standard_jets)
+    assert model.n_iter_ == 1
+
+
+def test_nothing_of_a_run_stays_on_the_net(standard_jets):
+    class Holder(Callback):
+        pass
+
+    model = small(callbacks=[Holder()], noise=lambda x, generator: x).fit(standard_jets)
+    kept = [value for value in vars(model.net_).values() if value is not None]
+    assert model.net_.callbacks_ == []
+    assert not any(isinstance(value, Holder | TensorRows | Run) for value in kept)

@@ -26,7 +26,7 @@ from skae.datasets import (
     make_showers,
     make_spectra,
 )
-from skae.training import checkpoints, memory
+from skae.training import batches, checkpoints, hardware
 
 pytestmark = [
     pytest.mark.gpu,
@@ -215,9 +215,12 @@ def test_a_killed_fit_goes_on_on_another_device(standard_jets, tmp_path, monkeyp
 
 def test_rows_that_are_too_many_for_the_gpu_stay_outside(standard_jets, monkeypatch):
     expected = small().fit(standard_jets)
-    monkeypatch.setattr(memory, "SHARE_OF_DEVICE", 0.0)
-    model = small().fit(standard_jets)
-    assert model.score(standard_jets) == pytest.approx(expected.score(standard_jets), rel=0.15)
+    monkeypatch.setattr(batches, "BUFFER_NUMBERS", 400)
+    inside = small().fit(standard_jets)
+    monkeypatch.setattr(hardware, "SHARE_OF_DEVICE", 0.0)
+    outside = small().fit(standard_jets)
+    assert outside.score(standard_jets) == inside.score(standard_jets)
+    assert outside.score(standard_jets) == pytest.approx(expected.score(standard_jets), rel=0.15)
 
 
 def test_an_estimator_fitted_on_the_cpu_goes_on_on_the_gpu(standard_jets):

@@ -11,12 +11,12 @@ from skae.modules import (
     LinearPath,
     SeededDropout,
     SquaredError,
-    attach_generator,
     conv_decoder,
     conv_encoder,
     dense_stack,
     wrap_angle,
 )
+from skae.training.seeding import attach_generator
 
 
 def test_wrapped_angles_lie_within_half_a_turn_and_differ_by_whole_turns():

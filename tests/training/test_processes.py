@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import skae
-from skae.modules import SeededDropout, SquaredError, attach_generator
-from skae.training.processes import ALONE, Team, current_team
-from skae.training.step import make_gradient, make_loss
+from skae.modules import SeededDropout, SquaredError
+from skae.training.processes import Team
+from skae.training.seeding import attach_generator
+from skae.training.step import PROCESSES, Step
 
 # Every estimator with what is random in it: noise, dropout, latents, bits, symmetries.
 MODELS = """
@@ -279,28 +280,28 @@ def test_shares_add_up_to_the_minibatch(n, size, weighted):
     x = torch.randn(n, 3, generator=torch_seed)
     weight = torch.randn(n, generator=torch_seed) if weighted else None
     module = nn.Sequential(nn.Linear(3, 4), SeededDropout(0.5), nn.Linear(4, 3))
-    gradient = make_gradient(make_loss(module, SquaredError(), torch.device("cpu"), "float32"))
+    arguments = module, SquaredError(), torch.device("cpu"), "float32"
 
-    def computed(gradient, share):
-        attach_generator(module, torch.Generator().manual_seed(1), share)
+    def computed(step):
+        attach_generator(module, torch.Generator().manual_seed(1), step.share)
         module.zero_grad(set_to_none=True)
-        _, loss = gradient(x, x, weight)
+        _, loss = step.gradient(x, x, weight)
         return [loss.detach(), *(p.grad.clone() for p in module.parameters())]
 
-    whole = computed(gradient, None)
+    whole = computed(Step(*arguments))
     processes = Processes(size)
     teams = [Team(processes.accelerator(rank)) for rank in range(size)]
-    parts = [computed(team.gradient(gradient, module), team.share) for team in teams]
+    parts = [computed(team.step(*arguments)) for team in teams]
     for expected, *added in zip(whole, *parts, strict=True):
         torch.testing.assert_close(sum(added), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_team_is_there_inside_its_context_only():
     accelerator = Processes(1).accelerator(0)
-    assert current_team() is ALONE
+    assert PROCESSES.get() is None
     with skae.distribute(accelerator):
-        assert current_team().device == torch.device("cpu")
-    assert current_team() is ALONE
+        assert PROCESSES.get().device == torch.device("cpu")
+    assert PROCESSES.get() is None
 
 
 def test_processes_that_the_accelerator_does_not_know_of_are_an_error(monkeypatch):

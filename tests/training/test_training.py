@@ -20,7 +20,7 @@ from skae.training import (
     seeded_initialisation,
 )
 from skae.training.callbacks import is_raised_by_code
-from skae.training.schedules import Restart, start_schedule
+from skae.training.optimisation import Restart, start_schedule
 
 CPU = torch.device("cpu")
 
@@ -166,11 +166,12 @@ def test_a_device_that_is_not_there_is_an_error():
 def test_optimisers_are_fused_where_torch_can(name):
     cls, arguments = resolve_optimizer(name, 0.0, CPU)
     parameter = torch.nn.Parameter(torch.ones(3))
-    optimizer = cls([parameter], lr=0.1, **arguments)
+    own = {name.removeprefix("optimizer__"): value for name, value in arguments.items()}
+    optimizer = cls([parameter], lr=0.1, **own)
     parameter.sum().backward()
     optimizer.step()
     assert (parameter < 1).all()
-    assert arguments.get("fused", False) == (name in {"adamw", "adam", "adagrad", "sgd"})
+    assert arguments.get("optimizer__fused", False) == (name in {"adamw", "adam", "adagrad", "sgd"})
 
 
 # -- inference ---------------------------------------------------------------------------------

@@ -1,0 +1,115 @@
+"""The hardware of a fit: its device, how much memory there is, and this thread's share of the cores."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from skae._workers import threads_per_task
+
+#: shares of the main memory, and of a GPU's, up to which the rows of a fit are copied there
+SHARE_OF_MEMORY = 0.1
+SHARE_OF_DEVICE = 0.25
+
+_UNKNOWN = 8 * 2**30
+
+_LOCK = threading.Lock()
+_limited: int = 0
+_found: int = 1
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Turn ``"auto"`` into cuda, mps or cpu, whichever is there first, and check any other name.
+
+    Raises
+    ------
+    ValueError
+        If the device is unknown or not there.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():  # pragma: other device
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():  # pragma: other device
+            return torch.device("mps")
+        return torch.device("cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device={str(device)!r} cannot be used here; use device='auto' for the best one there is, "
+            f"or 'cpu'. (torch says: {str(error).splitlines()[0]})"
+        ) from error
+    return resolved
+
+
+def fits_in_memory(n_numbers: int, device: torch.device) -> bool:
+    """Tell whether as many numbers in float32 should be copied whole: they are read faster then."""
+    n_bytes = 4 * n_numbers
+    if n_bytes > SHARE_OF_MEMORY * main_memory():
+        return False
+    if device.type != "cuda":
+        return True
+    _, total = torch.cuda.mem_get_info(device)  # what is free may be another amount the next time
+    return n_bytes <= SHARE_OF_DEVICE * total
+
+
+def main_memory() -> int:
+    """Return the bytes of main memory this process may use: of the machine, or of its container."""
+    sizes = []
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for limit in _limit_files():
+        try:
+            sizes.append(int(limit.read_text()))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return min(sizes, default=_UNKNOWN)
+
+
+def _limit_files(own: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> list[Path]:
+    """Return where Linux may keep memory limits: of this process's control group and those around it."""
+    files = []
+    try:
+        lines = Path(own).read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in ["0::/", "1:memory:/", *lines]:  # versions 2 and 1
+        _, controllers, path = line.split(":", 2)
+        base, name = {
+            "": (Path(root), "memory.max"),
+            "memory": (Path(root) / "memory", "memory.limit_in_bytes"),
+        }.get(controllers, (None, ""))
+        if base is not None:
+            group = base / path.strip("/")
+            files += [g / name for g in (group, *group.parents) if g.is_relative_to(base)]
+    return files
+
+
+@contextmanager
+def fair_share_of_threads() -> Iterator[None]:
+    """Run on this thread's share of torch's threads: all of them but in worker threads of a pool.
+
+    The setting is the calling thread's own (OpenMP keeps it by thread), but new threads copy the last
+    one made, so the last fit to leave puts the first one's finding back.
+    """
+    global _limited, _found
+    before = torch.get_num_threads()
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main or before == 1 or threads_per_task(before) == before:
+        yield
+        return
+    with _LOCK:
+        if _limited == 0:
+            _found = before
+        _limited += 1
+        torch.set_num_threads(threads_per_task(before))
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _limited -= 1
+            torch.set_num_threads(_found if _limited == 0 else before)

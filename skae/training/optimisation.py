@@ -1,0 +1,163 @@
+"""Optimisers, learning-rate schedules, and copies of weights to go back to.
+
+A schedule is a function of a fit's progress, from 0 at its start to 1 at its end.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+    "sgd": torch.optim.SGD,
+}
+
+_FUSED_DEVICES = ("cpu", "cuda", "mps")
+
+# Smith & Topin, 2018, arXiv:1708.07120, with the cosine shape and proportions that torch's
+# OneCycleLR uses: 30 % of the steps rise from lr/25 to lr, the rest fall to lr/25/1e4.
+_WARM_UP = 0.3
+_START = 1.0 / 25.0
+_END = _START / 1e4
+
+
+def resolve_optimizer(
+    optimizer: str | type[torch.optim.Optimizer], weight_decay: float, device: torch.device
+) -> tuple[type[torch.optim.Optimizer], dict[str, object]]:
+    """Return an optimiser's class, and its arguments but ``lr`` under the names that skorch has."""
+    cls = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
+    if not issubclass(cls, torch.optim.Optimizer):
+        raise ValueError(f"optimizer={cls!r} is a class, but none of torch.optim's.")
+    accepted = inspect.signature(cls).parameters
+    arguments: dict[str, object] = {}
+    if "fused" in accepted and device.type in _FUSED_DEVICES:
+        arguments["optimizer__fused"] = True
+    if "weight_decay" in accepted:
+        arguments["optimizer__weight_decay"] = weight_decay
+    elif weight_decay:
+        raise ValueError(
+            f"weight_decay={weight_decay!r} was given, but optimizer {cls.__name__} has no weight decay; "
+            "use weight_decay=0."
+        )
+    return cls, arguments
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    return end + (start - end) * (1.0 + math.cos(math.pi * progress)) / 2.0
+
+
+def one_cycle(progress: float) -> float:
+    """Rise and fall: from 1/25 up to 1, then down to nearly 0."""
+    if progress < _WARM_UP:
+        return _cosine(_START, 1.0, progress / _WARM_UP)
+    return _cosine(1.0, _END, (progress - _WARM_UP) / (1.0 - _WARM_UP))
+
+
+def cosine(progress: float) -> float:
+    """Fall from 1 to nearly 0 along half a cosine (Loshchilov & Hutter, 2017, arXiv:1608.03983)."""
+    return _cosine(1.0, _END, progress)
+
+
+def constant(progress: float) -> float:
+    """Stay at 1."""
+    return 1.0
+
+
+#: name → (factor of lr at a given progress, progress at which the annealing phase begins)
+SCHEDULES: dict[str, tuple[Callable[[float], float], float]] = {
+    "one_cycle": (one_cycle, _WARM_UP),
+    "cosine": (cosine, 0.0),
+    "constant": (constant, 0.0),
+}
+
+
+class Restart(NamedTuple):
+    """Where a schedule begins again, as a share of the steps, and at how many times the rate."""
+
+    at: float
+    factor: float
+
+
+def start_schedule(
+    optimizer: Optimizer, lr: float, name: str, n_steps: int, restart: Restart | None = None
+) -> LambdaLR | None:
+    """Set the learning rate and let it follow a schedule over this many steps.
+
+    A constant rate, for which None is returned, is left to the callbacks, skorch's LRScheduler say, and
+    stays what it is.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Whose rate it is.
+    lr : float
+        The highest rate, before it begins again.
+    name : str
+        Of the schedule.
+    n_steps : int
+        Steps of the fit.
+    restart : Restart or None
+        Where the schedule begins again, for the rest of the steps, if it does.
+    """
+    shape, _ = SCHEDULES[name]
+    for group in optimizer.param_groups:
+        group["lr"] = lr  # a schedule before this one may have ended elsewhere
+        group.pop("initial_lr", None)
+    if name == "constant":
+        return None
+
+    def factor(step: int) -> float:
+        progress = min(step / n_steps, 1.0)
+        if restart is None:
+            return shape(progress)
+        if progress < restart.at:
+            return shape(progress / restart.at)
+        return restart.factor * shape((progress - restart.at) / (1.0 - restart.at))
+
+    return LambdaLR(optimizer, factor)
+
+
+class Weights:
+    """A copy of a module's parameters and buffers, refreshed in place."""
+
+    def __init__(self, module: nn.Module):
+        self._tensors = list(module.state_dict(keep_vars=True).values())
+        self._copies: list[Tensor] = []
+        for tensor in self._tensors:
+            self._copies.append(tensor.detach().clone())
+
+    def are_finite(self) -> bool:
+        """Tell whether the module's weights, not their copies, are all finite."""
+        total: Tensor | float = 0.0
+        with torch.no_grad():
+            for tensor in self._tensors:
+                if tensor.is_floating_point():
+                    total = total + tensor.sum()
+        return math.isfinite(total)
+
+    def remember(self, tensors: list[Tensor] | None = None) -> None:
+        """Copy the weights as they are, or what :meth:`copies` of another one returned."""
+        with torch.no_grad():
+            for copy, tensor in zip(self._copies, tensors or self._tensors, strict=True):
+                copy.copy_(tensor)
+
+    def copies(self) -> list[Tensor]:
+        """Return the copied weights."""
+        return list(self._copies)
+
+    def restore(self) -> None:
+        """Put the copied weights back into the module."""
+        with torch.no_grad():
+            for copy, tensor in zip(self._copies, self._tensors, strict=True):
+                tensor.copy_(copy)
