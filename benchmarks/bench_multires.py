@@ -39,7 +39,7 @@ from sklearn.linear_model import Ridge
 from skae import MultiResRNNRegressor, NoiseInjector, PhotonCorrelationFit
 from skae.datasets import make_photon_correlations
 from skae.datasets.correlations import correlations_of
-from skae.modules import RowNoise
+from skae.modules.noise import RowNoise
 
 SEEDS = range(3)
 N_TRAIN = 1500

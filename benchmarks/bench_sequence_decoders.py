@@ -27,8 +27,8 @@ from torch import nn
 from skae import SpectraVAE
 from skae.datasets import make_photon_correlations, make_spectra
 from skae.metrics import active_units, latent_divergence
-from skae.modules import recurrent
-from skae.modules.recurrent import grid_features
+from skae.modules.spectra import lstm as recurrent
+from skae.modules.spectra.lstm import grid_features
 
 N_ROWS = 1000
 

@@ -13,7 +13,7 @@ from skae.estimators import (
 from skae.persistence import load, save
 from skae.sampling import sample
 from skae.scoring import ShowerScorer, make_shower_scorer
-from skae.training import distribute
+from skae.training.processes import distribute
 from skae.transformers import (
     BoxCoxTransformer,
     KinematicsTransformer,

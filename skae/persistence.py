@@ -30,14 +30,10 @@ from skae._saving import (
 )
 from skae._saving.kinds import decoded
 from skae._version import __version__
-from skae.training import (
-    TrainingNet,
-    from_bytes,
-    resolve_device,
-    table_of_nets,
-    to_bytes,
-    write_atomically,
-)
+from skae.training.files import write_atomically
+from skae.training.hardware import resolve_device
+from skae.training.net import TrainingNet, table_of_nets
+from skae.training.packing import from_bytes, to_bytes
 from skae.transformers._power_law import PowerLaw
 from skae.transformers._pulse_train import PulseTrain
 

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from skae.estimators._autoencoder import BaseAutoencoder
 from skae.estimators._parameters import estimator, parameter
-from skae.modules import Autoencoder, SquaredError
-from skae.training import Rows
+from skae.modules.autoencoder import Autoencoder
+from skae.modules.losses import SquaredError
+from skae.training.batches import Rows
 
 
 @estimator

@@ -101,8 +101,8 @@ def optimizers() -> frozenset[type[torch.optim.Optimizer]]:
 def _modules_of(package: ModuleType) -> list[type[nn.Module]]:
     """Return the modules that a package of skae defines, in whichever of its files."""
     files = [
-        importlib.import_module(f"{package.__name__}.{file.name}")
-        for file in pkgutil.iter_modules(package.__path__)
+        importlib.import_module(file.name)
+        for file in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     ]
     return [
         thing

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skae.estimators._base import BaseNeuralEstimator
 from skae.estimators._data import check_weight, to_host
-from skae.modules import make_activation
+from skae.modules.blocks import make_activation
 
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeuralEstimator):

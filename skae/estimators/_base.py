@@ -22,24 +22,15 @@ from skae.estimators._data import (
 from skae.estimators._noise import make_corruption
 from skae.estimators._parameters import SharedParameters
 from skae.estimators._resume import begin
-from skae.training import (
-    PROCESSES,
-    SCHEDULES,
-    EarlyStopping,
-    EpochProgressBar,
-    RandomStreams,
-    Rows,
-    Run,
-    ScikitLearnCallbacks,
-    TrainingNet,
-    apply_to_rows,
-    check_precision,
-    draw_seed,
-    fair_share_of_threads,
-    resolve_device,
-    resolve_optimizer,
-    seeded_initialisation,
-)
+from skae.training.batches import Rows
+from skae.training.callbacks import EarlyStopping, EpochProgressBar, ScikitLearnCallbacks
+from skae.training.hardware import fair_share_of_threads, resolve_device
+from skae.training.inference import apply_to_rows
+from skae.training.net import TrainingNet
+from skae.training.optimisation import SCHEDULES, resolve_optimizer
+from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
+from skae.training.state import Run
+from skae.training.step import PROCESSES, check_precision
 
 
 class BaseNeuralEstimator(SharedParameters, CallbackSupportMixin, BaseEstimator, ABC):

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skae.modules import BinaryLatents, BoltzmannMachine, EnergyCode
+from skae.modules.showers.bits import BinaryLatents, EnergyCode
+from skae.modules.showers.boltzmann import BoltzmannMachine
 
 #: graphs of quantum annealers whose qubits have four colours; "complete" couples all partitions
 TOPOLOGIES = ("complete", "pegasus", "zephyr")

@@ -9,14 +9,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 from torch import Tensor
 
-from skae.training import (
-    Rows,
-    StreamedRows,
-    TensorRows,
-    buffer_size,
-    fits_in_memory,
-    to_float32,
-)
+from skae.training.batches import Rows, TensorRows, buffer_size, to_float32
+from skae.training.hardware import fits_in_memory
+from skae.training.streaming import StreamedRows
 
 # Rows checked at once where an array stays on the disk.
 _CHECKED_ROWS = 4096

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skae.modules import RowNoise
+from skae.modules.noise import RowNoise
 from skae.transformers import NoiseInjector
 
 

@@ -16,7 +16,8 @@ from typing import Any, dataclass_transform
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skae.training import OPTIMIZERS, PRECISIONS, SCHEDULES
+from skae.training.optimisation import OPTIMIZERS, SCHEDULES
+from skae.training.step import PRECISIONS
 from skae.transformers import NoiseInjector
 
 _SECTION = r"^{}\n-+\n(.*?)(?=\n\n[A-Z][\w ]*\n-+\n|\Z)"

@@ -14,7 +14,9 @@ from skae._version import __version__
 from skae.estimators._data import TrainingData
 from skae.estimators._identity import describe, fingerprint
 from skae.exceptions import CheckpointError
-from skae.training import PROCESSES, Checkpoint, starting_point
+from skae.training.checkpoints import Checkpoint
+from skae.training.state import starting_point
+from skae.training.step import PROCESSES
 
 
 @dataclass

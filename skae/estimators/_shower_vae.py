@@ -16,16 +16,12 @@ from skae.estimators._boltzmann import check_sampler, sample_with
 from skae.estimators._data import to_host
 from skae.estimators._showers import brightest_voxel, validate_showers
 from skae.exceptions import ClippingWarning, ExtrapolationWarning
-from skae.modules import BinaryLatents
-from skae.training import (
-    Rows,
-    Run,
-    apply_to_rows,
-    bounded_rows,
-    draw_seed,
-    fair_share_of_threads,
-    to_float32,
-)
+from skae.modules.showers.bits import BinaryLatents
+from skae.training.batches import Rows, to_float32
+from skae.training.hardware import fair_share_of_threads
+from skae.training.inference import apply_to_rows, bounded_rows
+from skae.training.seeding import draw_seed
+from skae.training.state import Run
 
 # Share of the training energies' logarithmic range by which one may be beyond it before anybody is
 # warned: where thousands are drawn from a range, its ends are not among them.
@@ -33,7 +29,7 @@ _MARGIN = 0.02
 
 
 class BaseShowerVAE(BaseAutoencoder):
-    """An estimator whose module is a :class:`~skae.modules.ShowerAutoencoder`."""
+    """An estimator whose module is a variational autoencoder of showers."""
 
     def _validate_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "net_")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skae._calorimeter import CaloGeometry
 from skae.estimators._data import validate_table
-from skae.training import bounded_rows
+from skae.training.inference import bounded_rows
 
 # Rows checked at once.
 _CHECKED_ROWS = 4096

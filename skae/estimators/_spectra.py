@@ -12,7 +12,8 @@ from torch import nn
 
 from skae.estimators._data import validate_table
 from skae.exceptions import OvercompleteWarning
-from skae.modules import LSTMDecoder, MultiResolutionDecoder
+from skae.modules.sequences.networks import MultiResolutionDecoder
+from skae.modules.spectra.lstm import LSTMDecoder
 from skae.transformers._messages import name_column
 
 #: decoders that read the grid, by their names

@@ -11,14 +11,16 @@ from torch import Tensor
 
 from skae.estimators._autoencoder import BaseAutoencoder
 from skae.estimators._data import to_host
-from skae.training import Rows, Run, draw_seed
+from skae.training.batches import Rows
+from skae.training.seeding import draw_seed
+from skae.training.state import Run
 
 # Draws over which a bound is averaged, if its expectation has no closed form.
 _DRAWS = 64
 
 
 class BaseVAE(BaseAutoencoder):
-    """An estimator whose module is a :class:`~skae.modules.VariationalAutoencoder`."""
+    """An estimator whose module is a variational autoencoder of rows."""
 
     def posterior(self, X):
         """Return the posterior of the latent coordinates, Gaussian and independent.

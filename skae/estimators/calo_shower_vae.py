@@ -15,6 +15,13 @@ from torch import nn
 from skae._calorimeter import CaloGeometry, resolve_geometry
 from skae.estimators._boltzmann import TOPOLOGIES, check_sampler, make_bits
 from skae.estimators._parameters import estimator, parameter
+from skae.estimators._shower_callbacks import (
+    LearnNoiseShape,
+    SharpenBits,
+    ShowerDistances,
+    TwoStages,
+    row_weights,
+)
 from skae.estimators._shower_vae import BaseShowerVAE
 from skae.estimators._showers import (
     check_sharpness,
@@ -24,31 +31,19 @@ from skae.estimators._showers import (
     validate_showers,
 )
 from skae.estimators._variational import BetaWarmUp
-from skae.modules import (
-    LEAST_WEIGHED_ENERGY,
+from skae.modules.showers.latents import GaussianLatents, Latents
+from skae.modules.showers.scales import EnergyScale, VoxelScale, lit_moments
+from skae.modules.showers.vae import LEAST_WEIGHED_ENERGY, ShowerAutoencoder, ShowerLoss
+from skae.modules.showers.voxels import (
     ConvVoxelDecoder,
     ConvVoxelEncoder,
     DenseVoxelDecoder,
     DenseVoxelEncoder,
-    EnergyScale,
-    GaussianLatents,
-    Latents,
-    ShowerAutoencoder,
-    ShowerLoss,
     VoxelGrid,
-    VoxelScale,
-    lit_moments,
 )
-from skae.training import (
-    LearnNoiseShape,
-    Restart,
-    Rows,
-    Run,
-    SharpenBits,
-    ShowerDistances,
-    TwoStages,
-    row_weights,
-)
+from skae.training.batches import Rows
+from skae.training.optimisation import Restart
+from skae.training.state import Run
 
 # Groups of latents, each conditional on those before.
 _N_GROUPS = 3

@@ -13,16 +13,10 @@ from torch import Tensor, nn
 
 from skae.estimators._autoencoder import BaseAutoencoder
 from skae.estimators._parameters import estimator, parameter
-from skae.modules import (
-    BLOCKS,
-    Autoencoder,
-    LinearPath,
-    SquaredError,
-    conv_decoder,
-    conv_encoder,
-    dense_stack,
-)
-from skae.training import Rows
+from skae.modules.autoencoder import Autoencoder, LinearPath
+from skae.modules.blocks import BLOCKS, conv_decoder, conv_encoder, dense_stack
+from skae.modules.losses import SquaredError
+from skae.training.batches import Rows
 
 
 @estimator

@@ -26,17 +26,13 @@ from skae.estimators._sequences import (
     validate_targets,
 )
 from skae.estimators._spectra import check_downsampling, check_grid
-from skae.modules import (
-    CELLS,
-    MultiResolutionRNN,
-    Outputs,
-    ResolutionLoss,
-    Resolutions,
-    SequenceSummary,
-    Standardised,
-    level_widths,
-)
-from skae.training import Rows, Run, gradient_clipping
+from skae.modules.sequences.descent import CELLS, level_widths
+from skae.modules.sequences.networks import MultiResolutionRNN, SequenceSummary
+from skae.modules.sequences.resolutions import Resolutions
+from skae.modules.sequences.units import Outputs, ResolutionLoss, Standardised
+from skae.training.batches import Rows
+from skae.training.callbacks import gradient_clipping
+from skae.training.state import Run
 
 _WORDS = SequenceWords("row_shape_", "n_channels", "row", "rows", "channel", "time")
 

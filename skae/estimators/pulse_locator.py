@@ -17,15 +17,13 @@ from skae.estimators._base import BaseNeuralEstimator
 from skae.estimators._locator import BaseLocator
 from skae.estimators._parameters import estimator, parameter
 from skae.estimators._traces import find_symmetries, validate_positions, validate_traces
-from skae.modules import (
-    BinLaw,
-    MixtureLaw,
-    PositionLaw,
-    RandomSymmetries,
-    ReferenceLocator,
-    ResidualLocator,
-)
-from skae.training import Rows, Run, bounded_rows, gradient_clipping
+from skae.modules.pulses.locators import ReferenceLocator, ResidualLocator
+from skae.modules.pulses.positions import BinLaw, MixtureLaw, PositionLaw
+from skae.modules.pulses.symmetries import RandomSymmetries
+from skae.training.batches import Rows
+from skae.training.callbacks import gradient_clipping
+from skae.training.inference import bounded_rows
+from skae.training.state import Run
 
 _AUTO = StrOptions({"auto"})
 

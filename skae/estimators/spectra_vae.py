@@ -25,19 +25,14 @@ from skae.estimators._spectra import (
     warn_if_overcomplete,
 )
 from skae.estimators._variational import BaseVAE
-from skae.modules import (
-    LIKELIHOODS,
-    PRIORS,
-    Coordinates,
-    Likelihood,
-    VariationalAutoencoder,
-    decoder_at_factors,
-    dense_stack,
-    encoder_at_factors,
-    principal_factors,
-    standardised_columns,
-)
-from skae.training import Rows
+from skae.modules.blocks import dense_stack
+from skae.modules.spectra.coordinates import Coordinates
+from skae.modules.spectra.likelihoods import LIKELIHOODS, Likelihood
+from skae.modules.spectra.principal import principal_factors, standardised_columns
+from skae.modules.spectra.priors import PRIORS
+from skae.modules.spectra.starts import decoder_at_factors, encoder_at_factors
+from skae.modules.spectra.variational import VariationalAutoencoder
+from skae.training.batches import Rows
 
 
 @estimator

@@ -14,7 +14,7 @@ import torch
 from skorch import NeuralNet
 from torch import Tensor, nn
 
-from skae.modules import Share
+from skae.modules.seeded import Share
 from skae.training.step import PROCESSES, Loss, Output, Step
 
 # The first optimiser imports this module, whose functions have the process group of that moment as a

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from skae.modules import SeededModule, Share
+from skae.modules.seeded import SeededModule, Share
 
 # torch's layers draw their first weights from the global generator and take no other, so only one
 # thread at a time may seed it, build a module and put the state back.

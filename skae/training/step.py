@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from skae.exceptions import CompileWarning
-from skae.modules import Share
+from skae.modules.seeded import Share
 
 #: name → dtype that matrix products are computed in, None for the weights' own
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bf16-mixed": torch.bfloat16}

@@ -37,7 +37,8 @@ from skorch.callbacks import EarlyStopping as SkorchEarlyStopping
 
 from skae import JetAutoencoder
 from skae.exceptions import DivergenceError
-from skae.training import Run, TensorRows
+from skae.training.batches import TensorRows
+from skae.training.state import Run
 
 
 def small(**parameters):

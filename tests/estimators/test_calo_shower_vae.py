@@ -21,8 +21,9 @@ from skae.datasets import CaloGeometry, make_showers
 from skae.estimators._showers import incident_energies
 from skae.exceptions import ClippingWarning, ExtrapolationWarning
 from skae.metrics import separation_power
-from skae.modules import EnergyScale, lit_moments
-from skae.training import ArrayRows, checkpoints
+from skae.modules.showers.scales import EnergyScale, lit_moments
+from skae.training import checkpoints
+from skae.training.streaming import ArrayRows
 
 GEOMETRY = CaloGeometry([(0, 8, 60)] * 4, [4] * 4, 0.1, np.arange(5) * 30.0)
 SMALL = {"geometry": GEOMETRY, "hidden_size": 24, "random_state": 0}
@@ -163,7 +164,7 @@ def test_the_bound_of_bits_takes_off_the_partition_function(fitted, scaled):
         value, error = model.log_partition(scaled[:6, 0])
         assert np.abs(error).max() < 0.1
         np.testing.assert_allclose(value, log_z, atol=5 * np.abs(error).max() + 1e-4)
-        from skae.modules.showers import misfit
+        from skae.modules.showers.vae import misfit
 
         log_prob = torch.stack([
             -misfit(module.decode_voxels(row.expand(6, -1), x[:, 0]), x[:, 1:]) for row in bits

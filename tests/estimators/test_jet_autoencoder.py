@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skae import JetAutoencoder, KinematicsTransformer
 from skae.metrics import scaled_mean_squared_error
-from skae.modules import activation_names
+from skae.modules.blocks import activation_names
 
 
 def small(**parameters):

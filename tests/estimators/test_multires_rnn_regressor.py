@@ -16,7 +16,7 @@ from skorch.callbacks import Callback
 
 from skae import MultiResRNNRegressor, NoiseInjector
 from skae.datasets import make_photon_correlations
-from skae.modules import ResolutionLoss
+from skae.modules.sequences.units import ResolutionLoss
 
 SMALL = {"downsampling": (4, 4), "hidden_size": 8, "max_epochs": 2, "random_state": 0}
 
@@ -369,7 +369,7 @@ def test_noise_corrupts_inputs_and_not_targets():
 
 
 def test_rows_go_through_in_pieces_to_the_same_loss(monkeypatch):
-    from skae.modules import multires
+    from skae.modules.sequences import networks as multires
 
     X, y = walks()
     whole = MultiResRNNRegressor(**SMALL).fit(X, y)

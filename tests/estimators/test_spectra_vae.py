@@ -637,7 +637,7 @@ def test_float32_goes_in_and_out(counts):
 
 
 def test_wide_rows_find_their_factors_without_a_covariance(monkeypatch, counts):
-    monkeypatch.setattr("skae.modules.principal._MOST_COLUMNS", 10)
+    monkeypatch.setattr("skae.modules.spectra.principal._MOST_COLUMNS", 10)
     vae = SpectraVAE(noise_sigma=18.0, max_epochs=20, random_state=0).fit(counts)
     exact, std = exact_ppca(counts, 18.0, 2)
     assert exact - 0.1 < vae.score(counts) <= exact + 1e-3

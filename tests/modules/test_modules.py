@@ -6,16 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from skae.modules import (
-    Autoencoder,
-    LinearPath,
-    SeededDropout,
-    SquaredError,
-    conv_decoder,
-    conv_encoder,
-    dense_stack,
-    wrap_angle,
-)
+from skae.modules.autoencoder import Autoencoder, LinearPath
+from skae.modules.blocks import conv_decoder, conv_encoder, dense_stack
+from skae.modules.losses import SquaredError, wrap_angle
+from skae.modules.seeded import SeededDropout
 from skae.training.seeding import attach_generator
 
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from skae.modules import BinLaw, MixtureLaw, RandomSymmetries, ReferenceLocator, ResidualLocator
+from skae.modules.pulses.locators import ReferenceLocator, ResidualLocator
+from skae.modules.pulses.positions import BinLaw, MixtureLaw
+from skae.modules.pulses.symmetries import RandomSymmetries
 
 LAWS = [BinLaw(), MixtureLaw()]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from skae.modules import BoltzmannMachine
+from skae.modules.showers.boltzmann import BoltzmannMachine
 
 SIZES = (3, 2, 4, 3)
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 from scipy.special import ndtri
 
-from skae.modules import EnergyCode, ShowerLoss
-from skae.modules.voxel_scales import NoiseShape
-from skae.modules.voxels import VoxelGrid, circular
+from skae.modules.showers.bits import EnergyCode
+from skae.modules.showers.scales import NoiseShape
+from skae.modules.showers.vae import ShowerLoss
+from skae.modules.showers.voxels import VoxelGrid, circular
 
 
 @pytest.mark.parametrize("energy_weight", [False, True])

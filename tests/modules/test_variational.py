@@ -7,21 +7,18 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from skae.modules import (
+from skae.modules.sequences.networks import MultiResolutionDecoder
+from skae.modules.spectra.coordinates import PrincipalFactors
+from skae.modules.spectra.likelihoods import (
     LIKELIHOODS,
     GaussianLikelihood,
     LaplaceLikelihood,
-    LSTMDecoder,
-    MixturePrior,
-    MultiResolutionDecoder,
-    NormalPrior,
     PoissonLikelihood,
-    PrincipalFactors,
-    principal_factors,
-    standardised_columns,
 )
-from skae.modules.recurrent import grid_features
-from skae.modules.variational import fixed_draws, matched_draws
+from skae.modules.spectra.lstm import LSTMDecoder, grid_features
+from skae.modules.spectra.principal import principal_factors, standardised_columns
+from skae.modules.spectra.priors import MixturePrior, NormalPrior
+from skae.modules.spectra.variational import fixed_draws, matched_draws
 
 
 def generator(seed=0):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from skae.exceptions import CheckpointError, CheckpointWarning
-from skae.training import Checkpoint, checkpoints
+from skae.training import checkpoints
+from skae.training.checkpoints import Checkpoint
 from skae.training.packing import digest_of, from_bytes, to_bytes
 
 IDENTITY = {"estimator": "Thing", "parameters": {"lr": 0.1, "sizes": [3, 2]}}

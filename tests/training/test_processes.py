@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import skae
-from skae.modules import SeededDropout, SquaredError
+from skae.modules.losses import SquaredError
+from skae.modules.seeded import SeededDropout
 from skae.training.processes import Team
 from skae.training.seeding import attach_generator
 from skae.training.step import PROCESSES, Step

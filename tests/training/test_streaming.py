@@ -10,16 +10,11 @@ from sklearn.ensemble import BaggingRegressor
 
 import skae
 from skae import JetAutoencoder, NoiseInjector
-from skae.training import (
-    Minibatches,
-    RandomStreams,
-    StreamedRows,
-    TensorRows,
-    batches,
-    fits_in_memory,
-    hardware,
-    streaming,
-)
+from skae.training import batches, hardware, streaming
+from skae.training.batches import Minibatches, TensorRows
+from skae.training.hardware import fits_in_memory
+from skae.training.seeding import RandomStreams
+from skae.training.streaming import StreamedRows
 
 CPU = torch.device("cpu")
 

@@ -7,20 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from skae.training import (
+from skae.training.batches import Minibatches, TensorRows
+from skae.training.callbacks import is_raised_by_code
+from skae.training.hardware import resolve_device
+from skae.training.inference import apply_to_rows
+from skae.training.optimisation import (
     OPTIMIZERS,
     SCHEDULES,
-    Minibatches,
-    RandomStreams,
-    TensorRows,
-    apply_to_rows,
-    draw_seed,
-    resolve_device,
+    Restart,
     resolve_optimizer,
-    seeded_initialisation,
+    start_schedule,
 )
-from skae.training.callbacks import is_raised_by_code
-from skae.training.optimisation import Restart, start_schedule
+from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
 
 CPU = torch.device("cpu")
 

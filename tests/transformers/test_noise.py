@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from strategies import tables
 
 from skae import JetAutoencoder, NoiseInjector
-from skae.modules import RowNoise
+from skae.modules.noise import RowNoise
 
 MIXTURE = {"poisson": 0.7, "gaussian": 0.3}
 ESTIMATORS = [

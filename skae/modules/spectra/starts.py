@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skae.modules.autoencoder import LinearPath
-from skae.modules.coordinates import PrincipalFactors
+from skae.modules.spectra.coordinates import PrincipalFactors
 
 
 def encoder_at_factors(

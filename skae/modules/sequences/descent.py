@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from skae.modules.resolutions import PLACE_FEATURES, Resolutions
+from skae.modules.sequences.resolutions import PLACE_FEATURES, Resolutions
 
 CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 

@@ -5,10 +5,10 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from skae.modules.priors import normal_divergence
-from skae.modules.rbm import LogPartition
 from skae.modules.seeded import SeededModule
-from skae.modules.variational import matched_draws
+from skae.modules.showers.boltzmann import LogPartition
+from skae.modules.spectra.priors import normal_divergence
+from skae.modules.spectra.variational import matched_draws
 
 # Logarithms of posterior standard deviations are kept within these.
 _LOG_STD_RANGE = (-6.0, 3.0)

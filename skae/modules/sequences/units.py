@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from skae.modules.moments import Rows, scale_of, usable_moments
-from skae.modules.resolutions import Resolutions
+from skae.modules.sequences.resolutions import Resolutions
 
 # Positive outputs are no smaller, in units of the targets' spread: their logarithm is asked for.
 _SMALLEST = 1e-6

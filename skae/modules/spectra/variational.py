@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from skae.modules.coordinates import ColumnWriter, Coordinates, Writer
-from skae.modules.likelihoods import Likelihood
-from skae.modules.priors import Prior, normal_log_prob
 from skae.modules.seeded import SeededModule
+from skae.modules.spectra.coordinates import ColumnWriter, Coordinates, Writer
+from skae.modules.spectra.likelihoods import Likelihood
+from skae.modules.spectra.priors import Prior, normal_log_prob
 
 # Fixed draws are made in blocks of so many pairs.
 _DRAWN_AT_ONCE = 32

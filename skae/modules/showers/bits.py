@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from skae.modules.latents import Latents
-from skae.modules.rbm import BoltzmannMachine, LogPartition
+from skae.modules.showers.boltzmann import BoltzmannMachine, LogPartition
+from skae.modules.showers.latents import Latents
 
 # Bits of each of the whole numbers that stand for an energy.
 N_BITS = 24

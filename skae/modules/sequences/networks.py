@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from skae.modules.descent import (
+from skae.modules.sequences.descent import (
     Descent,
     JoinedLinear,
     Places,
@@ -14,8 +14,8 @@ from skae.modules.descent import (
     WindowRNN,
     level_widths,
 )
-from skae.modules.resolutions import Resolutions
-from skae.modules.sequence_units import Outputs, Standardised
+from skae.modules.sequences.resolutions import Resolutions
+from skae.modules.sequences.units import Outputs, Standardised
 
 # Steps that the first convolution spans.
 _KERNEL_SIZE = 5

@@ -7,7 +7,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from skae.modules.coordinates import PrincipalFactors, StandardisedColumns
 from skae.modules.moments import (
     Rows,
     column_covariance,
@@ -16,6 +15,7 @@ from skae.modules.moments import (
     scale_of,
     usable_moments,
 )
+from skae.modules.spectra.coordinates import PrincipalFactors, StandardisedColumns
 
 # Beyond this many columns the covariance is not formed: its leading axes are sought by iteration.
 _MOST_COLUMNS = 2048

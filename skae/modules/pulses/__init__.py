@@ -1,0 +1,1 @@
+"""Networks that locate pulses, and distributions of positions."""

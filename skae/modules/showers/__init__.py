@@ -1,0 +1,1 @@
+"""Variational autoencoders of calorimeter showers: voxels, latents, Boltzmann machines."""

@@ -1,0 +1,1 @@
+"""Variational autoencoders of spectra: coordinates, likelihoods, priors, decoders that read a grid."""
