@@ -104,7 +104,7 @@ def main(arguments=None):
     parser.add_argument("--kill", action="store_true", help="kill one of them half-way")
     parser.add_argument("--jets", type=int, default=6000)
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--out", default="jets.safetensors")
+    parser.add_argument("--out", default="jets.skops")
     options = parser.parse_args(arguments)
     if options.kill and options.scheduler:
         parser.error("--kill is for workers that start here")

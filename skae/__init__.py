@@ -1,6 +1,7 @@
 """skae: scikit-learn-compatible deep-learning estimators for physics."""
 
 from skae import export
+from skae._trusted import TRUSTED_TYPES
 from skae._version import __version__
 from skae.estimators import (
     CaloShowerVAE,
@@ -23,6 +24,7 @@ from skae.transformers import (
 )
 
 __all__ = [
+    "TRUSTED_TYPES",
     "BoxCoxTransformer",
     "CaloShowerVAE",
     "JetAutoencoder",

@@ -7,7 +7,9 @@ __all__ = [
     "CompileWarning",
     "DivergenceError",
     "ExtrapolationWarning",
+    "OptimizerStateWarning",
     "OvercompleteWarning",
+    "VersionWarning",
 ]
 
 
@@ -119,6 +121,30 @@ class ExtrapolationWarning(UserWarning):
     """
 
 
+class OptimizerStateWarning(UserWarning):
+    """Training goes on without the optimiser's moments, which were not saved.
+
+    They begin at zero again, so the next epochs differ from those of a fit that was never saved.
+    ``skae.save(..., optimizer_state=True)`` keeps them.
+
+    Examples
+    --------
+    >>> import tempfile, warnings
+    >>> import skae
+    >>> from skae.datasets import make_jets
+    >>> X = make_jets(50, random_state=0)
+    >>> model = skae.JetAutoencoder(max_epochs=1).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     skae.save(model, f"{folder}/jets.skops")
+    ...     model = skae.load(f"{folder}/jets.skops")
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     model = model.partial_fit(X)
+    >>> caught[0].category.__name__
+    'OptimizerStateWarning'
+    """
+
+
 class OvercompleteWarning(UserWarning):
     """An autoencoder has as many latent coordinates as its rows have columns, or more.
 
@@ -133,4 +159,20 @@ class OvercompleteWarning(UserWarning):
     ...     model = SpectraVAE(n_components=2, max_epochs=1).fit(X)
     >>> caught[0].category.__name__
     'OvercompleteWarning'
+    """
+
+
+class VersionWarning(UserWarning):
+    """What another version of skae pickled or saved is loaded by this one.
+
+    Examples
+    --------
+    To be told by an error rather than to compute with it:
+
+    >>> import warnings
+    >>> from skae.exceptions import VersionWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", VersionWarning)
+    ...     ...  # load
+    Ellipsis
     """

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from skae._tensor_steps import TensorStep, as_tensor_step
 from skae._version import __version__
 from skae.estimators._base import BaseNeuralEstimator
-from skae.training.files import write_atomically
+from skae.training.packing import write_atomically
 
 __all__ = ["to_onnx"]
 

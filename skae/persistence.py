@@ -1,67 +1,29 @@
-"""Fitted estimators on disk: one safetensors file, from which nothing is run when it is read."""
+"""Fitted estimators on disk: one file of skops, from which nothing is run when it is read."""
 
-import importlib
 import os
 import platform
-import re
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import sklearn
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import InconsistentVersionWarning
-from sklearn.utils._metadata_requests import SIMPLE_METHODS
 
-import skae.estimators
-import skae.transformers
-from skae._calorimeter import CaloGeometry
-from skae._saving import (
-    ClassTable,
-    Kind,
-    Reader,
-    RecordKind,
-    UnsavableError,
-    Writer,
-    read_object,
-    write_object,
-)
-from skae._saving.kinds import decoded
+from skae._skops import LEFT_OUT, check_loaded, checked, is_record, normalized, parts_of
+from skae._trusted import TRUSTED_TYPES
 from skae._version import __version__
-from skae.training.files import write_atomically
 from skae.training.hardware import resolve_device
-from skae.training.net import TrainingNet, table_of_nets
-from skae.training.packing import from_bytes, to_bytes
-from skae.transformers._power_law import PowerLaw
-from skae.transformers._pulse_train import PulseTrain
+from skae.training.net import TrainingNet
+from skae.training.net_file import without_optimizer_state
+from skae.training.packing import FORMAT, check_format, write_atomically
 
 __all__ = ["load", "save"]
 
-# Of the layout of the file; raised when an older skae could not read it.
-_FORMAT = 1
-
-_LIBRARIES = ("numpy", "scikit-learn", "skorch")
-
-# Of scikit-learn what is found around skae's estimators in a Pipeline. Those whose fitted attributes are
-# more than numbers, arrays and one another (trees, neighbours, splines) are not among them.
-_OF_SCIKIT_LEARN = {
-    "compose": ("ColumnTransformer", "TransformedTargetRegressor", "make_column_selector"),
-    "decomposition": ("FastICA", "IncrementalPCA", "NMF", "PCA", "TruncatedSVD"),
-    "feature_selection": ("VarianceThreshold",),
-    "impute": ("MissingIndicator", "SimpleImputer"),
-    "linear_model": ("LinearRegression", "LogisticRegression", "Ridge"),
-    "pipeline": ("FeatureUnion", "Pipeline"),
-    "preprocessing": (
-        "Binarizer", "FunctionTransformer", "MaxAbsScaler", "MinMaxScaler", "Normalizer",
-        "PolynomialFeatures", "PowerTransformer", "QuantileTransformer", "RobustScaler",
-        "StandardScaler",
-    ),
-}  # fmt: skip
-
-# scikit-learn's callbacks belong to a run, and are set on an estimator anew.
-_OF_A_RUN = frozenset({"_skl_callbacks", "_skl_callbacks_to_teardown"})
+_LIBRARIES = ("numpy", "scikit-learn", "skops", "skorch")
 
 # What to do about parameters that cannot be saved.
 _REMEDIES = {
@@ -71,20 +33,19 @@ _REMEDIES = {
     "optimizer": "torch's own optimizers can be saved.",
     "sampler": "Save it after set_params(sampler=None), and set the sampler again after loading.",
 }
+_ELSE = "A pickle can hold it; load only pickles that you trust."
 
 
-def save(estimator, path):
+def save(estimator, path, *, optimizer_state=False):
     """Save an estimator, or a Pipeline of estimators, as one file.
 
-    The file is a safetensors file: tensors, and JSON that says how they belong together. Unlike a pickle
-    it holds no code, so :func:`load` may be given one from anybody. All of a network's training is in it:
-    fitted further after loading, with ``warm_start=True`` or ``partial_fit``, an estimator goes the way
-    that it would have gone.
+    The file is one of `skops <https://skops.readthedocs.io>`_. Unlike a pickle it holds no code: types by
+    their names, numbers and text, and :func:`load` may be given one from anybody.
 
-    What skae knows can be saved: its own estimators and transformers, alone or in scikit-learn's
-    Pipeline, FeatureUnion, ColumnTransformer and TransformedTargetRegressor, beside its common scalers
-    and decompositions. Functions cannot, but for those of NumPy that work on elements
-    (``FunctionTransformer(np.log1p)``); nor callbacks.
+    skae's estimators and transformers can be saved, and nearly everything of scikit-learn's around them:
+    Pipeline, ColumnTransformer, scalers, decompositions, linear models. Not trees and forests, whose
+    indices compiled code follows unchecked; nor functions of your own, callbacks and caches. NumPy's
+    functions can (``FunctionTransformer(np.log1p)``).
 
     Parameters
     ----------
@@ -93,6 +54,10 @@ def save(estimator, path):
     path : path-like
         Name of the file. A file of that name is replaced when the new one is whole on the disk, and not
         before.
+    optimizer_state : bool, default=False
+        Whether the optimiser's moments are saved, which makes files up to three times as large. With them
+        ``partial_fit``, or ``fit`` with ``warm_start=True``, goes on after loading as it would have.
+        Without them it starts the moments afresh and warns.
 
     Raises
     ------
@@ -115,8 +80,8 @@ def save(estimator, path):
     >>> X = make_jets(200, random_state=0)
     >>> model = make_pipeline(skae.BoxCoxTransformer(), skae.JetAutoencoder(max_epochs=2)).fit(X)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     skae.save(model, Path(folder) / "jets.safetensors")
-    ...     same = skae.load(Path(folder) / "jets.safetensors")
+    ...     skae.save(model, Path(folder) / "jets.skops")
+    ...     same = skae.load(Path(folder) / "jets.skops")
     >>> bool((same.transform(X) == model.transform(X)).all())
     True
     """
@@ -129,19 +94,15 @@ def save(estimator, path):
         raise TypeError(
             f"skae.save does not save a {type(estimator).__name__}; save its best_estimator_."
         )
-    try:
-        content = write_object(estimator, _table(_EstimatorKind()))
-    except UnsavableError as error:
-        raise TypeError(f"{error} {_remedy(error.where)}") from error
-    saved = {"format": _FORMAT, "versions": _versions(), "estimator": content}
-    write_atomically(Path(os.fspath(path)), to_bytes(saved))
+    write_atomically(Path(os.fspath(path)), _content_of(estimator, optimizer_state))
 
 
 def load(path, *, device=None):
     """Load what :func:`save` has written.
 
-    Nothing in the file is run: it names classes that skae knows, numbers and text. A file that was
-    damaged is refused; one that was made to harm is refused, or gives an estimator that is wrong.
+    Nothing in the file is run. It may name the types that skops trusts and those of
+    :data:`~skae.TRUSTED_TYPES`; its sizes are checked before anything is read. A file that was damaged is
+    refused; one that was made to harm is refused, or gives an estimator that is wrong.
 
     Parameters
     ----------
@@ -160,13 +121,15 @@ def load(path, *, device=None):
     Raises
     ------
     ValueError
-        If the file is not one of :func:`save`, is damaged, or was written by a version of skae whose
-        files this one cannot read; or if the device is not there.
+        If the file is not one of :func:`save`, is damaged, or is of another format, in which case the
+        message names both versions of skae; or if the device is not there.
     OSError
         If the file cannot be read.
 
     Warns
     -----
+    VersionWarning
+        If another version of skae has saved the file.
     InconsistentVersionWarning
         Of :mod:`sklearn.exceptions`: if there are estimators of scikit-learn's in the file that another
         version of scikit-learn has fitted.
@@ -178,120 +141,128 @@ def load(path, *, device=None):
     Examples
     --------
     >>> import skae
-    >>> skae.load("jets.safetensors")
+    >>> skae.load("jets.skops")
     Traceback (most recent call last):
     ...
-    FileNotFoundError: [Errno 2] No such file or directory: 'jets.safetensors'
+    FileNotFoundError: [Errno 2] No such file or directory: 'jets.skops'
     """
-    kind = _EstimatorKind(None if device is None else resolve_device(device))
+    device = None if device is None else resolve_device(device)
     path = os.fspath(path)
     content = Path(path).read_bytes()
     try:
-        saved = from_bytes(content)
-        version = str(_versions_of(saved)["scikit-learn"])
-        estimator = read_object(saved["estimator"], _table(kind))
-        if not isinstance(estimator, BaseEstimator):
-            raise ValueError(f"it holds a {type(estimator).__name__} and no estimator")
+        estimator = _estimator_of(content)
+        for _, part in parts_of(estimator, ""):
+            if isinstance(getattr(part, "net_", None), TrainingNet):
+                part.net_.to(_device_of(part) if device is None else device)
+    except Warning:  # where warnings are errors
+        raise
     except Exception as error:  # whatever a damaged file, or a malicious one, brings about
         raise ValueError(f"{path} cannot be loaded: {_described(error)}.") from error
-    if version != sklearn.__version__:
-        for name in dict.fromkeys(kind.of_scikit_learn):
-            warnings.warn(
-                InconsistentVersionWarning(
-                    estimator_name=name,
-                    current_sklearn_version=sklearn.__version__,
-                    original_sklearn_version=version,
-                ),
-                stacklevel=2,
-            )
     return estimator
 
 
-class _EstimatorKind(Kind):
-    """Estimators: their parameters and fitted attributes.
+# -- writing ---------------------------------------------------------------------------------------
 
-    Parameters
-    ----------
-    device : torch.device or None
-        Where networks are put; None takes what each estimator's ``device`` means here.
 
-    Attributes
-    ----------
-    of_scikit_learn : list of str
-        Classes of scikit-learn's that were met on reading.
+def _content_of(estimator: BaseEstimator, optimizer_state: bool) -> bytes:
+    """Return the content of the file.
+
+    Raises
+    ------
+    TypeError
+        If something in the estimator cannot be saved.
     """
+    import skops.io
 
-    def __init__(self, device: torch.device | None = None):
-        self.device = device
-        self.of_scikit_learn: list[str] = []
-
-    def take_apart(self, value: Any, writer: Writer, where: str) -> dict[str, Any]:
-        """Return parameters and fitted attributes, and what metadata are asked for."""
-        attributes = {k: v for k, v in vars(value).items() if k not in _OF_A_RUN}
-        request = attributes.pop("_metadata_request", None)
-        if attributes.get("memory") is not None:  # joblib's caches are pickles
-            raise UnsavableError(f"{where}.memory", "a cache of pickles")
-        return {
-            "attributes": writer.attributes(attributes, where),
-            "requests": None if request is None else request._serialize(),
-        }
-
-    def put_together(self, cls: type, entry: dict[str, Any], reader: Reader) -> Any:
-        """Put an estimator together; it has all its parameters, and a net that is a net."""
-        estimator = cls.__new__(cls)
-        attributes = dict(decoded(entry["attributes"], cls, reader))
-        if issubclass(cls, BaseEstimator) and (
-            missing := {*cls._get_param_names()} - {*attributes}
-        ):
-            raise ValueError(f"{cls.__name__} lacks {', '.join(sorted(missing))}")
-        if attributes.get("memory") is not None:
-            raise ValueError(f"{cls.__name__} has a memory, which is never saved")
-        vars(estimator).update(attributes)
-        if "net_" in attributes:
-            if type(estimator.net_) is not TrainingNet:
-                raise ValueError(f"{cls.__name__} has a net that is none")
-            estimator.net_.to(self._device_for(estimator))
-        if entry["requests"] is not None:
-            _ask_for_metadata(estimator, entry["requests"])
-        if cls.__module__.startswith("sklearn."):
-            self.of_scikit_learn.append(cls.__name__)
-        return estimator
-
-    def _device_for(self, estimator: Any) -> torch.device:
-        if self.device is not None:
-            return self.device
-        try:
-            return resolve_device(estimator.device)
-        except ValueError:  # what was trained on a GPU is of use where there is none
-            return torch.device("cpu")
+    name = type(estimator).__name__
+    try:
+        parts = list(parts_of(estimator, name))
+    except TypeError as error:
+        raise TypeError(f"{error}, which skae cannot save. {_ELSE}") from error
+    for where, value in parts:
+        parameter = where.rpartition(".")[2]
+        if value is not None and parameter in ("callbacks", "memory", "sampler"):
+            raise TypeError(
+                f"{where} is {_named(value)}, which skae cannot save. {_REMEDIES[parameter]}"
+            )
+        if isinstance(value, dict) and not _keeps_its_keys(value):
+            raise TypeError(
+                f"{where} has keys that are no text or numbers, which skae cannot save."
+            )
+    try:
+        with _set_aside(parts):
+            content = _dumped(estimator, optimizer_state)
+    except TypeError as error:
+        why = str(error).rstrip(".")
+        raise TypeError(f"skae cannot save this {name}: {why}. {_ELSE}") from error
+    untrusted = {*skops.io.get_untrusted_types(data=content)} - {*TRUSTED_TYPES}
+    for where, value in parts:
+        if untrusted & _names_of(value):
+            raise TypeError(f"{where} is {_named(value)}, which skae cannot save. {_remedy(where)}")
+    content = normalized(content, {"format": FORMAT, "versions": _versions()})
+    try:
+        if untrusted:
+            raise ValueError(f"it holds {', '.join(sorted(untrusted))}")
+        checked(content)
+    except ValueError as error:
+        raise TypeError(f"skae cannot save this {name}: {error}. {_ELSE}") from error
+    return content
 
 
-def _ask_for_metadata(estimator: Any, requests: dict[str, dict[str, Any]]) -> None:
-    """Ask for what ``set_fit_request`` and the like were given, whether routing is enabled or not."""
-    request = estimator._get_metadata_request()
-    for method, aliases in requests.items():
-        if method not in SIMPLE_METHODS:
-            raise ValueError(f"{method!r} is no method that is handed metadata")
-        for name, alias in aliases.items():
-            getattr(request, method).add_request(param=name, alias=alias)
-    estimator._metadata_request = request
+def _dumped(estimator: BaseEstimator, optimizer_state: bool) -> bytes:
+    import skops.io
+
+    if optimizer_state:
+        return skops.io.dumps(estimator)
+    with without_optimizer_state():
+        return skops.io.dumps(estimator)
 
 
-def _table(kind: _EstimatorKind) -> ClassTable:
-    """Return all classes that a file may name."""
-    table = (
-        table_of_nets()
-        .add("skae", _public(skae.estimators) + _public(skae.transformers), kind)
-        .add("skae", (CaloGeometry, PowerLaw, PulseTrain), RecordKind())
+@contextmanager
+def _set_aside(parts: list[tuple[str, Any]]) -> Iterator[None]:
+    """Free estimators of callbacks, of what refers back to them, and of caches, for a moment."""
+    held = [part for _, part in parts if isinstance(part, BaseEstimator) or is_record(part)]
+    before = [(vars(part), {**vars(part)}) for part in held]
+    try:
+        for attributes, _ in before:
+            left_out = {name: attributes.pop(name) for name in LEFT_OUT if name in attributes}
+            if "_metadata_request" in left_out:
+                attributes["_metadata_request"] = left_out["_metadata_request"]._serialize()
+        for record in filter(is_record, held):
+            for name in {*vars(record)}:
+                if isinstance(getattr(type(record), name, None), cached_property):
+                    del vars(record)[name]
+        yield
+    finally:
+        for attributes, values in before:
+            attributes.update(values)
+
+
+def _keeps_its_keys(value: dict[Any, Any]) -> bool:
+    """Tell whether keys come back: JSON has text for them, of which True and False cannot be made."""
+    kinds = (str, int, float, np.number)
+    return all(isinstance(key, kinds) and not isinstance(key, bool) for key in value) and (
+        len({str(key) for key in value}) == len(value)
     )
-    for file, names in _OF_SCIKIT_LEARN.items():
-        home = importlib.import_module(f"sklearn.{file}")
-        table.add("sklearn", [getattr(home, name) for name in names], kind)
-    return table
 
 
-def _public(room: Any) -> list[type]:
-    return [getattr(room, name) for name in room.__all__]
+def _names_of(value: Any) -> set[str]:
+    """Return by which names skops may call an object."""
+    things = [
+        thing for thing in (value, type(value)) if isinstance(getattr(thing, "__name__", 0), str)
+    ]
+    return {f"{thing.__module__}.{thing.__name__}" for thing in things}
+
+
+def _named(value: Any) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return f"a {type(value).__name__}"
+
+
+def _remedy(where: str) -> str:
+    """Say what to do about what cannot be saved, and stands there."""
+    return next((text for name, text in _REMEDIES.items() if f".{name}" in where), _ELSE)
 
 
 def _versions() -> dict[str, str]:
@@ -303,25 +274,25 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _versions_of(saved: Any) -> dict[str, str]:
-    """Return the versions in a file, if it is one that this skae can read."""
-    if not isinstance(saved, dict) or not isinstance(saved.get("versions"), dict):
-        raise ValueError("it was not written by skae.save")
-    if saved.get("format") != _FORMAT:
-        its_version = saved["versions"].get("skae")
-        raise ValueError(
-            f"it was written by skae {its_version} in the format {saved.get('format')}, and this is "
-            f"skae {__version__}, which reads the format {_FORMAT}; update skae"
-        )
-    return saved["versions"]
+# -- reading ---------------------------------------------------------------------------------------
 
 
-def _remedy(where: str) -> str:
-    """Say what to do about what cannot be saved, and stands there."""
-    for parameter, remedy in _REMEDIES.items():
-        if re.search(rf"\.{parameter}\b", where):
-            return remedy
-    return f"(Of scikit-learn it knows {', '.join(sum(_OF_SCIKIT_LEARN.values(), ()))}.)"
+def _estimator_of(content: bytes) -> Any:
+    """Return the estimator in a file, if it is one that this skae can read."""
+    import skops.io
+
+    about = checked(content)
+    check_format(about.get("format"), dict(about["versions"]).get("skae"))
+    estimator = skops.io.loads(content, trusted=TRUSTED_TYPES)
+    check_loaded(estimator)
+    return estimator
+
+
+def _device_of(estimator: Any) -> torch.device:
+    try:
+        return resolve_device(estimator.device)
+    except ValueError:  # what was trained on a GPU is of use where there is none
+        return torch.device("cpu")
 
 
 def _described(error: Exception) -> str:

@@ -1,5 +1,8 @@
 """A small fitted one of everything, and what can be asked of it: for tests of what outlives a process."""
 
+import json
+from zipfile import ZipFile
+
 import numpy as np
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import PCA
@@ -221,6 +224,22 @@ def answers(model, X):
 
 
 def rewrite(path, change):
-    """Change the content of a saved file, and give it the digest that belongs to it."""
-    content = packing.from_bytes(path.read_bytes())
-    path.write_bytes(packing.to_bytes(change(content) or content))
+    """Change the schema of a saved file; ``change`` may change its members, a dictionary, as well."""
+    with ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    schema = json.loads(members.pop("schema.json"))
+    schema = change(schema, members) or schema
+    with ZipFile(path, "w") as file:
+        for name, content in {**members, "schema.json": json.dumps(schema)}.items():
+            file.writestr(name, content)
+
+
+def rewrite_net(path, change):
+    """Change the parts of the net in a saved file, and give it the digest that belongs to it."""
+
+    def rewritten(schema, members):
+        (name,) = (name for name in members if name.endswith(".bin"))
+        parts = packing.from_bytes(members[name])
+        members[name] = packing.to_bytes(change(parts) or parts)
+
+    rewrite(path, rewritten)

@@ -37,7 +37,7 @@ def test_a_search_that_loses_a_worker_is_the_serial_search(
     monkeypatch.setattr(
         example, "GRID", {**example.GRID, "jetautoencoder__hidden_layer_sizes": [(8,), (6, 5)]}
     )
-    path = tmp_path / "jets.safetensors"
+    path = tmp_path / "jets.skops"
     search = example.main(["--kill", "--jets", "900", "--epochs", "6", "--out", str(path)])
     said = capfd.readouterr().out
     assert re.search(r"^killed worker \d+$", said, re.MULTILINE)

@@ -1,18 +1,31 @@
 """Files that were damaged, or made to harm: refused, and nothing of them run."""
 
+import io
+import itertools
 import json
 import os
 import pickle
+import struct
 import sys
+import tracemalloc
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
 import pytest
 import safetensors.torch
+import scipy.sparse
+import sklearn
+import skops.io
 import torch
-from fitted import FITTED, rewrite
+from fitted import FITTED, rewrite, rewrite_net
+from sklearn.neighbors import KNeighborsTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import SplineTransformer, StandardScaler
+from sklearn.random_projection import SparseRandomProjection
 
 import skae
+from skae._skops import _dictionaries, _is_node
 from skae.training import packing
 
 
@@ -25,7 +38,7 @@ def models():
 
 @pytest.fixture
 def saved(models, tmp_path):
-    path = tmp_path / "jets.safetensors"
+    path = tmp_path / "jets.skops"
     skae.save(models["jets"], path)
     return path
 
@@ -40,11 +53,29 @@ class Bomb:
 def test_a_pickle_is_refused_and_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("model").write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(ValueError, match="no whole safetensors file"):
+    with pytest.raises(ValueError, match="File is not a zip file"):
         skae.load("model")
     torch.save({"a": torch.zeros(2)}, "model")
-    with pytest.raises(ValueError, match="no whole safetensors file"):
+    with pytest.raises(ValueError, match=r"cannot be loaded"):
         skae.load("model")
+    assert not Path("boom").exists()
+
+
+def test_a_pickle_in_the_place_of_a_net_is_not_run(saved, tmp_path, monkeypatch):
+    """skorch's nets hold pickles, which they read when they are given their state."""
+    monkeypatch.chdir(tmp_path)
+
+    def change(schema, members):
+        (name,) = (name for name in members if name.endswith(".bin"))
+        members[name] = pickle.dumps(Bomb())
+        content = _node(schema, "TrainingNet")["content"]["content"]
+        content["__cuda_dependent_attributes__"] = content.pop("content")
+
+    rewrite(saved, change)
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        skae.load(saved)
+    with pytest.raises(KeyError):
+        skops.io.load(saved, trusted=skae.TRUSTED_TYPES)
     assert not Path("boom").exists()
 
 
@@ -62,133 +93,448 @@ def test_a_truncated_file_is_refused(saved, share):
         skae.load(saved)
 
 
-def test_a_changed_weight_is_noticed(saved):
+@pytest.mark.parametrize("member", [".npy", ".bin", "schema.json"])
+def test_a_changed_member_is_noticed(saved, member):
+    with ZipFile(saved) as file:
+        info = next(m for m in file.infolist() if m.filename.endswith(member))
     content = bytearray(saved.read_bytes())
-    content[-5] ^= 1
+    content[info.header_offset + 30 + len(info.filename) + info.file_size - 5] ^= 1
     saved.write_bytes(content)
+    with pytest.raises(ValueError, match=r"cannot be loaded: .*Bad CRC-32"):
+        skae.load(saved)
+
+
+def test_a_changed_weight_is_noticed(saved):
+    def change(schema, members):
+        (name,) = (name for name in members if name.endswith(".bin"))
+        members[name] = members[name][:-5] + bytes([members[name][-5] ^ 1]) + members[name][-4:]
+
+    rewrite(saved, change)
     with pytest.raises(ValueError, match="does not match its digest"):
         skae.load(saved)
 
 
-def test_a_safetensors_file_of_something_else_is_refused(tmp_path):
+def test_a_file_of_something_else_is_refused(tmp_path):
     path = tmp_path / "model"
     safetensors.torch.save_file({"weight": torch.zeros(3)}, path)
-    with pytest.raises(ValueError, match="not written by skae"):
+    with pytest.raises(ValueError, match="cannot be loaded"):
         skae.load(path)
     path.write_bytes(packing.to_bytes({"state": 1}))
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        skae.load(path)
+    skops.io.dump(StandardScaler(), path)
     with pytest.raises(ValueError, match=r"not written by skae\.save"):
         skae.load(path)
 
 
-def _objects(content):
-    return content["estimator"]["objects"]
+# -- schemas ---------------------------------------------------------------------------------------
+
+_NUMBERS = itertools.count(10**6)
 
 
-# An entry of each kind in the file: what it is recognised by.
-_MARKS = {
-    "estimator": lambda o: "requests" in o,
-    "module": lambda o: "buffers" in o,
-    "net": lambda o: "parts" in o,
-    "neural": lambda o: "net_" in o.get("attributes", {}),
-    "tensor": lambda o: "tensor" in o,
-}
+def _node(schema, name):
+    """Return the first object of a class."""
+    return next(v for v in _dictionaries(schema) if v.get("__class__") == name and _is_node(v))
 
 
-def _first(content, kind):
-    return next(o for o in _objects(content) if _MARKS[kind](o))
+def _new(form, name, **rest):
+    module, _, cls = name.rpartition(".")
+    return {
+        "__loader__": form,
+        "__module__": module,
+        "__class__": cls,
+        "__id__": next(_NUMBERS),
+        **rest,
+    }
 
 
-def _foreign_class(name):
-    def change(content):
-        _first(content, "estimator")["class"] = name
+def _text(value):
+    return _new("JsonNode", "builtins.str", content=json.dumps(value), is_json=True)
+
+
+def _dict(**values):
+    types = [_new("TypeNode", "builtins.str") for _ in values]
+    key_types = _new("ListNode", "builtins.list", content=types)
+    return _new("DictNode", "builtins.dict", content=values, key_types=key_types)
+
+
+def _list(*values, form="ListNode", name="builtins.list"):
+    return _new(form, name, content=list(values))
+
+
+def _array(members, content):
+    node = _new("NdArrayNode", "numpy.ndarray", type="numpy")
+    node["file"] = f"{node['__id__']}.npy"
+    members[node["file"]] = content
+    return node
+
+
+def _of_class(name):
+    def change(schema, members):
+        module, _, cls = name.rpartition(".")
+        _node(schema, "StandardScaler").update(__module__=module, __class__=cls)
 
     return change
 
 
-def _attribute(kind, name, value):
-    def change(content):
-        _first(content, kind)["attributes"][name] = value
+def _attribute(cls, name, make):
+    """Give the estimator of a class one more attribute; ``make`` may make members."""
+
+    def change(schema, members):
+        value = make(members) if callable(make) else make
+        content = _node(schema, cls)["content"]
+        if name not in content["content"]:
+            content["key_types"]["content"].append(_new("TypeNode", "builtins.str"))
+        content["content"][name] = value
 
     return change
 
 
-def _replaced(kind, part, value):
-    def change(content):
-        _first(content, kind)[part] = value
-
-    return change
+def _anything(make):
+    return _attribute("StandardScaler", "anything", make)
 
 
-def _wrong_root(value):
-    def change(content):
-        content["estimator"]["root"] = value
-
-    return change
-
-
-def _wrong_optimizer(content):
-    _first(content, "net")["parts"]["optimizer"] = ("class", "builtins.object")
+def _root(make):
+    return lambda schema, members: {
+        **{name: schema[name] for name in ("skae", "protocol", "_skops_version")},
+        **make(schema),
+    }
 
 
-def _root_at_a_module(content):
-    objects = _objects(content)
-    number = next(i for i, entry in enumerate(objects) if _MARKS["module"](entry))
-    content["estimator"]["root"] = ("object", number)
+def _constructed(name):
+    arguments = _list(form="TupleNode", name="builtins.tuple")
+    return _new("ConstructorFromReduceNode", name, content=arguments)
+
+
+def _numbered(number):
+    return {**_text(1), "__id__": number}
 
 
 HARM = {
-    "a foreign class": _foreign_class("os.system"),
-    "a dotted path": _foreign_class("skae.estimators._base.os.system"),
-    "a module of ours": _foreign_class("skae.training"),
-    "a class of another kind": _foreign_class("torch.nn.Linear"),
-    "an abstract class": _foreign_class("skae.Latents"),
-    "a hidden method": _attribute("estimator", "fit", "text"),
-    "a hidden property": _attribute("neural", "module_", 1),
-    "a dunder": _attribute("estimator", "__class__", ("class", "skae.PulseLocator")),
-    "another dunder": _attribute("module", "__dict__", ("dict", [])),
-    "a hidden forward": _attribute("module", "forward", ("ufunc", "add")),
-    "hooks": _attribute("module", "_forward_hooks", ("dict", [[1, ("ufunc", "add")]])),
-    "a function that is none": _attribute("estimator", "anything", ("ufunc", "load")),
-    "a private function": _attribute("estimator", "anything", ("ufunc", "__loader__")),
-    "a method of the reader": _attribute("estimator", "anything", ("net", 0)),
-    "a class of the system": _attribute("estimator", "anything", ("class", "subprocess.Popen")),
-    "a path for a tensor": _attribute("estimator", "anything", ("array", [0], "../../etc", [1])),
-    "an object of the future": _attribute("estimator", "anything", ("object", 10**6)),
-    "an object from behind": _attribute("estimator", "anything", ("object", -1)),
-    "a cache of pickles": _attribute("estimator", "memory", "cache"),
-    "a huge text": _attribute("estimator", "anything", ("entries", "<U999999999", [1], ["a"])),
-    "a shape that is none": _attribute("estimator", "anything", ("entries", "O", [10**12], ["a"])),
-    "no parameters": _replaced("estimator", "attributes", {}),
-    "a class without objects": _foreign_class("torch.optim.Adam"),
-    "a request for a dunder": _replaced("estimator", "requests", {"__init__": {"a": True}}),
-    "a net of text": _replaced("net", "parts", {"module": "text", "criterion": "text"}),
-    "another optimizer": _wrong_optimizer,
-    "axes that are none": _replaced("tensor", "axes", [5]),
-    "a root that is a number": _wrong_root(3),
-    "a root that is a class": _wrong_root(("class", "skae.JetAutoencoder")),
-    "a root that is a module": _root_at_a_module,
-    "no objects": lambda content: {**content, "estimator": {"root": 1}},
-    "versions that are none": lambda content: {**content, "versions": 3},
+    "a foreign class": _of_class("os.system"),
+    "a dotted path": _of_class("skae.estimators._base.os.system"),
+    "a module of ours": _of_class("skae.training"),
+    "a class of another kind": _of_class("torch.nn.modules.linear.Linear"),
+    "an abstract class": _of_class("skae.modules.latents.Latents"),
+    "a hidden method": _attribute("StandardScaler", "fit", _text("text")),
+    "a hidden property": _attribute("JetAutoencoder", "module_", _text(1)),
+    "a dunder": _attribute(
+        "StandardScaler",
+        "__class__",
+        _new("TypeNode", "skae.estimators.pulse_locator.PulseLocator"),
+    ),
+    "a function that is none": _anything(_new("FunctionNode", "numpy.load")),
+    "a private function": _anything(_new("FunctionNode", "numpy.__loader__")),
+    "a form that is none": _anything(_new("net", "builtins.str")),
+    "a class of the system": _anything(_new("TypeNode", "subprocess.Popen")),
+    "a path for a member": _anything(
+        _new("NdArrayNode", "numpy.ndarray", type="numpy", file="../../etc/passwd")
+    ),
+    "a member of another": _anything(
+        _new("NdArrayNode", "numpy.ndarray", type="numpy", file="schema.json")
+    ),
+    "an object of the future": _anything(_new("CachedNode", "builtins.list")),
+    "an object from behind": _anything(_numbered(-1)),
+    "a number that is none": _anything(_numbered(True)),
+    "a number of another": _anything(_numbered(2)),
+    "no number": _anything({**_text(1), "__id__": None}),
+    "a method": _anything(
+        _new("MethodNode", "builtins.str", content={"func": "format", "obj": _text("a")})
+    ),
+    "a partial function": _anything(
+        _new(
+            "PartialNode",
+            "functools.partial",
+            content=dict.fromkeys(("func", "args", "kwds"), _text(1)),
+        )
+    ),
+    "an operator": _anything(_new("OperatorFuncNode", "operator.methodcaller", attrs=_text(1))),
+    "a class that is called": _anything(_constructed("skae.training.net.TrainingNet")),
+    "a function that is called": _anything(
+        _constructed("sklearn.feature_selection._univariate_selection.f_classif")
+    ),
+    "a list of another class": _anything(_list(_text(1), name="torch.device")),
+    "a dictionary of another class": _anything(
+        {**_dict(), "__class__": "device", "__module__": "torch"}
+    ),
+    "random numbers of another kind": _anything(
+        _new("RandomGeneratorNode", "numpy.random.Generator")
+    ),
+    "a tree": _anything(_new("TreeNode", "sklearn.tree._tree.Tree")),
+    "an early protocol": lambda schema, members: {**schema, "protocol": 0},
+    "a cache of pickles": _attribute("Pipeline", "memory", _text("cache")),
+    "a huge text": _anything(lambda m: _array(m, _npy("<U999999999", (1,), b"a"))),
+    "a huge text of none": _anything(lambda m: _array(m, _npy("<U999999999", (0,), b""))),
+    "a shape that is none": _anything(lambda m: _array(m, _npy("<f8", (10**12,), b"a"))),
+    "a negative shape": _anything(lambda m: _array(m, _npy("<f8", (-1, -1), bytes(8)))),
+    "an array of objects": _anything(lambda m: _array(m, _npy("|O", (1,), pickle.dumps(Bomb())))),
+    "no parameters": lambda schema, members: _node(schema, "StandardScaler").update(
+        content=_dict(_sklearn_version=_text(sklearn.__version__))
+    ),
+    "a class without objects": _of_class("torch.optim.adam.Adam"),
+    "a request for a dunder": _attribute(
+        "StandardScaler", "_metadata_request", _dict(__init__=_dict(a=_text(True)))
+    ),
+    "a net of text": _attribute("JetAutoencoder", "net_", _text("net")),
+    "a root that is a number": _root(lambda schema: _text(3)),
+    "a root that is a class": _root(
+        lambda schema: _new("TypeNode", "skae.estimators.jet_autoencoder.JetAutoencoder")
+    ),
+    "a root that is a net": _root(lambda schema: _node(schema, "TrainingNet")),
+    "no root": _root(lambda schema: {}),
+    "versions that are none": lambda schema, members: schema["skae"].update(versions=3),
+    "no versions": lambda schema, members: schema.update(skae=3),
 }
+
+
+def _npy(dtype, shape, content):
+    """Return an array file whose header says what it is told to."""
+    header = str({"descr": dtype, "fortran_order": False, "shape": shape}).encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + content
+
+
+def _refused(path, match="cannot be loaded"):
+    before = set(sys.modules)
+    with pytest.raises(ValueError, match=match):
+        skae.load(path)
+    assert not {"subprocess.Popen", "antigravity"} & (set(sys.modules) - before)
 
 
 @pytest.mark.parametrize("harm", HARM)
 def test_a_file_made_to_harm_is_refused(saved, harm):
-    before = set(sys.modules)
     rewrite(saved, HARM[harm])
-    with pytest.raises(ValueError, match="cannot be loaded"):
-        skae.load(saved)
-    assert not {"subprocess.Popen", "antigravity"} & (set(sys.modules) - before)
+    _refused(saved)
 
 
-def test_deep_nesting_is_refused(saved):
-    tensors = safetensors.torch.load(saved.read_bytes())
-    text = b"[" * 100_000 + b"]" * 100_000
-    tensors["json"] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-    digest = packing._digest(tensors)
-    saved.write_bytes(safetensors.torch.save(tensors, {"digest": digest}))
-    with pytest.raises(ValueError, match="cannot be loaded"):
-        skae.load(saved)
+def test_a_file_that_was_only_rewritten_is_read(saved):
+    """What refuses the files above is what was changed in them."""
+    rewrite(saved, _anything(_list(_text(1), _text("a"))))
+    assert skae.load(saved)[0].anything == [1, "a"]
+
+
+# -- nets ------------------------------------------------------------------------------------------
+
+
+def _module(parts):
+    """Return a module that has parameters and no modules inside."""
+    level = [parts["module"]]
+    while not (level[0]["parameters"] and not level[0]["modules"]):
+        level = [*level[0]["modules"].values(), *level[1:]]
+    return level[0]
+
+
+def _module_with(part, name, value):
+    return lambda parts: _module(parts)[part].update({name: value})
+
+
+NETS = {
+    "a foreign class": lambda parts: _module(parts).update({"class": "os.system"}),
+    "an optimizer for a module": lambda parts: _module(parts).update({"class": "torch.Adam"}),
+    "a module for a net": lambda parts: {**parts, "module": "text", "criterion": "text"},
+    "another dunder": _module_with("attributes", "__dict__", {}),
+    "a class": _module_with("attributes", "__class__", "text"),
+    "a hidden forward": _module_with("attributes", "forward", "text"),
+    "a hidden forward of tensors": _module_with("buffers", "forward", torch.zeros(2)),
+    "a hidden forward of modules": _module_with("modules", "forward", None),
+    "hooks": _module_with("attributes", "_forward_hooks", {1: "text"}),
+    "parameters that are none": _module_with("parameters", "weight", "text"),
+    "no parameters": lambda parts: _module(parts).pop("parameters") and None,
+    "another optimizer": lambda parts: {**parts, "optimizer": "object"},
+    "no optimizer": lambda parts: {**parts, "optimizer": None},
+    "a seed that is none": lambda parts: parts["training"].update(seed="text"),
+    "no history": lambda parts: parts["training"].pop("history") and None,
+}
+
+
+@pytest.mark.parametrize("harm", NETS)
+def test_a_net_made_to_harm_is_refused(saved, harm):
+    rewrite_net(saved, NETS[harm])
+    _refused(saved)
+
+
+def _with_text(saved, change):
+    """Change the text of the net in a file, and give it the digest that belongs to it."""
+
+    def rewritten(schema, members):
+        (name,) = (name for name in members if name.endswith(".bin"))
+        members[name] = _net_with(members[name], change)
+
+    rewrite(saved, rewritten)
+
+
+def _net_with(content, change):
+    tensors = safetensors.torch.load(content)
+    text = change(tensors["json"].numpy().tobytes())
+    code = torch.from_numpy(np.frombuffer(bytearray(text), dtype=np.uint8))  # may be empty
+    tensors = {**tensors, "json": code}
+    about = {"digest": packing._digest(tensors), "format": packing.FORMAT, "version": "1"}
+    return safetensors.torch.save(tensors, {"skae": json.dumps(about)})
+
+
+def test_axes_that_are_none_are_refused(saved):
+    assert b'{"tensor": ["3", []]}' in _texts(saved)
+    _with_text(saved, lambda text: text.replace(b'["3", []]', b'["3", [5]]'))
+    _refused(saved, "is no order of")
+
+
+def _texts(path):
+    found = []
+    _with_text(path, lambda text: found.append(text) or text)
+    return found[0]
+
+
+@pytest.mark.parametrize("harm", ["the net", "the schema", "a text in the schema"])
+def test_deep_nesting_is_refused(saved, harm):
+    deep = "[" * 100_000 + "]" * 100_000
+    if harm == "the net":
+        _with_text(saved, lambda text: deep.encode())
+    elif harm == "the schema":
+        with ZipFile(saved, "w") as file:
+            file.writestr("schema.json", deep)
+    else:
+        rewrite(saved, _anything({**_text(1), "content": deep}))
+    _refused(saved)
+
+
+# -- sizes -----------------------------------------------------------------------------------------
+
+
+def _in_bounded_memory(path, most=64 * 2**20):
+    tracemalloc.start()
+    try:
+        _refused(path)
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()
+
+
+def _repacked(path, compression, **more):
+    with ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    with ZipFile(path, "w", compression) as file:
+        for name, content in {**members, **more}.items():
+            file.writestr(name, content)
+
+
+def test_a_member_that_unpacks_to_gigabytes_is_refused_unread(saved):
+    _repacked(saved, ZIP_DEFLATED, **{"1000.npy": np.zeros(2**25).tobytes()})
+    assert saved.stat().st_size < 2**20
+    _in_bounded_memory(saved)
+
+
+def test_members_that_lie_over_one_another_are_refused_unread(saved):
+    with ZipFile(saved, "w", ZIP_STORED) as file:
+        file.writestr("schema.json", "{}")
+        file.writestr("1.npy", bytes(2**20))
+        for number in range(2, 500):
+            info = file.getinfo("1.npy")
+            copy = type(info)(f"{number}.npy")
+            for name in ("header_offset", "CRC", "compress_size", "file_size"):
+                setattr(copy, name, getattr(info, name))
+            file.filelist.append(copy)
+    _in_bounded_memory(saved)
+
+
+def test_a_member_is_read_once_however_many_ask_for_it(saved):
+    def change(schema, members):
+        large = _array(members, _npy("|u1", (2**21,), bytes(2**21)))
+        copies = [{**large, "__id__": next(_NUMBERS)} for _ in range(2000)]
+        _anything(_list(large, *copies))(schema, members)
+
+    rewrite(saved, change)
+    _in_bounded_memory(saved)
+
+
+def test_objects_that_double_at_each_level_are_refused(saved):
+    value = _text("lol")
+    for _ in range(30):  # each twice: a reference would be enough, if it were read
+        value = _list(value, {"__id__": value["__id__"], "__loader__": "ListNode"})
+    rewrite(saved, _anything(value))
+    _in_bounded_memory(saved)
+
+
+def test_a_number_does_not_become_as_many_bytes(saved):
+    def change(schema, members):
+        value = _array(members, _npy("<i8", (), struct.pack("<q", 10**11)))
+        _anything({**value, "__class__": "void"})(schema, members)
+
+    rewrite(saved, change)
+    _in_bounded_memory(saved)
+
+
+def test_no_more_members_than_a_model_has_are_read(saved, monkeypatch):
+    monkeypatch.setattr("skae._skops._MOST_MEMBERS", 3)
+    _refused(saved, "has 6 members")
+
+
+# -- content that compiled code would follow -------------------------------------------------------
+
+
+def _fitted(step, tmp_path):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    path = tmp_path / "model"
+    skae.save(make_pipeline(step.fit(X)), path)
+    skae.load(path)
+    return path
+
+
+def _with_members(path, change):
+    """Change those arrays of a file that ``change`` returns something for."""
+
+    def rewritten(schema, members):
+        for name in [name for name in members if name.endswith(".npy")]:
+            changed = change(np.load(io.BytesIO(members[name])))
+            if changed is not None:
+                file = io.BytesIO()
+                np.save(file, changed)
+                members[name] = file.getvalue()
+
+    rewrite(path, rewritten)
+
+
+def test_a_tree_of_neighbours_whose_indices_lead_out_of_it_is_refused(tmp_path):
+    path = _fitted(KNeighborsTransformer(algorithm="kd_tree", mode="distance"), tmp_path)
+    _with_members(path, lambda a: a + 10**9 if a.dtype == np.intp and a.ndim == 1 else None)
+    _refused(path, "tree of neighbours")
+
+
+def test_a_spline_whose_knots_are_missing_is_refused(tmp_path):
+    path = _fitted(SplineTransformer(), tmp_path)
+    _with_members(path, lambda a: a[:2] if a.ndim == 1 and a.dtype == float else None)
+    _refused(path)
+
+
+def test_a_sparse_matrix_whose_indices_lead_out_of_it_is_refused(tmp_path):
+    path = _fitted(SparseRandomProjection(2, random_state=0), tmp_path)
+
+    def change(schema, members):
+        (name,) = (name for name in members if name.endswith(".npz"))
+        matrix = scipy.sparse.load_npz(io.BytesIO(members[name]))
+        matrix.indices[:] = 10**6
+        file = io.BytesIO()
+        scipy.sparse.save_npz(file, matrix, compressed=False)
+        members[name] = file.getvalue()
+
+    rewrite(path, change)
+    _refused(path, "indices")
+
+
+def test_a_sparse_matrix_that_unpacks_to_gigabytes_is_refused(tmp_path):
+    path = _fitted(SparseRandomProjection(2, random_state=0), tmp_path)
+
+    def change(schema, members):
+        (name,) = (name for name in members if name.endswith(".npz"))
+        file = io.BytesIO()
+        with ZipFile(file, "w", ZIP_DEFLATED) as inner:
+            inner.writestr("data.npy", np.zeros(2**25).tobytes())
+        members[name] = file.getvalue()
+
+    rewrite(path, change)
+    _in_bounded_memory(path)
+
+
+# -- mutations -------------------------------------------------------------------------------------
 
 
 def _mutated(content, rng):
@@ -210,9 +556,8 @@ def _mutated(content, rng):
     return bytes(content)
 
 
-def _mutated_text(tensors, rng):
-    """Change the JSON in a file, at a place that matters: a word, a number or a bracket of it."""
-    text = tensors["json"].numpy().tobytes()
+def _changed_text(text, rng):
+    """Change JSON, at a place that matters: a word, a number or a bracket of it."""
     if rng.random() < 0.3:
         return _mutated(text, rng)
     value = json.loads(text)
@@ -232,6 +577,10 @@ _JUNK = [
     "tuple",
     "object",
     "class",
+    "TypeNode",
+    "ObjectNode",
+    "FunctionNode",
+    "ConstructorFromReduceNode",
     [],
     {},
     "__class__",
@@ -265,25 +614,36 @@ def _mutate_value(value, rng):
 
 
 def _fuzz(path, n, rng):
-    """Load mutated files; return how many were loaded, refused by the digest, and refused behind it."""
+    """Load mutated files; return how many were loaded, refused by the sums of bytes, and behind these."""
     content = path.read_bytes()
-    tensors = safetensors.torch.load(content)
-    outcomes = {"loaded": 0, "digest": 0, "behind": 0}
+    with ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    outcomes = {"loaded": 0, "sums": 0, "behind": 0}
     for index in range(n):
         if index % 4 == 0:
             path.write_bytes(_mutated(content, rng))
-        else:  # with a digest that is right: most of what there is to break stands behind it
-            text = _mutated_text(tensors, rng)
-            code = torch.from_numpy(np.frombuffer(bytearray(text), dtype=np.uint8))  # may be empty
-            changed = {**tensors, "json": code}
-            digest = packing._digest(changed)
-            path.write_bytes(safetensors.torch.save(changed, {"digest": digest}))
+        else:  # with sums that are right: most of what there is to break stands behind them
+            _write_mutated(path, members, rng)
         try:
             skae.load(path)
             outcomes["loaded"] += 1
         except (ValueError, OSError):
-            outcomes["digest" if index % 4 == 0 else "behind"] += 1
+            outcomes["sums" if index % 4 == 0 else "behind"] += 1
     return outcomes
+
+
+def _write_mutated(path, members, rng):
+    names = list(members)
+    name = "schema.json" if rng.random() < 0.5 else names[rng.integers(len(names))]
+    if name == "schema.json":
+        changed = _changed_text(members[name], rng)
+    elif name.endswith(".bin"):
+        changed = _net_with(members[name], lambda text: _changed_text(text, rng))
+    else:
+        changed = _mutated(members[name], rng)
+    with ZipFile(path, "w") as file:
+        for member, content in {**members, name: changed}.items():
+            file.writestr(member, content)
 
 
 @pytest.mark.filterwarnings(
@@ -306,6 +666,6 @@ def _fuzz_and_check(name, n, models, tmp_path, rng):
     skae.save(models[name], path)
     outcomes = _fuzz(path, n, rng)
     assert sum(outcomes.values()) == n
-    assert outcomes["digest"] > 0.2 * n
+    assert outcomes["sums"] > 0.2 * n
     assert outcomes["behind"] > 0.2 * n
     assert [p.name for p in tmp_path.iterdir()] == ["model"]

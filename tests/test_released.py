@@ -1,5 +1,6 @@
 """What released versions have saved is loaded by this one, and says what it said then."""
 
+import importlib.util
 import pickle
 import warnings
 from pathlib import Path
@@ -10,28 +11,60 @@ from fitted import answers
 from sklearn.exceptions import InconsistentVersionWarning
 
 import skae
+from skae.exceptions import VersionWarning
 
-FILES = sorted((Path(__file__).parent / "released").glob("*/*.npz"))
+RELEASED = Path(__file__).parent / "released"
+KEPT = sorted(RELEASED.glob("*/*.npz"))
 
 
-def test_models_of_a_version_are_kept():
-    assert len(FILES) >= 7
+def test_models_of_each_released_version_are_kept():
+    """From 0.1.0 on; before it there is none."""
+    versions = {path.parent.name for path in KEPT}
+    assert versions or ".dev" in skae.__version__
+    for version in versions:
+        assert sum(path.parent.name == version for path in KEPT) >= 7
+
+
+@pytest.fixture(scope="module")
+def of_this_version(tmp_path_factory):
+    """Models of this version, made as those of a release are."""
+    spec = importlib.util.spec_from_file_location("make_released", RELEASED / "make.py")
+    make = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make)
+    folder = tmp_path_factory.mktemp("released") / skae.__version__
+    make.keep(folder)
+    return folder
 
 
 @pytest.mark.filterwarnings("ignore::skae.exceptions.ClippingWarning")
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-@pytest.mark.parametrize("way", ["pickle", "safetensors"])
+def test_what_a_release_will_keep_says_what_it_said(of_this_version):
+    paths = sorted(of_this_version.glob("*.npz"))
+    assert len(paths) >= 7
+    for path in paths:
+        _check(path, "pickle")
+        _check(path, "skops")
+
+
+@pytest.mark.filterwarnings("ignore::skae.exceptions.ClippingWarning")
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("way", ["pickle", "skops"])
 def test_a_released_model_says_what_it_said(path, way):
     with warnings.catch_warnings():
-        # scikit-learn has moved on since; skae is asked here
+        # both have moved on since; that they say so is tested elsewhere
         warnings.simplefilter("ignore", InconsistentVersionWarning)
-        if way == "pickle":
-            model = pickle.loads(path.with_suffix(".pickle").read_bytes())
-        else:
-            model = skae.load(path.with_suffix(".safetensors"))
+        warnings.simplefilter("ignore", VersionWarning)
+        _check(path, way)
+
+
+def _check(path, way):
+    """Load a model in one way, and compare what it says with what was written down."""
+    file = path.with_suffix(f".{way}")
+    model = pickle.loads(file.read_bytes()) if way == "pickle" else skae.load(file)
     with np.load(path) as kept:
         expected = dict(kept)
     X = expected.pop("X")
-    for method, answer in answers(model, X).items():
+    found = answers(model, X)
+    assert set(found) == set(expected)
+    for method, answer in found.items():
         scale = np.abs(expected[method]).max()
         np.testing.assert_allclose(answer, expected[method], rtol=1e-5, atol=1e-5 * scale)

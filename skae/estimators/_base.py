@@ -13,6 +13,8 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from skae._pickling import RecordsVersion
+from skae._warn import warn
 from skae.estimators._data import (
     TrainingData,
     check_weight,
@@ -22,6 +24,7 @@ from skae.estimators._data import (
 from skae.estimators._noise import make_corruption
 from skae.estimators._parameters import SharedParameters
 from skae.estimators._resume import begin
+from skae.exceptions import OptimizerStateWarning
 from skae.training.batches import Rows
 from skae.training.callbacks import EarlyStopping, EpochProgressBar, ScikitLearnCallbacks
 from skae.training.hardware import fair_share_of_threads, resolve_device
@@ -33,7 +36,9 @@ from skae.training.state import Run
 from skae.training.step import PROCESSES, check_precision
 
 
-class BaseNeuralEstimator(SharedParameters, CallbackSupportMixin, BaseEstimator, ABC):
+class BaseNeuralEstimator(
+    SharedParameters, CallbackSupportMixin, RecordsVersion, BaseEstimator, ABC
+):
     """A scikit-learn estimator around a torch module that a skorch net trains.
 
     A subclass says how to build its network, and what its public methods compute.
@@ -178,7 +183,10 @@ class BaseNeuralEstimator(SharedParameters, CallbackSupportMixin, BaseEstimator,
                 # chunks of partial_fit keep their weights relative to one another
                 mean = self.net_.weight_mean_ if partial and not fresh else mean
                 rows, validation = make_rows(data, n_validation, mean, seed, device)
-                net = self._build_net(rows, seed, device, mean) if fresh else self.net_.to(device)
+                if fresh:
+                    net = self._build_net(rows, seed, device, mean)
+                else:
+                    net = self._net_to_go_on_with(device)
                 if beginning is not None:
                     beginning.write(processes)
                 context = self._init_callback_context(
@@ -267,6 +275,17 @@ class BaseNeuralEstimator(SharedParameters, CallbackSupportMixin, BaseEstimator,
         net.weight_mean_ = mean_weight
         self._structure = self._current_structure()
         return net
+
+    def _net_to_go_on_with(self, device: torch.device) -> TrainingNet:
+        if self.net_.optimizer_starts_afresh:
+            warn(
+                f"This {type(self).__name__} was saved without the optimizer's state. It starts afresh, "
+                "so the next epochs differ from those of a fit that was never saved. To keep the state "
+                "use skae.save(..., optimizer_state=True).",
+                OptimizerStateWarning,
+            )
+            self.net_.optimizer_starts_afresh = False
+        return self.net_.to(device)
 
     def _take_back(self, before: dict[str, Any]) -> None:
         """Leave the fitted attributes as they were before a fit that is refused."""

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array, column_or_1d
 
+from skae._pickling import RecordsVersion
 from skae.estimators._locator import BaseLocator
 from skae.estimators._parameters import Parameters, estimator, parameter
 from skae.estimators._traces import validate_positions, validate_traces
@@ -21,7 +22,7 @@ _CHUNK_EVENTS = 1024
 
 
 @estimator
-class MatchedFilterLocator(Parameters, BaseLocator, BaseEstimator):
+class MatchedFilterLocator(Parameters, BaseLocator, RecordsVersion, BaseEstimator):
     r"""Locate the pulse that the traces of an event have in common with a matched filter.
 
     Each trace is correlated with the pulse's shape, the responses of all traces are multiplied, negative

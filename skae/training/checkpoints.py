@@ -13,14 +13,12 @@ from typing import Any
 import filelock
 
 from skae.exceptions import CheckpointError, CheckpointWarning
-from skae.training.files import UNFINISHED, write_atomically
-from skae.training.packing import from_bytes, to_bytes
+from skae.training.packing import UNFINISHED, from_bytes, to_bytes, write_atomically
 
 #: a fit writes at most this often, and never spends more than this share of its time on it
 SECONDS_BETWEEN = 30.0
 _SHARE_OF_TIME = 0.05
 
-_FORMAT = 1
 _SUFFIX = ".safetensors"
 _KEPT = 2  # the newest, and the one before it in case the disk damages the newest
 
@@ -88,7 +86,7 @@ class Checkpoint:
         Raises
         ------
         CheckpointError
-            If the newest file is damaged, or belongs to another fit.
+            If the newest file is damaged, of another format, or belongs to another fit.
         """
         files = self._files()
         if not files:
@@ -101,7 +99,7 @@ class Checkpoint:
         except ValueError as error:
             fallback = f" from {files[-2].name}, the one before" if len(files) > 1 else " afresh"
             raise CheckpointError(
-                f"The checkpoint {files[-1]} is damaged: {error}. Delete that file, and the same fit "
+                f"The checkpoint {files[-1]} cannot be read: {error}. Delete that file, and the same fit "
                 f"starts{fallback}."
             ) from error
         self._refuse_foreign(files[-1], saved)
@@ -117,7 +115,7 @@ class Checkpoint:
         """
         start = time.monotonic()
         try:
-            content = to_bytes({"format": _FORMAT, "identity": self.identity, "state": state})
+            content = to_bytes({"identity": self.identity, "state": state})
         except TypeError as error:
             raise CheckpointError(
                 f"This fit cannot be saved: {error}. Use checkpoint=None, or an optimizer and "
@@ -143,8 +141,8 @@ class Checkpoint:
         return sorted(f for f in self.folder.glob(f"*{_SUFFIX}") if f.stem.isdigit())
 
     def _refuse_foreign(self, path: Path, saved: Any) -> None:
-        if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
-            differences = [f"it has another format than {_FORMAT}, that of this version of skae"]
+        if not isinstance(saved, dict) or "identity" not in saved:
+            differences = ["it is no checkpoint of a fit"]
         else:
             differences = _differences(saved["identity"], self.identity)
         if differences:

@@ -11,15 +11,13 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PrintLog
 from torch import Tensor, nn
 
-from skae._saving import ClassTable, read_object, table_of_networks, write_object
 from skae.exceptions import DivergenceError
 from skae.training.batches import Batch, Minibatches, Rows
 from skae.training.callbacks import is_raised_by_code
 from skae.training.hardware import resolve_device
 from skae.training.inference import bounded_rows
+from skae.training.net_file import net_from_bytes, net_to_bytes
 from skae.training.optimisation import Weights, start_schedule
-from skae.training.packing import from_bytes, to_bytes
-from skae.training.parts import NetKind
 from skae.training.seeding import RandomStreams, attach_generator
 from skae.training.state import Position, Run, load_callbacks, load_state, take_state
 from skae.training.step import Step
@@ -67,6 +65,7 @@ class TrainingNet(NeuralNet):
         self.streams = streams
         self.weight_mean_ = 1.0
         self.best_losses_: dict[str, float] = {}
+        self.optimizer_starts_afresh = False
 
     # -- building ------------------------------------------------------------------------------
 
@@ -99,25 +98,27 @@ class TrainingNet(NeuralNet):
     # -- its way to another process -------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle holds: no objects of torch's, which another version may not read.
+        """Return the bytes of the net: no objects of torch's, which another version may not read.
 
-        A net with something of the user's own in it, an optimiser say, is pickled as skorch's are.
+        Raises
+        ------
+        TypeError
+            If something of the user's own is in it, an optimiser say.
         """
-        try:
-            content = to_bytes(write_object(self, table_of_nets()))
-        except TypeError:
-            return super().__getstate__()
-        return {"content": content, "device": str(self.device)}
+        return {"content": net_to_bytes(self), "device": str(self.device)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Become the net that was pickled, on its device, and on the CPU where that is not there."""
-        if "content" not in state:
-            super().__setstate__(state)
-            return
-        net = read_object(from_bytes(state["content"]), table_of_nets())
-        vars(self).update(vars(net))
+        """Become the net that was written, on its device, and on the CPU where that is not there."""
+        vars(self).update(vars(net_from_bytes(state["content"], type(self))))
         with contextlib.suppress(ValueError):
             self.to(resolve_device(state["device"]))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Let a pickle hold what has no bytes, as skorch's pickles do; files that are safe cannot."""
+        try:
+            return super().__reduce_ex__(protocol)
+        except TypeError:
+            return _like_skorchs, (type(self), super().__getstate__())
 
     # -- training ------------------------------------------------------------------------------
 
@@ -404,6 +405,8 @@ class _Loop:
         self.run.checkpoint.write_if_due(lambda: take_state(self), at_once=at_once)
 
 
-def table_of_nets() -> ClassTable:
-    """Return a table of all that a net is built of, for its way to a file and back."""
-    return table_of_networks().add("skae", [TrainingNet], NetKind())
+def _like_skorchs(cls: type[TrainingNet], state: dict[str, Any]) -> TrainingNet:
+    """Return a net that skorch has pickled."""
+    net = cls.__new__(cls)
+    NeuralNet.__setstate__(net, state)
+    return net

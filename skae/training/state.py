@@ -11,13 +11,10 @@ from torch import Tensor
 
 from skae.exceptions import CheckpointError
 from skae.training.checkpoints import Checkpoint
+from skae.training.net_file import load_training, training_of
 from skae.training.optimisation import Restart
 from skae.training.packing import digest_of
 from skae.training.step import Processes
-
-# Flags of an optimiser that depend on the device it runs on.
-_OF_THE_DEVICE = ("fused", "foreach", "capturable")
-
 
 Corruption = Callable[[Tensor, torch.Generator], Tensor]
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
@@ -121,8 +118,11 @@ def take_state(loop: Any) -> dict[str, Any]:
     """Return the state of a run, from the loop that makes it."""
     net, position = loop.net, loop.position
     within = position.step > 0
+    training = training_of(net)
+    if within:
+        del training["history"][-1]  # the row of this epoch, which is not whole
     return {
-        "seed": net.streams.seed,
+        **training,
         "epoch": position.epoch,
         "step": position.step,
         "losses": position.losses if within else None,
@@ -131,10 +131,7 @@ def take_state(loop: Any) -> dict[str, Any]:
         "last_finite": loop.last_finite.copies() if within else None,  # else those of the module
         "stopped": net.stop_training,
         "module": dict(net.module_.state_dict()),
-        "optimizer": net.optimizer_.state_dict(),
         "schedule": None if loop.schedule is None else loop.schedule.last_epoch,
-        "history": list(net.history[:-1] if within else net.history),
-        "best_losses": net.best_losses_,
         "callbacks": {
             name: callback.state_dict()
             for name, callback in net.callbacks_
@@ -153,11 +150,9 @@ def load_state(loop: Any, state: dict[str, Any]) -> Position:
         loop.last_finite.remember()
         if state["last_finite"] is not None:
             loop.last_finite.remember(state["last_finite"])
-        load_optimizer(net.optimizer_, state["optimizer"])
+        load_training(net, state)
         if loop.schedule is not None:
             loop.schedule.last_epoch = state["schedule"]
-        net.history[:] = state["history"]
-        net.best_losses_ = state["best_losses"]
         net.stop_training = state["stopped"]
         losses = None if state["losses"] is None else state["losses"].to(net.device)
         return Position(state["epoch"], state["step"], losses, state["batches"], state["generator"])
@@ -174,14 +169,3 @@ def load_callbacks(net: NeuralNet, state: dict[str, Any]) -> None:
         if name in saved and hasattr(callback, "load_state_dict"):
             # a copy: the callback may keep it and go on to change it
             callback.load_state_dict(copy.deepcopy(saved[name]))
-
-
-def load_optimizer(optimizer: Any, state: dict[str, Any]) -> None:
-    """Give an optimiser a state that was saved, but for what depends on the device."""
-    own = [
-        {flag: group[flag] for flag in _OF_THE_DEVICE if flag in group}
-        for group in optimizer.param_groups
-    ]
-    optimizer.load_state_dict(state)
-    for group, flags in zip(optimizer.param_groups, own, strict=True):
-        group.update(flags)

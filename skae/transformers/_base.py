@@ -9,10 +9,12 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_array, validate_data
 
+from skae._pickling import RecordsVersion
+
 _DTYPES = [np.float64, np.float32]
 
 
-class TableTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+class TableTransformer(CallbackSupportMixin, TransformerMixin, RecordsVersion, BaseEstimator):
     """A transformer of float32 and float64 tables that keeps their dtype."""
 
     def _validate(self, X, *, reset):

@@ -610,6 +610,11 @@ def test_a_fitted_vae_survives_pickle_copy_and_search(vae, counts):
     assert skae.sample(search, 3, random_state=0).shape == (3, 60)
 
 
+def test_the_likelihood_of_the_module_is_the_criterion_also_after_a_pickle(vae):
+    for model in (vae, pickle.loads(pickle.dumps(vae)), copy.deepcopy(vae)):
+        assert model.net_.criterion_ is model.module_.likelihood
+
+
 def test_weights_of_rows_count(counts):
     weight = np.r_[np.ones(100), np.zeros(100)]
     options = {"noise_sigma": 18.0, "max_epochs": 40, "random_state": 0}

@@ -1,4 +1,4 @@
-"""Keep fitted models of this version, for later ones to load: run once a release.
+"""Keep fitted models of this version, for later ones to load: run once a release, from 0.1.0 on.
 
 python tests/released/make.py
 """
@@ -21,18 +21,18 @@ KEPT = ("every-transformer", "jets", "photons", "pulses-time", "sequences-vector
         "spectra-poisson")  # fmt: skip
 
 
-def main():
+def keep(folder):
     """Fit, save in both ways, and write down what the models say."""
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    folder = HERE / skae.__version__
     folder.mkdir(exist_ok=True)
-    for name in KEPT:
-        model, X = FITTED[name]()
-        skae.save(model, folder / f"{name}.safetensors")
-        (folder / f"{name}.pickle").write_bytes(pickle.dumps(model))
-        np.savez_compressed(folder / f"{name}.npz", X=X, **answers(model, X))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in KEPT:
+            model, X = FITTED[name]()
+            skae.save(model, folder / f"{name}.skops", optimizer_state=True)
+            (folder / f"{name}.pickle").write_bytes(pickle.dumps(model))
+            np.savez_compressed(folder / f"{name}.npz", X=X, **answers(model, X))
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    keep(HERE / skae.__version__)

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from skae._version import __version__
 from skae.exceptions import CheckpointError, CheckpointWarning
-from skae.training import checkpoints
+from skae.training import checkpoints, packing
 from skae.training.checkpoints import Checkpoint
 from skae.training.packing import digest_of, from_bytes, to_bytes
 
@@ -180,7 +181,9 @@ def test_a_damaged_file_is_refused_and_the_one_before_still_loads(damage, tmp_pa
             "of something else": b"\x10" + bytes(7) + b'{"a":"not ours"}',
         }[damage]
     )
-    message = rf"{newest.name} is damaged: .* Delete that file, .* starts from 00000001.safetensors"
+    message = (
+        rf"{newest.name} cannot be read: .* Delete that file, .* starts from 00000001.safetensors"
+    )
     with pytest.raises(CheckpointError, match=message):
         read(tmp_path)
     newest.unlink()
@@ -202,10 +205,13 @@ def test_a_foreign_checkpoint_is_refused_with_what_differs(tmp_path):
 
 
 def test_a_checkpoint_of_another_format_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "_FORMAT", 2)
+    monkeypatch.setattr(packing, "FORMAT", 2)
+    monkeypatch.setattr(packing, "__version__", "9.0")
     write(tmp_path, 1)
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="another format than 1"):
+    with pytest.raises(
+        CheckpointError, match=rf"skae 9\.0 in the format 2, and this is skae {__version__}, "
+    ):
         read(tmp_path)
 
 

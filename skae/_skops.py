@@ -1,0 +1,338 @@
+"""Files of skops in the one form that skae writes, and what is checked before and after skops reads one.
+
+skops looks at the types in a file. It does not look at sizes: a member that unpacks to gigabytes, an
+array whose header asks for them, ten thousand references to one member, brackets in brackets. A file in
+this form has none of these, and is read in time and memory that its own size bounds. Nor does it look at
+what objects hold: indices that compiled code would follow, attributes that hide a method.
+"""
+
+import io
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+import numpy as np
+from scipy.interpolate import BSpline
+from scipy.sparse import load_npz
+from sklearn.base import BaseEstimator
+from sklearn.neighbors import BallTree, KDTree
+from sklearn.utils._metadata_requests import SIMPLE_METHODS
+
+from skae.training.net import TrainingNet
+from skae.training.net_file import hides_what_class_does
+
+_SCHEMA = "schema.json"
+_MOST_MEMBERS = 100_000
+_DEEPEST = 200
+_LONGEST_TEXT = 2**16  # bytes of an entry in an array of text
+_FIRST_PROTOCOL = 2  # of skops 0.16
+
+# The forms that skops gives to values, and the classes that each is for: elsewhere a name from the file
+# would be called with values from the file. None stands for all types that are trusted.
+_FORMS: dict[str, re.Pattern[str] | None] = {
+    form: None if classes is None else re.compile(classes)
+    for form, classes in {
+        "BytesNode": r"builtins\.bytes",
+        "ConstructorFromReduceNode": r"torch\.device|pathlib\.(_local\.)?(Posix|Windows)Path",
+        "DTypeNode": r"numpy\.dtype",
+        "DictNode": r"builtins\.dict|sklearn\.utils\._bunch\.Bunch",
+        "FunctionNode": None,
+        "JsonNode": r"builtins\.str",
+        "ListNode": r"builtins\.list",
+        "LossNode": r"(sklearn\.(_loss\._loss|linear_model\._sgd_fast)|_loss)\.\w+",
+        "NdArrayNode": r"numpy\.(?!void|record|dtype)\w+",
+        "ObjectNode": None,
+        "RandomStateNode": r"numpy\.random\.mtrand\.RandomState",
+        "SetNode": r"builtins\.set",
+        "SliceNode": r"builtins\.slice",
+        "SparseMatrixNode": r"scipy\.sparse\._csr\.csr_matrix",
+        "TupleNode": r"builtins\.tuple",
+        "TypeNode": None,
+    }.items()
+}
+_OF_A_SPARSE_MATRIX = ("data", "format", "indices", "indptr", "shape")
+_SUFFIXES = {"BytesNode": ".bin", "NdArrayNode": ".npy", "SparseMatrixNode": ".npz"}
+
+_LIBRARIES = ("skae", "sklearn")
+
+#: what refers back to the estimator, or belongs to a run
+LEFT_OUT = ("_metadata_request", "_skl_callbacks", "_skl_callbacks_to_teardown")
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def normalized(content: bytes, about: dict[str, Any]) -> bytes:
+    """Return a file of skops in the one form: the same bytes for the same estimator.
+
+    skops names objects by their addresses, and members by random numbers; here both are counted, and
+    nothing is compressed.
+
+    Parameters
+    ----------
+    content : bytes
+        What ``skops.io.dumps`` returned.
+    about : dict
+        What the file says of itself; skops reads over it.
+    """
+    buffer = io.BytesIO()
+    with ZipFile(io.BytesIO(content)) as old, ZipFile(buffer, "w", ZIP_STORED) as new:
+        numbers: dict[int, dict[str, Any]] = {}
+
+        def renumbered(value: Any) -> Any:
+            if isinstance(value, list):
+                return [renumbered(v) for v in value]
+            if not isinstance(value, dict):
+                return value
+            if not _is_node(value):
+                return {k: renumbered(v) for k, v in value.items()}
+            if value["__id__"] not in numbers:
+                node = numbers[value["__id__"]] = {"__id__": len(numbers) + 1}
+                node |= {k: renumbered(v) for k, v in value.items() if k not in ("__id__", "file")}
+                if "file" in value:
+                    node["file"] = f"{node['__id__']}{_SUFFIXES[value['__loader__']]}"
+                    _write(new, node["file"], old.read(value["file"]))
+            return numbers[value["__id__"]]
+
+        schema = {"skae": about, **renumbered(json.loads(old.read(_SCHEMA)))}
+        _write(new, _SCHEMA, json.dumps(schema).encode())
+    return buffer.getvalue()
+
+
+def _write(file: ZipFile, name: str, content: bytes) -> None:
+    if name.endswith(".npz"):
+        buffer = io.BytesIO()
+        with ZipFile(io.BytesIO(content)) as old, ZipFile(buffer, "w", ZIP_STORED) as new:
+            for inner in sorted(old.namelist()):
+                _write(new, inner, old.read(inner))
+        content = buffer.getvalue()
+    file.writestr(ZipInfo(name), content)  # which has a date of its own, always the same
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def checked(content: bytes) -> Any:
+    """Return what a file says of itself, if it has the form of :func:`normalized`; nothing of it is run.
+
+    Raises
+    ------
+    Exception
+        Of any kind, if it has not.
+    """
+    with ZipFile(io.BytesIO(content)) as file:
+        _check_members(file, len(content))
+        schema = json.loads(file.read(_SCHEMA))
+        if not isinstance(schema, dict) or not isinstance(schema.get("skae"), dict):
+            raise ValueError("it was not written by skae.save")
+        about = schema.pop("skae")
+        if not schema["protocol"] >= _FIRST_PROTOCOL:
+            raise ValueError("it has an early protocol of skops, which skae never wrote")
+        _check_nodes(schema)
+    return about
+
+
+def _check_members(file: ZipFile, size: int) -> None:
+    """Refuse members that are compressed, lie over one another, or are no whole arrays."""
+    members = file.infolist()
+    if len(members) > _MOST_MEMBERS:
+        raise ValueError(f"it has {len(members)} members")
+    if any(member.compress_type != ZIP_STORED for member in members):
+        raise ValueError("a member is compressed")
+    if sum(member.file_size for member in members) > size:
+        raise ValueError("its members are larger than the file")
+    for member in members:
+        if member.filename.endswith(".npy"):
+            _check_array(file.read(member))
+        elif member.filename.endswith(".npz"):
+            _check_sparse(file.read(member))
+
+
+def _check_array(content: bytes) -> None:
+    """Refuse an array whose header asks for other bytes than there are, or for objects."""
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
+    shape, _, dtype = read(file)
+    if dtype.hasobject or dtype.itemsize > _LONGEST_TEXT:
+        raise ValueError(f"an array has the dtype {str(dtype)[:50]}")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"an array has the shape {shape}")
+    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError(f"an array of shape {shape} has {len(content) - file.tell()} bytes")
+
+
+def _check_sparse(content: bytes) -> None:
+    """Refuse a sparse matrix whose indices lead out of it: compiled code follows them unchecked."""
+    with ZipFile(io.BytesIO(content)) as file:
+        if not {*file.namelist()} <= {f"{k}.npy" for k in _OF_A_SPARSE_MATRIX}:
+            raise ValueError("a sparse matrix has members that it has no use for")
+        _check_members(file, len(content))
+    matrix = load_npz(io.BytesIO(content))
+    if matrix.format != "csr":
+        raise ValueError(f"a sparse matrix is in the form {matrix.format}")
+    matrix.check_format(full_check=True)
+
+
+def _check_nodes(schema: dict[str, Any]) -> None:
+    """Refuse what skops never writes.
+
+    An object that is met again is written out again in full, and a member belongs to one object: so the
+    work of reading grows with the size of the file, and not with the number of its references.
+    """
+    met: dict[int, dict[str, Any]] = {}
+    for value in _dictionaries(schema):
+        if not _is_node(value):
+            continue
+        number, form = value["__id__"], value["__loader__"]
+        if type(number) is not int or number < 1:
+            raise ValueError(f"{number!r} is no number of an object")
+        if met.setdefault(number, value) != value:
+            raise ValueError(f"two objects have the number {number}")
+        name = f"{value['__module__']}.{value['__class__']}"
+        if form not in _FORMS or not ((classes := _FORMS[form]) is None or classes.fullmatch(name)):
+            raise ValueError(f"an object of {name} is in the form {form}, which skae does not load")
+        if "file" in value and value["file"] != f"{number}{_SUFFIXES[form]}":
+            raise ValueError(f"the object {number} has the member {value['file']!r}")
+        if form == "JsonNode" and str(value["content"]).lstrip()[:1] in ("[", "{"):
+            raise ValueError("an object is written as text")
+
+
+def _dictionaries(schema: Any) -> Iterator[dict[str, Any]]:
+    """Go through all dictionaries in a schema, without recursion."""
+    level = [schema]
+    for _ in range(_DEEPEST):
+        yield from (value for value in level if isinstance(value, dict))
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {_DEEPEST} deep")
+
+
+def _is_node(value: dict[str, Any]) -> bool:
+    """Tell an object from a dictionary of objects, which may have keys of any names."""
+    return any(k in value and not isinstance(value[k], dict) for k in ("__id__", "__loader__"))
+
+
+# -- estimators ------------------------------------------------------------------------------------
+
+
+def parts_of(value: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Go through an estimator and all that it is made of, with where each stands; each object once.
+
+    Raises
+    ------
+    TypeError
+        If an estimator or a list is part of itself.
+    """
+    return _parts(value, where, {})
+
+
+def _parts(value: Any, where: str, met: dict[int, bool]) -> Iterator[tuple[str, Any]]:
+    if id(value) in met:
+        if met[id(value)]:
+            raise TypeError(f"{where} is part of itself")
+        return
+    yield where, value
+    inner = _inside(value, where)
+    if inner:
+        met[id(value)] = True  # being walked through
+        for place, part in inner:
+            yield from _parts(part, place, met)
+        met[id(value)] = False
+
+
+def _inside(value: Any, where: str) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [(f"{where}[{k!r}]", v) for k, v in value.items()]
+    if isinstance(value, list | tuple | set):
+        return [(f"{where}[{k}]", v) for k, v in enumerate(value)]
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return _inside(value.ravel().tolist(), where)
+    return [(f"{where}.{k}", v) for k, v in _attributes_of(value).items() if k not in LEFT_OUT]
+
+
+def _attributes_of(value: Any) -> dict[str, Any]:
+    """Return the attributes of an object of skae's or scikit-learn's, or of an estimator of anybody's."""
+    is_of_library = type(value).__module__.partition(".")[0] in _LIBRARIES
+    if isinstance(value, TrainingNet | type) or not (
+        is_of_library or isinstance(value, BaseEstimator)
+    ):
+        return {}
+    return getattr(value, "__dict__", {})
+
+
+def is_record(value: Any) -> bool:
+    """Tell whether an object is one of a dataclass of skae's: its fields, and what it caches."""
+    return is_dataclass(value) and type(value).__module__.startswith("skae.")
+
+
+def check_loaded(estimator: Any) -> None:
+    """Refuse what skops has made of a file, if it is no estimator or would not behave as one.
+
+    Raises
+    ------
+    Exception
+        Of any kind, if something is wrong with it.
+    """
+    if not isinstance(estimator, BaseEstimator) or isinstance(estimator, TrainingNet):
+        raise ValueError(f"it holds a {type(estimator).__name__} and no estimator")
+    for where, part in parts_of(estimator, type(estimator).__name__):
+        for name in _attributes_of(part):
+            if not isinstance(name, str) or hides_what_class_does(name, type(part)):
+                raise ValueError(f"{name!r} cannot be an attribute of {where}")
+        if isinstance(part, BaseEstimator) and not isinstance(part, TrainingNet):
+            _check_estimator(part)
+        elif is_record(part):
+            made = type(part)(**{f.name: getattr(part, f.name) for f in fields(part) if f.init})
+            vars(part).update(vars(made))  # its fields are checked, and what follows from them
+        elif isinstance(part, BSpline):
+            vars(part).update(vars(BSpline(part.t, part.c, part.k, part.extrapolate, part.axis)))
+        elif isinstance(part, KDTree | BallTree):
+            _check_tree(part)
+
+
+def _check_estimator(estimator: BaseEstimator) -> None:
+    """See that it has its parameters and no cache, and a net that is one; renew what it asks for."""
+    attributes = vars(estimator)
+    missing = {*type(estimator)._get_param_names()} - {*attributes}
+    if missing:
+        raise ValueError(f"{type(estimator).__name__} lacks {', '.join(sorted(missing))}")
+    if attributes.get("memory") is not None:
+        raise ValueError(f"{type(estimator).__name__} has a memory, which is never saved")
+    if "net_" in attributes and not isinstance(estimator.net_, TrainingNet):
+        raise ValueError(f"{type(estimator).__name__} has a net that is none")
+    if "_metadata_request" in attributes:
+        requests = attributes.pop("_metadata_request")
+        request = estimator._get_metadata_request()
+        for method, aliases in requests.items():
+            if method not in SIMPLE_METHODS:
+                raise ValueError(f"{method!r} is no method that is handed metadata")
+            for name, alias in aliases.items():
+                getattr(request, method).add_request(param=name, alias=alias)
+        estimator._metadata_request = request
+
+
+def _check_tree(tree: Any) -> None:
+    """See that the indices in a tree of neighbours are those that its points give."""
+    data, leaf_size = tree.__getstate__()[0], tree.__getstate__()[4]
+    again = type(tree)(data, leaf_size=leaf_size, metric="euclidean")
+    for ours, theirs in zip(tree.__getstate__()[:7], again.__getstate__()[:7], strict=True):
+        if not np.array_equal(ours, theirs):
+            raise ValueError("a tree of neighbours is not that of its points")
+    if type(tree.__getstate__()[11]) is not type(again.__getstate__()[11]):
+        raise ValueError("a tree of neighbours has another metric than the Euclidean one")
+    if tree.__getstate__()[12] is not None:
+        raise ValueError("a tree of neighbours has weights")
