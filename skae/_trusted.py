@@ -58,7 +58,7 @@ TRUSTED_TYPES: list[str] = sorted(
     [
         *(f"skae.estimators.{name}" for name in _ESTIMATORS),
         *(f"skae.transformers.{name}" for name in _TRANSFORMERS),
-        "skae._calorimeter.CaloGeometry",
+        "skae.physics.calorimeter.CaloGeometry",
         "skae.training.net.TrainingNet",  # reads bytes of skae/training/net_file.py, and nothing else
         *_OF_PARAMETERS,
         *(f"torch.optim.{name}" for name in _OPTIMIZERS),

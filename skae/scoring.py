@@ -3,10 +3,9 @@
 from inspect import signature
 from typing import Any
 
-from sklearn.utils._param_validation import StrOptions, validate_params
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from skae._calorimeter import CaloGeometry
+from skae._sklearn import StrOptions, validate_params
 from skae.metrics import (
     classifier_two_sample_test,
     frechet_physics_distance,
@@ -16,6 +15,7 @@ from skae.metrics import (
     shower_response,
 )
 from skae.metrics.showers import RESPONSE_BINS, check_showers
+from skae.physics.calorimeter import CaloGeometry
 from skae.sampling import sample
 
 __all__ = ["ShowerScorer", "make_shower_scorer"]

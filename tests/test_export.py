@@ -25,9 +25,9 @@ from sklearn.preprocessing import (
 )
 
 import skae
-from skae._tensor_steps import as_tensor_step
 from skae.datasets import make_jets
 from skae.export import to_onnx
+from skae.export.steps import _UFUNCS, as_tensor_step
 
 # What networks of two epochs decode is out of range, and their showers' energies are few.
 pytestmark = [
@@ -171,6 +171,14 @@ def test_steps_are_the_same_formulas_in_torch(name):
     np.testing.assert_allclose(
         backward(torch.from_numpy(Z)).numpy() / scale, back / scale, rtol=1e-6, atol=1e-9
     )
+
+
+@pytest.mark.parametrize("function", _UFUNCS, ids=lambda function: function.__name__)
+def test_functions_of_numpy_are_torchs_of_the_same_name(function):
+    X = rng().gamma(2.0, size=(20, 2))
+    step = FunctionTransformer(function).fit(X)
+    found = as_tensor_step(step).forward(torch.from_numpy(X)).numpy()
+    np.testing.assert_allclose(found, step.transform(X), rtol=1e-14)
 
 
 @pytest.mark.parametrize("method", ["transform", "inverse_transform", "score_samples"])

@@ -1,15 +1,19 @@
 """The package as a whole: what importing it costs, and what its documentation promises."""
 
+import ast
 import inspect
+import os
+import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from numpydoc.validate import validate
 
 import skae
-from skae import datasets, estimators, exceptions, metrics, plotting, transformers
+from skae import datasets, estimators, exceptions, export, metrics, plotting, transformers
 from skae.__main__ import main
 
 # what numpydoc is asked to hold: sections, their order, every parameter and what is returned
@@ -19,8 +23,12 @@ CHECKS = {
 }  # fmt: skip
 
 
+PACKAGE = Path(skae.__file__).parent
+LAZY = (skae, datasets, estimators, metrics, plotting, transformers)
+
+
 def public_names():
-    for room in (datasets, estimators, exceptions, metrics, plotting, transformers):
+    for room in (datasets, estimators, exceptions, export, metrics, plotting, transformers):
         for name in room.__all__:
             yield f"{room.__name__}.{name}", getattr(room, name)
     for name in sorted(
@@ -32,7 +40,8 @@ def public_names():
             "TRUSTED_TYPES",
         }  # no docstrings
     ):
-        yield f"skae.{name}", getattr(skae, name)
+        if not inspect.ismodule(getattr(skae, name)):
+            yield f"skae.{name}", getattr(skae, name)
 
 
 def public_methods():
@@ -47,13 +56,77 @@ def public_methods():
                     yield f"{path}.{name}", getattr(thing, name)
 
 
-def test_importing_skae_imports_nothing_it_may_not_need():
-    script = "import sys, skae, skae.datasets, skae.metrics, skae.plotting; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    ).stdout.split()
+def loaded_by(code, **environment):
+    """Return the modules that are loaded once a fresh interpreter has run the code."""
+    run = [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"]
+    environment = {**os.environ, **environment}
+    output = subprocess.run(run, capture_output=True, text=True, check=True, env=environment).stdout
+    return set(output.split())
+
+
+NOT_NEEDED = {"matplotlib", "h5py", "dask", "onnx", "skops", "uproot", "polars", "astropy"}
+
+
+def test_importing_skae_imports_nothing():
+    loaded = loaded_by("import skae; skae.__version__; dir(skae)")
+    assert not {*NOT_NEEDED, "torch", "sklearn", "scipy", "pandas", "numpy"} & loaded
+    rooms = {f"skae.{room}" for room in ("estimators", "transformers", "modules", "training")}
+    assert not rooms & loaded
+
+
+def test_transformers_datasets_and_metrics_bring_no_torch():
+    code = "; ".join(
+        f"from skae.{room} import *" for room in ("transformers", "datasets", "metrics")
+    )
+    loaded = loaded_by(code)
+    assert {"skae.transformers.box_cox", "skae.datasets.jets", "skae.metrics.showers"} <= loaded
+    assert not {*NOT_NEEDED, "torch", "skorch", "skae.training", "skae.estimators"} & loaded
+
+
+def test_every_public_name_comes_without_what_it_may_not_need():
+    loaded = loaded_by("from skae import *; from skae.plotting import *")
     assert "torch" in loaded
-    assert not {"matplotlib", "h5py", "dask", "onnx", "skops", "uproot", "polars"} & set(loaded)
+    assert not NOT_NEEDED & loaded
+
+
+def test_rooms_are_there_once_skae_is_imported():
+    loaded = loaded_by("import skae; skae.plotting.ShowerDisplay; skae.datasets.make_jets")
+    assert {"skae.plotting.shower", "skae.datasets.jets"} <= loaded
+    assert "torch" not in loaded
+
+
+def test_names_can_all_be_imported_at_once():
+    """For those who would rather learn of what is missing at the start."""
+    loaded = loaded_by("import skae", EAGER_IMPORT="1")
+    assert {"torch", "skae.plotting.shower", "skae.export.onnx", "skae.metrics.latents"} <= loaded
+
+
+def test_no_module_imports_pandas_at_its_top():
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [node.module] if isinstance(node, ast.ImportFrom) else []
+                names += [alias.name for alias in node.names]
+                assert not [name for name in names if name and name.split(".")[0] == "pandas"]
+
+
+@pytest.mark.parametrize("room", LAZY, ids=lambda room: room.__name__)
+def test_a_stub_names_what_is_public(room):
+    body = ast.parse(Path(room.__file__).with_suffix(".pyi").read_text()).body
+    *imports, assignment = body
+    imported = [alias.name for node in imports for alias in node.names]
+    assert sorted(imported) == sorted(ast.literal_eval(assignment.value)) == room.__all__
+    assert dir(room) == room.__all__
+    for name in room.__all__:
+        assert getattr(room, name) is vars(room)[name]
+    with pytest.raises(AttributeError, match=rf"No {room.__name__} attribute none"):
+        room.none  # noqa: B018
+
+
+@pytest.mark.parametrize("path", [p for p, _ in public_names()])
+def test_every_public_name_pickles_by_name(path):
+    thing = dict(public_names())[path]
+    assert pickle.loads(pickle.dumps(thing)) is thing
 
 
 @pytest.mark.parametrize("path", [p for p, _ in public_names()])
@@ -62,7 +135,7 @@ def test_every_public_name_is_documented(path):
     assert errors == []
 
 
-@pytest.mark.parametrize("path", [p for p, t in public_names() if not inspect.ismodule(t)])
+@pytest.mark.parametrize("path", [p for p, _ in public_names()])
 def test_every_public_name_has_an_example_that_runs(path):
     assert ">>>" in inspect.getdoc(dict(public_names())[path])  # run by --doctest-modules
 

@@ -28,7 +28,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
 import skae
-from skae._calorimeter import CaloGeometry
+from skae.physics.calorimeter import CaloGeometry
 from skae._skops import _dictionaries
 from skae.exceptions import OptimizerStateWarning, VersionWarning
 from skae.training.net_file import by_name, module_classes

@@ -24,7 +24,7 @@ from sklearn.utils import all_estimators
 from sklearn.utils._test_common.instance_generator import _construct_instances
 
 import skae
-from skae._calorimeter import CaloGeometry
+from skae.physics.calorimeter import CaloGeometry
 from skae.training.net_file import optimizers
 from skae.transformers._power_law import PowerLaw
 from skae.transformers._pulse_train import PulseTrain

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_params
 
-from skae._calorimeter import CALOCHALLENGE, CaloGeometry, resolve_geometry
+from skae._sklearn import Interval, Options, StrOptions, validate_params
+from skae.physics.calorimeter import CALOCHALLENGE, CaloGeometry, resolve_geometry
 
 _ENERGIES, _SHOWERS = "incident_energies", "showers"
 

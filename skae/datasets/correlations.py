@@ -5,11 +5,10 @@ from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from sklearn.utils import Bunch, check_array, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from skae._correlations import continuous_correlation, pulsed_correlation
+from skae._sklearn import Interval, StrOptions, validate_params
+from skae.physics.correlations import continuous_correlation, pulsed_correlation
 
 _RANGE = ["array-like", Interval(Real, None, None, closed="neither")]
 _LIFETIMES = {"pulsed": ((0.02, 0.1), (0.01, 0.05)), "continuous": ((0.01, 0.1), (0.1, 1.0))}
@@ -140,6 +139,8 @@ def make_photon_correlations(
     >>> g2.noisy.shape, float(g2.clean.max()), list(g2.params)[:3]
     ((100, 1501), 1.0, ['g2_zero', 'period', 'background'])
     """
+    import pandas as pd
+
     rng = check_random_state(random_state)
     tau = _delays(tau_range, n_times, spacing) if tau is None else _check_delays(tau)
     n_times = len(tau)
@@ -332,6 +333,8 @@ def load_photon_correlations(path, *, drop_last=0):
     >>> g2.tau, g2.counts.sum(axis=0)
     (array([0. , 0.5]), array([1., 5.]))
     """
+    import pandas as pd
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"path={str(path)!r} is not a file.")

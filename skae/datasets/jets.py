@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from itertools import islice, takewhile
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from skae._sklearn import Interval, StrOptions, validate_params
 
 _NAMES = ("E", "pt", "eta", "phi")
 _GEV = {"MeV": 1e-3, "GeV": 1.0, "TeV": 1e3}
@@ -70,7 +71,7 @@ def make_jets(n_samples=10000, *, random_state=None, as_frame=False):
     mass = 0.45 * pt * rng.beta(np.maximum(4.0 - 1.7 * hardness, 1.5), 4.2 + 2.0 * hardness)
     energy = np.hypot(pt * np.cosh(eta), mass)
     X = np.column_stack([energy, pt, eta, phi])
-    return pd.DataFrame(X, columns=list(_NAMES)) if as_frame else X
+    return _as_frame(X) if as_frame else X
 
 
 @validate_params(
@@ -159,7 +160,13 @@ def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False):
             f"is row {np.argmin(finite)}: {X[np.argmin(finite)]}. Remove them from the file."
         )
     X[:, :2] *= _GEV[unit]
-    return pd.DataFrame(X, columns=list(_NAMES)) if as_frame else X
+    return _as_frame(X) if as_frame else X
+
+
+def _as_frame(X: np.ndarray) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(X, columns=list(_NAMES))
 
 
 def _first_four(array: np.ndarray) -> np.ndarray:
@@ -178,6 +185,8 @@ def _read_npy(path: Path, columns: Sequence[str], key: str | None) -> np.ndarray
 
 def _read_csv(path: Path, columns: Sequence[str], key: str | None) -> np.ndarray:
     """Read a table whose names stand in its first line, plain or behind a #, or nowhere."""
+    import pandas as pd
+
     with open(path, encoding="utf-8") as lines:
         comments = list(takewhile(lambda line: line.startswith("#") or not line.strip(), lines))
     with open(path, encoding="utf-8") as lines:

@@ -5,7 +5,8 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
+
+from skae._sklearn import Interval, validate_params
 
 # Events whose waveforms are computed at once: they stay in cache.
 _CHUNK_EVENTS = 256

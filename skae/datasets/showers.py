@@ -4,9 +4,8 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_params
 
-from skae._calorimeter import CaloGeometry, resolve_geometry
+from skae._sklearn import Interval, Options, StrOptions, validate_params
 from skae.datasets._shower_profiles import (
     LEAST_ALPHA,
     CaloMaterial,
@@ -16,6 +15,8 @@ from skae.datasets._shower_profiles import (
     shares_of_layers,
     shares_of_rings,
 )
+from skae.physics.calorimeter import CaloGeometry as CaloGeometry  # public, in skae.datasets
+from skae.physics.calorimeter import resolve_geometry
 
 # Showers that are computed at a time. Each such part has random numbers of its own.
 _ROWS = 512

@@ -5,7 +5,8 @@ from numbers import Integral, Real
 import numpy as np
 from scipy.special import ndtri
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
+
+from skae._sklearn import Interval, validate_params
 
 # Centre and standard deviation of the two lines, in units of the spectrum's length.
 _LINES = ((0.30, 0.05), (0.55, 0.12))

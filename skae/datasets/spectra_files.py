@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import StrOptions, validate_params
+
+from skae._sklearn import StrOptions, validate_params
 
 # Names under which tables keep what is needed, in lower case.
 _FLUX = ("flux", "flux_density", "counts", "intensity", "spec", "spectrum")
@@ -143,6 +143,8 @@ def _read_npy(path: Path, orient: str, grid: bool | None, column: str | None, hd
 
 
 def _read_text(path: Path, orient: str, grid: bool | None, column: str | None, hdu: Any) -> Bunch:
+    import pandas as pd
+
     with open(path, encoding="utf-8-sig") as lines:
         first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
     words = [

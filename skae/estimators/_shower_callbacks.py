@@ -8,9 +8,9 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor
 
-from skae._calorimeter import CaloGeometry
 from skae.metrics.distances import gaussian_frechet_distance, moments
 from skae.metrics.showers import shower_features
+from skae.physics.calorimeter import CaloGeometry
 from skae.training.batches import Rows
 from skae.training.optimisation import Weights
 

@@ -8,8 +8,8 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from skae._calorimeter import CaloGeometry
 from skae.estimators._data import validate_table
+from skae.physics.calorimeter import CaloGeometry
 from skae.training.inference import bounded_rows
 
 # Rows checked at once.

@@ -12,7 +12,6 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
-from skae._calorimeter import CaloGeometry, resolve_geometry
 from skae.estimators._boltzmann import TOPOLOGIES, check_sampler, make_bits
 from skae.estimators._parameters import estimator, parameter
 from skae.estimators._shower_callbacks import (
@@ -41,6 +40,7 @@ from skae.modules.showers.voxels import (
     DenseVoxelEncoder,
     VoxelGrid,
 )
+from skae.physics.calorimeter import CaloGeometry, resolve_geometry
 from skae.training.batches import Rows
 from skae.training.optimisation import Restart
 from skae.training.state import Run

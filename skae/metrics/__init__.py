@@ -1,43 +1,5 @@
 """Figures of merit."""
 
-from skae.metrics.distances import (
-    PhysicsDistance,
-    PhysicsDistanceAndFloor,
-    frechet_physics_distance,
-    kernel_physics_distance,
-)
-from skae.metrics.latents import active_units, latent_divergence
-from skae.metrics.positions import position_accuracy, position_rmse
-from skae.metrics.residuals import (
-    ResidualMoments,
-    relative_residuals,
-    residual_moments,
-    scaled_mean_squared_error,
-)
-from skae.metrics.separation import (
-    ClassifierTwoSampleTest,
-    classifier_two_sample_test,
-    separation_power,
-)
-from skae.metrics.showers import shower_feature_names, shower_features, shower_response
+import lazy_loader
 
-__all__ = [
-    "ClassifierTwoSampleTest",
-    "PhysicsDistance",
-    "PhysicsDistanceAndFloor",
-    "active_units",
-    "classifier_two_sample_test",
-    "frechet_physics_distance",
-    "kernel_physics_distance",
-    "latent_divergence",
-    "ResidualMoments",
-    "position_accuracy",
-    "position_rmse",
-    "relative_residuals",
-    "residual_moments",
-    "separation_power",
-    "shower_feature_names",
-    "shower_features",
-    "shower_response",
-    "scaled_mean_squared_error",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh, eigvalsh
 from scipy.optimize import curve_fit
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 
+from skae._sklearn import Interval, validate_params
 from skae._workers import map_in_threads, one_blas_thread
 from skae.metrics._pairs import Pair, make_pair
 

@@ -13,8 +13,8 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_random_state, column_or_1d
-from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
+from skae._sklearn import HasMethods, Interval, validate_params
 from skae.metrics._pairs import check_pair, check_pair_of_weights
 
 _SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_array
 
-from skae._calorimeter import CaloGeometry, resolve_geometry
+from skae.physics.calorimeter import CaloGeometry, resolve_geometry
 
 # Showers whose features are computed at a time.
 _ROWS = 2048

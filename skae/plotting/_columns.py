@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
-from sklearn.utils._optional_dependencies import check_matplotlib_support
+
+from skae._sklearn import check_matplotlib_support
 
 
 def pyplot(caller: str) -> Any:

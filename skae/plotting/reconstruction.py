@@ -1,8 +1,8 @@
 """ReconstructionDisplay: distributions before and after a round trip through an autoencoder."""
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight
 
+from skae._sklearn import _check_sample_weight
 from skae.plotting._columns import RoundTripDisplay, column_names, pyplot
 
 

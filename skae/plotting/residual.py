@@ -3,8 +3,8 @@
 import warnings
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight
 
+from skae._sklearn import _check_sample_weight
 from skae.metrics import relative_residuals, residual_moments
 from skae.plotting._columns import RoundTripDisplay, column_names, pyplot
 

@@ -1,4 +1,9 @@
-"""The arithmetic of log-ratios, both ways: rows of parts and their totals, in float64."""
+"""The arithmetic of log-ratios, both ways: rows of parts and their totals, in float64.
+
+What looks at each part by itself is written for any array namespace ``xp``, NumPy's or another's.
+"""
+
+from typing import Any
 
 import numpy as np
 
@@ -14,37 +19,65 @@ def largest_fraction(epsilon: float) -> float:
     return (1.0 - epsilon) / (1.0 - 2.0 * epsilon)
 
 
+def take_reference(x: Any, reference: int, xp: Any = np) -> tuple[Any, Any]:
+    """Split rows into parts ``(m, d - 1)`` and the column of their total ``(m, 1)``."""
+    k = reference
+    parts = x[:, 1:] if k == 0 else xp.concat([x[:, :k], x[:, k + 1 :]], axis=1)
+    return parts, x[:, k : k + 1]
+
+
+def put_reference(parts: Any, total: Any, reference: int, xp: Any = np) -> Any:
+    """Put the column of the total back among the parts."""
+    return xp.concat([parts[:, :reference], total, parts[:, reference:]], axis=1)
+
+
+def drop_below(parts: Any, threshold: float, xp: Any = np) -> Any:
+    """Return parts with zeros where they are below the threshold."""
+    return xp.where(parts < threshold, 0.0, parts)
+
+
 def single_forward(
-    kind: str, parts: np.ndarray, total: np.ndarray, epsilon: float, out: np.ndarray
-) -> None:
-    """Transform parts ``(m, p)`` one by one into ``out``; a part of 0 gives exactly 0."""
-    if kind == "log1p":
+    kind: str, parts: Any, total: Any, epsilon: float, xp: Any = np, out: Any = None
+) -> Any:
+    """Transform parts ``(m, p)`` one by one, into ``out`` if given; a part of 0 gives exactly 0."""
+    if kind == "logit":
+        parts = _relative_odds(parts, total, epsilon, xp)
+    elif xp is np and min(parts.strides) < 0:
         # Single precision loses nothing here, but what lies backwards in memory is copied: there NumPy
         # takes another log1p, whose last digit differs.
-        np.log1p(parts if min(parts.strides) >= 0 else parts.copy(), out=out)
-        return
-    # logit(R + aε) − logit(R) in one logarithm that keeps the digits of a small ε, a = 1 − 2R
+        parts = parts.copy()
+    return xp.log1p(parts, out=out)
+
+
+def _relative_odds(parts, total, epsilon, xp):
+    """Return the odds of R + aε over those of R, less 1, a = 1 − 2R: the digits of a small ε are kept."""
     a = 1.0 - 2.0 * epsilon
-    x = parts.astype(np.float64)
-    x /= np.where(total > 0.0, total, 1.0)
+    x = xp.asarray(parts, dtype=xp.float64, copy=True)
+    x /= xp.where(total > 0.0, total, 1.0)
     rest = x * (-a / (1.0 - epsilon))
     rest += 1.0
     x *= a / (epsilon * (1.0 - epsilon))
     x /= rest
-    out[:] = np.log1p(x, out=x)
+    return x
 
 
-def single_backward(kind: str, z: np.ndarray, total: np.ndarray, epsilon: float) -> np.ndarray:
-    """Bring parts back, in place; what would be negative is 0, and so are all where the total is."""
-    np.clip(z, 0.0, None, out=z)
-    np.expm1(z, out=z)
+def single_backward(
+    kind: str, z: Any, total: Any, epsilon: float, threshold: float, xp: Any = np
+) -> Any:
+    """Bring parts back, in place.
+
+    What would be below the threshold, or negative, is 0, and so are all where the total is.
+    """
+    xp.clip(z, 0.0, None, out=z)
+    xp.expm1(z, out=z)
     if kind == "logit":
         # ε = w / (c + b·w), written so that w = 0 and w = ∞ have their limits
         a = 1.0 - 2.0 * epsilon
-        np.divide(a / (epsilon * (1.0 - epsilon)), z, out=z)
+        c = xp.asarray(a / (epsilon * (1.0 - epsilon)), dtype=xp.float64)
+        xp.divide(c, z, out=z)
         z += a / (1.0 - epsilon)
-        np.divide(total, z, out=z)
-    z[total[:, 0] <= 0.0] = 0.0
+        xp.divide(total, z, out=z)
+    xp.copyto(z, 0.0, where=(z < threshold) | (total <= 0.0))
     return z
 
 

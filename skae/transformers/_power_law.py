@@ -1,6 +1,13 @@
-"""The Box–Cox map of many columns: its constants, found in fit, and the map both ways."""
+"""The Box–Cox map of many columns: its constants, found in fit, and the map both ways.
 
+The map is written once, for NumPy and for whatever other array namespace ``xp`` its constants are
+`converted` to. It works in place, so that a block stays in the cache.
+"""
+
+from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -51,47 +58,51 @@ class PowerLaw:
         """Return the map of ``times`` rows laid side by side."""
         return PowerLaw.join([self] * times)
 
-    def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def converted(self, convert: Callable[[np.ndarray], Any]) -> "PowerLaw":
+        """Return the map with arrays of another namespace, made by ``convert``."""
+        law = copy(self)
+        vars(law).update({name: convert(values) for name, values in vars(self).items()})
+        return law
+
+    def forward(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
         """Transform rows of x; return them, and how many values were clipped, by column."""
         z = x + self.shift
-        clipped = clip(z, self.low, self.high)
-        np.log(z, out=z)
+        clipped = clip(z, self.low, self.high, xp)
+        xp.log(z, out=z)
         z -= self.centre
         logs = z[:, self.special]
         z *= self.power
-        np.exp(z, out=z)
+        xp.exp(z, out=z)
         z *= self.factor
         z -= self.offset
         if len(self.special):
             power, mean, scale, linear = self._of_special_columns()
-            gentle = np.where(power == 0.0, logs, np.expm1(logs * power) / _nonzero(power))
             line = x[:, self.special]
-            z[:, self.special] = (np.where(linear, line, gentle) - mean) / scale
+            z[:, self.special] = (xp.where(linear, line, _bend(logs, power, xp)) - mean) / scale
         return z, clipped
 
-    def backward(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def backward(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
         """Bring rows of z back; return them, and how many values were clipped, by column."""
-        rounding = 4.0 * np.finfo(z.dtype).eps
-        x = z.astype(np.float64)
-        low = self.image_low - rounding * np.abs(self.image_low)
-        high = self.image_high + rounding * np.abs(self.image_high)
-        clipped = clip(x, low, high)
+        rounding = 4.0 * xp.finfo(z.dtype).eps
+        x = xp.asarray(z, dtype=xp.float64, copy=True)
+        low = self.image_low - rounding * xp.abs(self.image_low)
+        high = self.image_high + rounding * xp.abs(self.image_high)
+        clipped = clip(x, low, high, xp)
         line = x[:, self.special]
         x += self.offset
         x /= self.factor
-        np.log(x, out=x)
+        xp.log(x, out=x)
         x /= self.power
         x += self.centre
         if len(self.special):
             power, mean, scale, linear = self._of_special_columns()
             line = line * scale + mean
-            gentle = np.where(power == 0.0, line, np.log1p(line * power) / _nonzero(power))
-            x[:, self.special] = gentle + self.centre[self.special]
-        np.exp(x, out=x)
-        np.clip(x, self.low, self.high, out=x)
+            x[:, self.special] = _unbend(line, power, xp) + self.centre[self.special]
+        xp.exp(x, out=x)
+        xp.clip(x, self.low, self.high, out=x)
         x -= self.shift
         if len(self.special):
-            x[:, self.special] = np.where(linear, line, x[:, self.special])
+            x[:, self.special] = xp.where(linear, line, x[:, self.special])
         return x, clipped
 
     def _of_special_columns(self):
@@ -191,9 +202,10 @@ def _fit_bent_columns(columns, missing, count, power, shift, standardize, dtype)
         low, high = low * spread + centre, high * spread + centre
         centre, spread = np.zeros(len(logs)), np.ones(len(logs))
         mean, scale = np.zeros(len(logs)), np.ones(len(logs))
-    ends = _bend(np.stack([low, high], axis=1), power * spread) * spread[:, None]
+    bend_power = (power * spread)[:, None]
+    ends = _bend(np.stack([low, high], axis=1), bend_power) * spread[:, None]
     if standardize:
-        bent = _bend(logs, power * spread) * spread[:, None]
+        bent = _bend(logs, bend_power) * spread[:, None]
         mean, scale = _centre(bent, missing, count)
     reach_low, reach_high = _reach(power, np.abs(ends).max(axis=1), precision, dtype)
     largest = np.log(np.finfo(dtype).max)
@@ -235,9 +247,12 @@ def _bounds(low, high, centre, spread, precision, standardize, dtype):
     return -np.minimum(lower, finite), np.minimum(upper, finite)
 
 
-def _bend(logs, power):
-    power = power[:, None]
-    return np.where(power == 0.0, logs, np.expm1(logs * power) / _nonzero(power))
+def _bend(logs, power, xp=np):
+    return xp.where(power == 0.0, logs, xp.expm1(logs * power) / _nonzero(power, xp))
+
+
+def _unbend(bent, power, xp=np):
+    return xp.where(power == 0.0, bent, xp.log1p(bent * power) / _nonzero(power, xp))
 
 
 def _reach(power, largest_value, precision, dtype):
@@ -250,14 +265,14 @@ def _reach(power, largest_value, precision, dtype):
     return np.where(power >= 0.0, flat, steep), np.where(power >= 0.0, steep, flat)
 
 
-def _nonzero(power):
-    return np.where(power == 0.0, 1.0, power)
+def _nonzero(power, xp=np):
+    return xp.where(power == 0.0, 1.0, power)
 
 
-def clip(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
+def clip(values: Any, low: Any, high: Any, xp: Any = np) -> Any:
     """Clip in place; return how many were outside, by column."""
     outside = (values < low) | (values > high)
-    if not outside.any():
+    if xp is np and not outside.any():  # an exported graph has no branches
         return np.zeros(values.shape[1], dtype=int)
-    np.clip(values, low, high, out=values)
+    xp.clip(values, low, high, out=values)
     return outside.sum(axis=0)

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.fft import next_fast_len
 from scipy.optimize import least_squares, nnls
 
-from skae._correlations import pulsed_correlation
+from skae.physics.correlations import pulsed_correlation
 
 # Relative step of derivatives, and of lifetimes that are tried at first.
 _STEP = 1e-6

@@ -8,10 +8,10 @@ import warnings
 from numbers import Real
 
 import numpy as np
-from sklearn.base import OneToOneFeatureMixin, _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skae._sklearn import Interval, StrOptions, _fit_context
 from skae._workers import map_in_threads
 from skae.exceptions import ClippingWarning
 from skae.transformers._base import TableTransformer

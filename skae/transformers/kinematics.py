@@ -6,9 +6,11 @@ logarithm, and a mass term in place of the energy, take both away.
 """
 
 import numpy as np
-from sklearn.base import OneToOneFeatureMixin, _fit_context
+from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skae._sklearn import _fit_context
+from skae.physics.kinematics import features_of_momenta, momenta_of_features
 from skae.transformers._base import TableTransformer
 
 #: the sets of columns that fix a four-momentum, in any order
@@ -133,20 +135,7 @@ class KinematicsTransformer(TableTransformer):
         """
         check_is_fitted(self, "n_features_in_")
         X = self._validate(X, reset=False)
-        momentum = self._check_momenta(X)
-        if "px" in momentum:
-            pt = np.hypot(momentum["px"], momentum["py"])
-            eta = np.arcsinh(momentum["pz"] / pt)
-            phi = np.arctan2(momentum["py"], momentum["px"])
-        else:
-            pt, eta, phi = momentum["pt"], momentum["eta"], momentum["phi"]
-        if "m" in momentum:
-            mass = momentum["m"]
-        else:
-            p = pt * np.cosh(eta)
-            mass_squared = (momentum["E"] - p) * (momentum["E"] + p)
-            mass = np.copysign(np.sqrt(np.abs(mass_squared)), mass_squared)
-        return _join([np.log(pt), eta, phi, mass / pt], X)
+        return _join(features_of_momenta(self._check_momenta(X)), X)
 
     def inverse_transform(self, X):
         """Turn features back into four-momenta.
@@ -164,18 +153,9 @@ class KinematicsTransformer(TableTransformer):
         """
         check_is_fitted(self, "n_features_in_")
         X = self._validate_transformed(X, self.n_features_in_)
-        log_pt, eta, phi, mass_over_pt = X[:, :4].T.astype(np.float64)
-        pt = np.exp(log_pt)
-        # π itself is kept, and so is its float32, which is a little larger
-        inside = np.abs(X[:, 2]) <= X.dtype.type(np.pi)
-        phi = np.where(inside, phi, (phi + np.pi) % (2 * np.pi) - np.pi)
-        momentum = {"pt": pt, "eta": eta, "phi": phi, "m": mass_over_pt * pt}
-        if "E" in self.columns:
-            square = np.cosh(eta) ** 2 + mass_over_pt * np.abs(mass_over_pt)
-            momentum["E"] = pt * np.sqrt(np.maximum(square, 0.0))
-        if "px" in self.columns:
-            momentum |= {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pt * np.sinh(eta)}
-        return _join([momentum[column] for column in self.columns], X)
+        features = X[:, :4].T.astype(np.float64)
+        largest_angle = float(X.dtype.type(np.pi))
+        return _join(momenta_of_features(features, self.columns, largest_angle), X)
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the features.

@@ -7,10 +7,9 @@ and fractions add up to one. Reach for this transformer before an autoencoder of
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
+from skae._sklearn import Interval, StrOptions, _check_feature_names_in, _fit_context
 from skae._workers import map_in_threads
 from skae.transformers._base import TableTransformer
 from skae.transformers._blocks import BLOCK_SIZE, row_blocks
@@ -18,9 +17,12 @@ from skae.transformers._log_ratios import (
     SINGLE,
     composition_backward,
     composition_forward,
+    drop_below,
     largest_fraction,
+    put_reference,
     single_backward,
     single_forward,
+    take_reference,
 )
 from skae.transformers._messages import name_column
 
@@ -181,8 +183,8 @@ class LogRatioTransformer(TableTransformer):
             out[rows, 0] = total[:, 0]
             if self.kind in SINGLE:
                 if self.threshold > 0.0:
-                    parts = np.where(parts < self.threshold, 0.0, parts).astype(parts.dtype)
-                single_forward(self.kind, parts, total, self.epsilon, out[rows, 1:])
+                    parts = drop_below(parts, self.threshold)
+                single_forward(self.kind, parts, total, self.epsilon, out=out[rows, 1:])
             else:
                 out[rows, 1:] = composition_forward(
                     self.kind, parts.astype(np.float64), total, self.epsilon, self._base
@@ -213,10 +215,9 @@ class LogRatioTransformer(TableTransformer):
             total = X[rows, :1].astype(np.float64)
             z = X[rows, 1:].astype(np.float64)
             if self.kind in SINGLE:
-                x = single_backward(self.kind, z, total, self.epsilon)
-                x[x < self.threshold] = 0.0
+                x = single_backward(self.kind, z, total, self.epsilon, self.threshold)
                 if self.reference_ is not None:
-                    x = np.insert(x, self.reference_, total[:, 0], axis=1)
+                    x = put_reference(x, total, self.reference_)
             else:
                 x = composition_backward(
                     self.kind, z, total, self._base, is_sum=self.reference_ is None
@@ -293,16 +294,15 @@ class LogRatioTransformer(TableTransformer):
         """Split a block into parts and total, after checking that they are physical."""
         k, is_negative = self.reference_, block.min() < 0.0
         if k is None and self.threshold > 0.0:  # a sum of what is left
-            block = np.where(block < self.threshold, 0.0, block).astype(block.dtype)
-        total = (
-            block.sum(axis=1, keepdims=True, dtype=np.float64).astype(block.dtype)
-            if k is None
-            else block[:, k : k + 1]
-        ).astype(np.float64)
-        if k is None or self.kind not in SINGLE:
-            parts = block
+            block = drop_below(block, self.threshold)
+        if k is None:
+            parts, total = block, block.sum(axis=1, keepdims=True, dtype=np.float64)
+            total = total.astype(block.dtype)  # as it will be read, so that the inverse is exact
+        elif self.kind in SINGLE:
+            parts, total = take_reference(block, k)
         else:
-            parts = block[:, 1:] if k == 0 else np.delete(block, k, axis=1)
+            parts, total = block, block[:, k : k + 1]
+        total = total.astype(np.float64)
         limit = largest_fraction(self.epsilon) if self.kind == "logit" else np.inf
         highest = parts.max(axis=1, keepdims=True)
         if is_negative or not ((highest < limit * total) | (highest == 0.0)).all():

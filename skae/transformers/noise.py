@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from numbers import Real
 
 import numpy as np
-from sklearn.base import OneToOneFeatureMixin, _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skae._sklearn import Interval, StrOptions, _fit_context
 from skae.transformers._base import TableTransformer
 from skae.transformers._messages import name_column
 

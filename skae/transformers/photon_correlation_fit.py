@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import chi2
-from sklearn.base import _fit_context
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _check_feature_names_in, check_array, check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted
 
+from skae._sklearn import StrOptions, _check_feature_names_in, _fit_context
 from skae.transformers._base import TableTransformer
 from skae.transformers._messages import name_column
 from skae.transformers._pulse_train import PulseTrain

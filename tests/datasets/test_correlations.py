@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.signal import fftconvolve
 
-from skae._correlations import two_sided_decay
 from skae.datasets import load_photon_correlations, make_photon_correlations
 from skae.datasets.correlations import correlations_of
+from skae.physics.correlations import two_sided_decay
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "g2"
 needs_real = pytest.mark.skipif(
@@ -78,17 +77,6 @@ def test_gaussian_noise_has_its_width():
     g2 = make_photon_correlations(100, gaussian_fraction=1.0, sigma=0.05, random_state=0)
     assert (g2.noisy - g2.clean).std() == pytest.approx(0.05, rel=0.01)
     assert g2.params["counts"].isna().all()
-
-
-@pytest.mark.parametrize(("lifetime", "jitter"), [(1.0, 0.5), (0.3, 2.0), (2.0, 0.05), (0.1, 1.0)])
-def test_blur_is_a_convolution(lifetime, jitter):
-    t = np.linspace(-12.0, 12.0, 48001)
-    kernel = np.exp(-0.5 * (t / jitter) ** 2)
-    numeric = fftconvolve(np.exp(-np.abs(t) / lifetime), kernel / kernel.sum(), "same")
-    exact = two_sided_decay(t, np.array(lifetime), np.array(jitter))
-    np.testing.assert_allclose(exact[12000:36000], numeric[12000:36000], atol=2e-6)
-    far = two_sided_decay(np.array([1e3, 1e6]), np.array(lifetime), np.array(jitter))
-    assert np.isfinite(far).all()
 
 
 def test_blurred_trains_are_sums_of_blurred_peaks_at_any_zero_delay():

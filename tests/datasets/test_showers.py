@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammaln
 
-from skae._calorimeter import resolve_geometry
 from skae.datasets import CaloGeometry, CaloMaterial, make_showers
 from skae.datasets._shower_profiles import draw_profiles, longitudinal_moments, radial_shape
+from skae.physics.calorimeter import resolve_geometry
 
 TUNGSTEN = CaloMaterial()
 HOMOGENEOUS = CaloMaterial(sampling_frequency=None)

@@ -16,9 +16,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from skae._tensor_steps import TensorStep, as_tensor_step
 from skae._version import __version__
 from skae.estimators._base import BaseNeuralEstimator
+from skae.export.steps import TensorStep, as_tensor_step
 from skae.training.packing import write_atomically
 
 __all__ = ["to_onnx"]

@@ -1,0 +1,24 @@
+from ._shower_profiles import CaloMaterial
+from .calochallenge import LazyShowers, load_calochallenge, save_calochallenge
+from .correlations import load_photon_correlations, make_photon_correlations
+from .jets import load_jets, make_jets
+from .pulses import make_pulses
+from .showers import CaloGeometry, make_showers
+from .spectra import make_spectra
+from .spectra_files import load_spectra
+
+__all__ = [
+    "CaloGeometry",
+    "CaloMaterial",
+    "LazyShowers",
+    "load_calochallenge",
+    "load_jets",
+    "load_photon_correlations",
+    "load_spectra",
+    "make_jets",
+    "make_photon_correlations",
+    "make_pulses",
+    "make_showers",
+    "make_spectra",
+    "save_calochallenge",
+]

@@ -1,0 +1,1 @@
+"""Formulas and geometries that several rooms share: NumPy and SciPy alone."""

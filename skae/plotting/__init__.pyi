@@ -1,0 +1,20 @@
+from .latent import LatentDisplay
+from .learning_curve import LearningCurveDisplay
+from .pulse import PulseDisplay, PulseKernelDisplay
+from .reconstruction import ReconstructionDisplay
+from .residual import ResidualDisplay
+from .resolution import ResolutionDisplay
+from .shower import ShowerDisplay
+from .spectrum import SpectrumDisplay
+
+__all__ = [
+    "LatentDisplay",
+    "LearningCurveDisplay",
+    "PulseDisplay",
+    "PulseKernelDisplay",
+    "ReconstructionDisplay",
+    "ResidualDisplay",
+    "ResolutionDisplay",
+    "ShowerDisplay",
+    "SpectrumDisplay",
+]
