@@ -20,8 +20,8 @@ from scipy.interpolate import BSpline
 from scipy.sparse import load_npz
 from sklearn.base import BaseEstimator
 from sklearn.neighbors import BallTree, KDTree
-from sklearn.utils._metadata_requests import SIMPLE_METHODS
 
+from skae._sklearn import SIMPLE_METHODS
 from skae.training.net import TrainingNet
 from skae.training.net_file import hides_what_class_does
 

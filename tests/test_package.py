@@ -110,6 +110,22 @@ def test_no_module_imports_pandas_at_its_top():
                 assert not [name for name in names if name and name.split(".")[0] == "pandas"]
 
 
+def private_names_of_scikit_learn(path):
+    """Yield the private names of scikit-learn that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        modules = [node.module] if isinstance(node, ast.ImportFrom) else [""]
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                parts = ".".join([*filter(None, modules), alias.name]).split(".")
+                if parts[0] == "sklearn" and any(part.startswith("_") for part in parts):
+                    yield ".".join(parts)
+
+
+def test_private_names_of_scikit_learn_are_imported_in_one_module():
+    found = {path for path in PACKAGE.rglob("*.py") if [*private_names_of_scikit_learn(path)]}
+    assert found == {PACKAGE / "_sklearn.py"}
+
+
 @pytest.mark.parametrize("room", LAZY, ids=lambda room: room.__name__)
 def test_a_stub_names_what_is_public(room):
     body = ast.parse(Path(room.__file__).with_suffix(".pyi").read_text()).body

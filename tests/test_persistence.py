@@ -28,9 +28,9 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
 import skae
-from skae.physics.calorimeter import CaloGeometry
 from skae._skops import _dictionaries
 from skae.exceptions import OptimizerStateWarning, VersionWarning
+from skae.physics.calorimeter import CaloGeometry
 from skae.training.net_file import by_name, module_classes
 
 # What networks of two epochs decode is out of range.

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skae._pickling import RecordsVersion
+from skae._sklearn import _fit_context
 from skae._warn import warn
 from skae.estimators._data import (
     TrainingData,

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
 
+from skae._sklearn import _check_sample_weight
 from skae.training.batches import Rows, TensorRows, buffer_size, to_float32
 from skae.training.hardware import fits_in_memory
 from skae.training.streaming import StreamedRows

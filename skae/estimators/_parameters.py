@@ -14,8 +14,8 @@ from textwrap import indent
 from typing import Any, dataclass_transform
 
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from skae._sklearn import Interval, StrOptions
 from skae.training.optimisation import OPTIMIZERS, SCHEDULES
 from skae.training.step import PRECISIONS
 from skae.transformers import NoiseInjector

@@ -9,9 +9,9 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
+from skae._sklearn import Interval, StrOptions
 from skae.estimators._boltzmann import TOPOLOGIES, check_sampler, make_bits
 from skae.estimators._parameters import estimator, parameter
 from skae.estimators._shower_callbacks import (

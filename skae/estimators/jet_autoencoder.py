@@ -8,9 +8,9 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
+from skae._sklearn import Interval, StrOptions
 from skae.estimators._autoencoder import BaseAutoencoder
 from skae.estimators._parameters import estimator, parameter
 from skae.modules.autoencoder import Autoencoder, LinearPath

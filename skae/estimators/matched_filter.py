@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 from scipy.ndimage import correlate1d
-from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils._param_validation import Interval
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, column_or_1d
 
 from skae._pickling import RecordsVersion
+from skae._sklearn import Interval, _fit_context
 from skae.estimators._locator import BaseLocator
 from skae.estimators._parameters import Parameters, estimator, parameter
 from skae.estimators._traces import validate_positions, validate_traces

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from skae._sklearn import Interval, StrOptions
 from skae.estimators._base import BaseNeuralEstimator
 from skae.estimators._locator import BaseLocator
 from skae.estimators._parameters import estimator, parameter
