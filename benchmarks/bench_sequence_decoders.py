@@ -66,7 +66,7 @@ class Autoregressive(nn.Module):
         self.start = nn.Linear(n_components, hidden_size)
         self.lstm = nn.LSTM(self.grid.shape[1] + 1, hidden_size, batch_first=True)
         self.output = nn.Linear(hidden_size, 1)
-        recurrent.remember(self.lstm, d)
+        recurrent.chrono_init(self.lstm, d)
 
     def posterior(self, x):
         """Return mean and logarithm of the standard deviation of the latents."""
@@ -124,11 +124,11 @@ def judge(train, test, seed, options, **parameters):
 
 def judge_forgetful(*arguments, **parameters):
     """Judge with the biases that torch gives an LSTM, which forget within a few steps."""
-    remember, recurrent.remember = recurrent.remember, lambda *_: None
+    chrono_init, recurrent.chrono_init = recurrent.chrono_init, lambda *_: None
     try:
         return judge(*arguments, **parameters)
     finally:
-        recurrent.remember = remember
+        recurrent.chrono_init = chrono_init
 
 
 CONTENDERS = {

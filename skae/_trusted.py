@@ -10,7 +10,7 @@ _ESTIMATORS = (
 )
 
 _TRANSFORMERS = (
-    "_power_law.PowerLaw",
+    "_box_cox_map.BoxCoxMap",
     "_pulse_train.PulseTrain",
     "box_cox.BoxCoxTransformer",
     "kinematics.KinematicsTransformer",

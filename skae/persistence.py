@@ -179,16 +179,7 @@ def _content_of(estimator: BaseEstimator, optimizer_state: bool) -> bytes:
         parts = list(parts_of(estimator, name))
     except TypeError as error:
         raise TypeError(f"{error}, which skae cannot save. {_ELSE}") from error
-    for where, value in parts:
-        parameter = where.rpartition(".")[2]
-        if value is not None and parameter in ("callbacks", "memory", "sampler"):
-            raise TypeError(
-                f"{where} is {_named(value)}, which skae cannot save. {_REMEDIES[parameter]}"
-            )
-        if isinstance(value, dict) and not _keeps_its_keys(value):
-            raise TypeError(
-                f"{where} has keys that are no text or numbers, which skae cannot save."
-            )
+    _refuse_what_skops_would_change(parts)
     try:
         with _set_aside(parts):
             content = _dumped(estimator, optimizer_state)
@@ -203,10 +194,24 @@ def _content_of(estimator: BaseEstimator, optimizer_state: bool) -> bytes:
     try:
         if untrusted:
             raise ValueError(f"it holds {', '.join(sorted(untrusted))}")
-        checked(content)
+        checked(content)  # what is written can be read
     except ValueError as error:
         raise TypeError(f"skae cannot save this {name}: {error}. {_ELSE}") from error
     return content
+
+
+def _refuse_what_skops_would_change(parts: list[tuple[str, Any]]) -> None:
+    """Refuse what skops saves by a name only, or in another form, before it does."""
+    for where, value in parts:
+        parameter = where.rpartition(".")[2]
+        if value is not None and parameter in ("callbacks", "memory", "sampler"):
+            raise TypeError(
+                f"{where} is {_named(value)}, which skae cannot save. {_REMEDIES[parameter]}"
+            )
+        if isinstance(value, dict) and not _keeps_its_keys(value):
+            raise TypeError(
+                f"{where} has keys that are no text or numbers, which skae cannot save."
+            )
 
 
 def _dumped(estimator: BaseEstimator, optimizer_state: bool) -> bytes:

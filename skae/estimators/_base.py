@@ -19,10 +19,10 @@ from skae._warn import warn
 from skae.estimators._data import (
     TrainingData,
     check_weight,
+    make_corruption,
     make_rows,
     validate_table,
 )
-from skae.estimators._noise import make_corruption
 from skae.estimators._parameters import SharedParameters
 from skae.estimators._resume import begin
 from skae.exceptions import OptimizerStateWarning
@@ -176,7 +176,7 @@ class BaseNeuralEstimator(
                     n_validation = self._count_validation_rows(len(X))
                 device = self._check_fit(len(X) - n_validation, fresh)
                 data, beginning = TrainingData(X, y, weight), None
-                seed = draw_seed(self.random_state) if fresh else self.net_.streams.seed
+                seed = draw_seed(self.random_state) if fresh else self.net_.random_streams.seed
                 if processes is not None or (self.checkpoint is not None and not partial):
                     resuming = begin(self, data, seed, fresh=fresh, saved=not partial)
                     beginning = stack.enter_context(resuming)
@@ -266,7 +266,7 @@ class BaseNeuralEstimator(
         net = TrainingNet(
             module,
             criterion,
-            streams=RandomStreams(seed, device),
+            random_streams=RandomStreams(seed, device),
             optimizer=optimizer,
             lr=self.lr,
             device=str(device),

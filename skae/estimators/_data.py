@@ -7,12 +7,14 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data
-from torch import Tensor
+from torch import Tensor, nn
 
 from skae._sklearn import _check_sample_weight
+from skae.modules.noise import RowNoise
 from skae.training.batches import Rows, TensorRows, buffer_size, to_float32
 from skae.training.hardware import fits_in_memory
 from skae.training.streaming import StreamedRows
+from skae.transformers import NoiseInjector
 
 # Rows checked at once where an array stays on the disk.
 _CHECKED_ROWS = 4096
@@ -156,3 +158,30 @@ def _check_weight(total: float, n: int, what: str) -> None:
             "the mean weight; it must be positive. Use another validation_fraction or random_state, or "
             "early_stopping=False."
         )
+
+
+def make_corruption(
+    noise: Any, X: np.ndarray
+) -> Callable[[Tensor, torch.Generator], Tensor] | None:
+    """Return a callable ``(batch, generator) -> batch`` that corrupts each minibatch afresh.
+
+    Parameters
+    ----------
+    noise : None, NoiseInjector or callable
+        None leaves the data alone. Of a NoiseInjector the twin that draws on the batch's device is
+        returned. A callable is used as it is: it gets the clean minibatch ``(m, ...)``, which it must not
+        change in place, and the generator, on the same device, that all its randomness has to come from.
+    X : ndarray of shape (n_samples, ...)
+        The rows that are to be corrupted.
+
+    Raises
+    ------
+    ValueError
+        If the NoiseInjector's parameters are wrong, or do not suit X.
+    """
+    if isinstance(noise, nn.Module):  # skorch would take it for a part of the network
+        return noise.__call__
+    if not isinstance(noise, NoiseInjector):
+        return noise
+    noise._validate_params()
+    return RowNoise(**noise._resolve_noise(X))

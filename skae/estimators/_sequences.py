@@ -2,13 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_consistent_length
+from torch import nn
 
 from skae.estimators._data import check_finite_rows, is_memory_mapped, to_host, validate_table
+from skae.modules.sequences.networks import MultiResolutionDecoder
+from skae.modules.spectra.lstm import LSTMDecoder
+
+#: decoders that read the grid, by their names
+SEQUENCE_DECODERS: dict[str, type[nn.Module]] = {
+    "lstm": LSTMDecoder,
+    "multires": MultiResolutionDecoder,
+}
 
 
 @dataclass(frozen=True)
@@ -163,3 +174,61 @@ def level_times(
         means.append(times[0] + sums / np.add.reduceat(widths, starts))
         edges.append(np.append(edges[-1][starts], last))
     return means[::-1], edges[::-1]
+
+
+def check_grid(times: Any, wavelengths: Any, n_features: int) -> np.ndarray:
+    """Return the grid ``(n_features,)``: the one that was given, or equal steps."""
+    if times is not None and wavelengths is not None:
+        raise ValueError("times and wavelengths name the same grid; give one of them.")
+    name, grid = ("times", times) if times is not None else ("wavelengths", wavelengths)
+    if grid is None:
+        return np.arange(n_features, dtype=np.float64)
+    grid = check_array(grid, ensure_2d=False, dtype=np.float64, input_name=name)
+    if grid.shape != (n_features,):
+        raise ValueError(
+            f"{name} has shape {grid.shape}, but X has {n_features} columns: it needs shape "
+            f"({n_features},), one place for each."
+        )
+    steps = np.diff(grid)
+    if not ((steps > 0).all() or (steps < 0).all()):
+        first = int(np.argmin(steps if steps.sum() > 0 else -steps))
+        raise ValueError(
+            f"{name} must rise or fall throughout, but after {grid[first]:.6g} comes "
+            f"{grid[first + 1]:.6g} (entry {first + 1}); sort it, and the columns of X with it."
+        )
+    return grid
+
+
+def check_downsampling(downsampling: Any, hidden_size: int | Sequence[int]) -> None:
+    """Refuse factors that do not coarsen, and sizes that have no halves."""
+    factors = np.asarray(downsampling)
+    if factors.ndim != 1 or not all(isinstance(f, Integral) and f >= 2 for f in downsampling):
+        raise ValueError(
+            f"downsampling={downsampling!r} must be a sequence of integers of 2 or more: the "
+            "steps that make one of the next coarser level."
+        )
+    n_levels = len(factors) + 1
+    sizes = np.atleast_1d(np.asarray(hidden_size))
+    if np.ndim(hidden_size) and len(sizes) != n_levels:
+        raise ValueError(
+            f"hidden_size={hidden_size!r} must be an integer or have {n_levels} of them, one for "
+            f"each level of downsampling={downsampling!r}, the coarsest first."
+        )
+    if sizes.dtype.kind not in "iu" or (sizes < 2).any() or (sizes % 2).any():
+        raise ValueError(
+            f"hidden_size={hidden_size!r} must be even and positive: half of a state runs "
+            "forwards, half backwards."
+        )
+
+
+def make_sequence_decoder(estimator: Any, n_components: int) -> nn.Module:
+    """Build the decoder that an estimator names, over its grid."""
+    arguments = [
+        torch.from_numpy(np.ascontiguousarray(estimator.grid_)),
+        n_components,
+        int(estimator.hidden_size),
+        estimator.latent_state,
+    ]
+    if estimator.decoder == "multires":
+        arguments.append([int(factor) for factor in estimator.downsampling][::-1])
+    return SEQUENCE_DECODERS[estimator.decoder](*arguments)

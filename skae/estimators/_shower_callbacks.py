@@ -155,7 +155,7 @@ class TwoStages(Callback):
         distance = net.history[-1, "sample_fpd" if self.is_second_ else "reconstruction_fpd"]
         if distance < self.best_:
             self.best_ = distance
-            self._best.remember()
+            self._best.keep()
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Put the best weights back, and let a further fit train all of them."""
@@ -170,7 +170,7 @@ class TwoStages(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned."""
         self.is_second_, self.best_ = state["is_second"], state["best"]
-        self._best.remember(state["weights"])
+        self._best.keep(state["weights"])
         self._freeze(self.is_second_)
 
     def _put_back(self) -> None:

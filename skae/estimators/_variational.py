@@ -1,7 +1,9 @@
 """What the variational autoencoders share: posteriors, samples, bounds on the likelihood as scores."""
 
+import warnings
 from dataclasses import replace
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +12,16 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from skae.estimators._autoencoder import BaseAutoencoder
-from skae.estimators._data import to_host
+from skae.estimators._data import to_host, validate_table
+from skae.exceptions import OvercompleteWarning
 from skae.training.batches import Rows
 from skae.training.seeding import draw_seed
 from skae.training.state import Run
+from skae.transformers._messages import name_column
+
+# Rows looked at at once: the others may lie in a file.
+_CHECKED_ROWS = 4096
+
 
 # Draws over which a bound is averaged, if its expectation has no closed form.
 _DRAWS = 64
@@ -219,3 +227,82 @@ class BetaWarmUp(Callback):
         rising = max(1.0, self.share * self.epochs)
         epoch = round(net.progress_ * self.epochs)
         module.beta.fill_(module.full_beta * min(1.0, (epoch + 1) / rising))
+
+
+def validate_spectra(
+    estimator: Any, X: Any, *, counts: bool, gaps: bool, reset: bool
+) -> np.ndarray:
+    """Check X as scikit-learn does, and that it holds counts, or rows with gaps, as the model asks."""
+    X = validate_table(estimator, X, reset=reset, gaps=gaps)
+    if counts:
+        check_counts(estimator, X)
+    if gaps:
+        check_gaps(estimator, X, axis=1)
+    return X
+
+
+def warn_if_overcomplete(n_components: int, n_features: int) -> None:
+    """Warn of as many latent coordinates as columns."""
+    if n_components >= n_features:
+        warnings.warn(
+            f"n_components={n_components} latent coordinates for {n_features} columns compress "
+            "nothing, and the likelihood cannot tell them all apart.",
+            OvercompleteWarning,
+            stacklevel=5,
+        )
+
+
+def check_counts(estimator: Any, X: np.ndarray) -> None:
+    """Refuse negative numbers where the likelihood is one of counts; NaN is let through."""
+    n_bad, first = 0, None
+    for start in range(0, len(X), _CHECKED_ROWS):
+        bad = X[start : start + _CHECKED_ROWS] < 0
+        n_bad += int(bad.sum())
+        if first is None and bad.any():
+            row, column = np.argwhere(bad)[0]
+            first = start + int(row), int(column)
+    if first is not None:
+        raise ValueError(
+            f"Negative values in data passed to {type(estimator).__name__}(likelihood='poisson'): "
+            f"{n_bad} of {X.size}, the first is {X[first]:.6g} in row {first[0]}, "
+            f"{name_column(estimator, first[1])}. Counts are never negative: pass them as they were "
+            "counted, or use likelihood='gaussian' for what was subtracted from or scaled."
+        )
+
+
+def check_gaps(estimator: Any, X: np.ndarray, *, axis: int) -> None:
+    """Refuse rows (axis 1) or columns (axis 0) of which nothing was observed."""
+    blocks = [X[start : start + _CHECKED_ROWS] for start in range(0, len(X), _CHECKED_ROWS)]
+    if axis == 1:
+        empty = np.concatenate([np.isnan(block).all(axis=1) for block in blocks])
+    else:
+        empty = np.logical_and.reduce([np.isnan(block).all(axis=0) for block in blocks])
+    if empty.any():
+        first = int(empty.argmax())
+        what = "rows" if axis == 1 else "columns"
+        where = f"row {first}" if axis == 1 else name_column(estimator, first)
+        raise ValueError(
+            f"X has {empty.sum()} {what} of nothing but NaN, the first is {where}: there is nothing to "
+            f"learn from or to encode. Leave these {what} out."
+        )
+
+
+def check_noise(sigma: Any, n_features: int) -> np.ndarray:
+    """Return the standard deviation of the noise, ``(1,)`` or ``(n_features,)``."""
+    array = np.atleast_1d(np.asarray(sigma, dtype=np.float64))
+    if array.shape not in ((1,), (n_features,)):
+        raise ValueError(
+            f"noise_sigma has shape {array.shape}, but X has {n_features} columns: it needs one "
+            f"number, or one for each column, shape ({n_features},)."
+        )
+    with np.errstate(over="ignore", under="ignore"):
+        single = array.astype(np.float32)
+    bad = ~((single > np.finfo(np.float32).tiny) & np.isfinite(single))
+    if bad.any():
+        first = int(bad.argmax())
+        where = "" if array.size == 1 else f" at column {first} (and {bad.sum() - 1} more)"
+        raise ValueError(
+            f"noise_sigma={array[first]:.6g}{where} must be positive and finite in float32: it is the "
+            "standard deviation of the noise, in the units of X. Leave out columns without one."
+        )
+    return array

@@ -21,8 +21,8 @@ from skae.estimators._shower_callbacks import (
     TwoStages,
     row_weights,
 )
-from skae.estimators._shower_vae import BaseShowerVAE
-from skae.estimators._showers import (
+from skae.estimators._shower_vae import (
+    BaseShowerVAE,
     check_sharpness,
     check_voxel_shape,
     incident_energies,

@@ -10,9 +10,8 @@ from sklearn.utils.validation import check_array, column_or_1d
 
 from skae._pickling import RecordsVersion
 from skae._sklearn import Interval, _fit_context
-from skae.estimators._locator import BaseLocator
+from skae.estimators._locator import BaseLocator, validate_positions, validate_traces
 from skae.estimators._parameters import Parameters, estimator, parameter
-from skae.estimators._traces import validate_positions, validate_traces
 
 # Standard deviations that a Gaussian template extends to either side.
 _EXTENT = 4.0

@@ -20,12 +20,13 @@ from skae.estimators._base import BaseNeuralEstimator
 from skae.estimators._parameters import estimator, parameter
 from skae.estimators._sequences import (
     SequenceWords,
+    check_downsampling,
+    check_grid,
     check_level_weights,
     level_times,
     validate_sequences,
     validate_targets,
 )
-from skae.estimators._spectra import check_downsampling, check_grid
 from skae.modules.sequences.descent import CELLS, level_widths
 from skae.modules.sequences.networks import MultiResolutionRNN, SequenceSummary
 from skae.modules.sequences.resolutions import Resolutions

@@ -14,11 +14,15 @@ from torch import Tensor, nn
 
 from skae._sklearn import Interval, StrOptions
 from skae.estimators._base import BaseNeuralEstimator
-from skae.estimators._locator import BaseLocator
+from skae.estimators._locator import (
+    BaseLocator,
+    find_symmetries,
+    validate_positions,
+    validate_traces,
+)
 from skae.estimators._parameters import estimator, parameter
-from skae.estimators._traces import find_symmetries, validate_positions, validate_traces
 from skae.modules.pulses.locators import ReferenceLocator, ResidualLocator
-from skae.modules.pulses.positions import BinLaw, MixtureLaw, PositionLaw
+from skae.modules.pulses.positions import BinDistribution, MixtureDistribution, PositionDistribution
 from skae.modules.pulses.symmetries import RandomSymmetries
 from skae.training.batches import Rows
 from skae.training.callbacks import gradient_clipping
@@ -192,22 +196,24 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
 
     def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
         n_traces = 1 if len(self.trace_shape_) == 1 else self.trace_shape_[0]
-        law: PositionLaw = MixtureLaw() if self.sub_bin_ else BinLaw()
+        distribution: PositionDistribution = (
+            MixtureDistribution() if self.sub_bin_ else BinDistribution()
+        )
         if self.architecture == "reference":
-            return ReferenceLocator(n_traces), law
+            return ReferenceLocator(n_traces), distribution
         module = ResidualLocator(
             n_traces,
-            law.n_outputs,
+            distribution.n_outputs,
             trace_channels=self.trace_channels,
             n_channels=self.n_channels,
             kernel_size=self.kernel_size,
             dilations=self._DILATIONS,
             pooled=self.permute_traces_,
             reversible=self.reverse_time_,
-            odd_outputs=law.odd_outputs,
+            odd_outputs=distribution.odd_outputs,
         )
         module.fit_statistics(rows.x, rows.weight)
-        return module, law
+        return module, distribution
 
     def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
         run = super()._plan(epochs, X, validation)
@@ -231,9 +237,9 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
 
     def _position_and_std(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Locate events, each ``(n,)``."""
-        law, output = self.net_.criterion_, self.module_(x)
-        mean, std = law.mean_and_std(output)
-        position = mean if self.estimate == "mean" else getattr(law, self.estimate)(output)
+        distribution, output = self.net_.criterion_, self.module_(x)
+        mean, std = distribution.mean_and_std(output)
+        position = mean if self.estimate == "mean" else getattr(distribution, self.estimate)(output)
         return position.clamp(0.0, x.shape[-1] - 1.0), std
 
     def _distribute(self, X: np.ndarray) -> np.ndarray:
@@ -269,14 +275,14 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
         """
         X = self._validate_rows(X)
         y = validate_positions(self, y, X, "keep").astype(np.float32)
-        law = self.net_.criterion_
+        distribution = self.net_.criterion_
         step = bounded_rows(len(X), X.shape[1:])
         result = np.empty(len(X), dtype=X.dtype if X.dtype == np.float32 else np.float64)
         for start in range(0, len(X), step):
             rows = slice(start, start + step)
             output = torch.from_numpy(self._apply(self.module_, X[rows])).float()
             with torch.inference_mode():
-                result[rows] = law.cdf(output, torch.from_numpy(y[rows]))
+                result[rows] = distribution.cdf(output, torch.from_numpy(y[rows]))
         return result
 
     @property

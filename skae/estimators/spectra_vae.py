@@ -14,23 +14,25 @@ from torch import nn
 
 from skae._sklearn import Interval, StrOptions
 from skae.estimators._parameters import estimator, parameter
-from skae.estimators._spectra import (
+from skae.estimators._sequences import (
     SEQUENCE_DECODERS,
     check_downsampling,
-    check_gaps,
     check_grid,
-    check_noise,
     make_sequence_decoder,
+)
+from skae.estimators._variational import (
+    BaseVAE,
+    check_gaps,
+    check_noise,
     validate_spectra,
     warn_if_overcomplete,
 )
-from skae.estimators._variational import BaseVAE
 from skae.modules.blocks import dense_stack
 from skae.modules.spectra.coordinates import Coordinates
 from skae.modules.spectra.likelihoods import LIKELIHOODS, Likelihood
+from skae.modules.spectra.pca_init import decoder_at_factors, encoder_at_factors
 from skae.modules.spectra.principal import principal_factors, standardised_columns
 from skae.modules.spectra.priors import PRIORS
-from skae.modules.spectra.starts import decoder_at_factors, encoder_at_factors
 from skae.modules.spectra.variational import VariationalAutoencoder
 from skae.training.batches import Rows
 

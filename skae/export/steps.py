@@ -189,8 +189,8 @@ def _(_: NoiseInjector) -> TensorStep:
 
 @as_tensor_step.register
 def _(step: BoxCoxTransformer) -> TensorStep:
-    law = step._law.converted(lambda values: torch.from_numpy(values.copy()))
-    return TensorStep(lambda x: law.forward(x, _XP)[0], lambda z: law.backward(z, _XP)[0])
+    fitted = step._fitted_map.converted(lambda values: torch.from_numpy(values.copy()))
+    return TensorStep(lambda x: fitted.forward(x, _XP)[0], lambda z: fitted.backward(z, _XP)[0])
 
 
 @as_tensor_step.register

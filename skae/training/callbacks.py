@@ -72,7 +72,7 @@ class EarlyStopping(Callback):
         loss = net.history[-1, self.monitor]
         if loss < self.best_loss_:
             self.best_loss_ = loss
-            self._best.remember()
+            self._best.keep()
         if loss < self.reference_loss_ - self.tol * abs(
             self.reference_loss_
         ) or self.reference_loss_ == float("inf"):
@@ -97,7 +97,7 @@ class EarlyStopping(Callback):
         self.best_loss_ = state["best_loss"]
         self.reference_loss_ = state["reference_loss"]
         self.n_stale_ = state["n_stale"]
-        self._best.remember(state["best"])
+        self._best.keep(state["best"])
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Put the best weights back, also after an interrupt or a divergence."""

@@ -38,7 +38,7 @@ class TrainingNet(NeuralNet):
     ----------
     module, criterion : nn.Module
         Built already; the criterion gives the loss of each row, ``(n,)``.
-    streams : RandomStreams
+    random_streams : RandomStreams
         Where shuffling, noise and dropout draw from.
     **kwargs
         Those of :class:`skorch.NeuralNet`.
@@ -58,11 +58,11 @@ class TrainingNet(NeuralNet):
         module: nn.Module,
         criterion: nn.Module,
         *,
-        streams: RandomStreams,
+        random_streams: RandomStreams,
         **kwargs: Any,
     ):
         super().__init__(module, criterion, train_split=None, **kwargs)
-        self.streams = streams
+        self.random_streams = random_streams
         self.weight_mean_ = 1.0
         self.best_losses_: dict[str, float] = {}
         self.optimizer_starts_afresh = False
@@ -92,7 +92,7 @@ class TrainingNet(NeuralNet):
         self.module_.to(device)
         self.criterion_.to(device)
         self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # follows its parameters
-        self.streams.to(device)
+        self.random_streams.to(device)
         return self
 
     # -- its way to another process -------------------------------------------------------------
@@ -194,7 +194,7 @@ class _Loop:
     def __init__(self, net: TrainingNet, rows: Rows, validation: Rows | None, run: Run):
         self.net, self.run = net, run
         self.data = {"dataset_train": rows, "dataset_valid": validation}
-        self.batches = Minibatches(rows, run.batch_size, net.streams.shuffle)
+        self.batches = Minibatches(rows, run.batch_size, net.random_streams.shuffle)
         self.held_out = None
         if validation is not None:
             most = bounded_rows(_VALIDATION_ROWS, validation.x.shape[1:])
@@ -208,8 +208,8 @@ class _Loop:
             self.batches.sizes[0] if run.compile else 0,
         )
         self.step: Step = self._make_step()
-        self.hears_batches = self._hears("on_batch_begin", "on_batch_end")
-        self.hears_gradients = self._hears("on_grad_computed")
+        self.has_batch_callbacks = self._has_callback_for("on_batch_begin", "on_batch_end")
+        self.has_gradient_callbacks = self._has_callback_for("on_grad_computed")
         self.last_finite = Weights(net.module_)
         self.schedule = start_schedule(
             net.optimizer_,
@@ -220,7 +220,7 @@ class _Loop:
         )
         self.position = Position()
 
-    def _hears(self, *methods: str) -> bool:
+    def _has_callback_for(self, *methods: str) -> bool:
         for method in methods:
             for _, callback in self.net.callbacks_:
                 if getattr(type(callback), method, None) is not getattr(Callback, method):
@@ -233,11 +233,11 @@ class _Loop:
         net.stop_training = False
         if run.processes is not None:
             self.step.synchronise(net)
-            self.hears_batches = self.step.any_of(self.hears_batches)
+            self.has_batch_callbacks = self.step.any_of(self.has_batch_callbacks)
         if run.resume_from is not None:
             self.position = load_state(self, run.resume_from)
         net.first_epoch_ = self.position.epoch
-        attach_generator(net.module_, net.streams.corruption, self.step.share)
+        attach_generator(net.module_, net.random_streams.corruption, self.step.share)
         with self._begun():
             if run.resume_from is not None:
                 load_callbacks(net, run.resume_from)
@@ -268,13 +268,13 @@ class _Loop:
     def _run_epoch(self) -> None:
         net, run, position, epochs = self.net, self.run, self.position, self.run.epochs
         net.progress_ = position.epoch / epochs
-        net.streams.begin_epoch(len(net.history))
+        net.random_streams.begin_epoch(len(net.history))
         net.notify("on_epoch_begin", **self.data)
         if position.step > 0:  # callbacks have met the beginning of this epoch before
             load_callbacks(net, run.resume_from)
         if run.compile and self.step.is_outdated():
             self.step = self._make_step()
-            attach_generator(net.module_, net.streams.corruption, self.step.share)
+            attach_generator(net.module_, net.random_streams.corruption, self.step.share)
         self._pass_over(self.batches, position)
         if run.processes is not None:
             self.step.synchronise(net)  # buffers follow rows that a process saw
@@ -306,7 +306,7 @@ class _Loop:
             # Filled in place: a loss kept for each batch would pin the heap between the activations
             # that come and go, and memory would grow with the number of batches.
             position.losses = torch.zeros(len(batches.sizes), device=net.device)
-        if not self.hears_batches:  # one row of the history stands for all batches
+        if not self.has_batch_callbacks:  # one row of the history stands for all batches
             net.history.new_batch()
         else:
             net.history[-1]["batches"].extend(position.batches)
@@ -315,13 +315,13 @@ class _Loop:
             if index < first:
                 continue
             if index == first and position.generator is not None:
-                net.streams.resume(position.generator)
-            if self.hears_batches:
+                net.random_streams.resume(position.generator)
+            if self.has_batch_callbacks:
                 net.notify("on_batch_begin", batch=batch[:2], training=training)
             step = make_step(batch)
             position.losses[index] = step["loss"].detach()
             position.step = index + 1
-            if self.hears_batches:
+            if self.has_batch_callbacks:
                 self._report(batch, step, training)
                 if net.stop_training:
                     break
@@ -343,7 +343,7 @@ class _Loop:
         net, sizes = self.net, sizes[: position.step]
         total = position.losses[: len(sizes)].cpu().double() @ torch.tensor(sizes).double()
         loss = total.item() / sum(sizes)
-        if not self.hears_batches:
+        if not self.has_batch_callbacks:
             net.history.record_batch(f"{prefix}_loss", loss)
             net.history.record_batch(f"{prefix}_batch_size", sum(sizes))
         best = loss < net.best_losses_.get(prefix, math.inf)
@@ -361,13 +361,13 @@ class _Loop:
             net.optimizer_.zero_grad(set_to_none=True)
             x, target, weight = batch
             if run.augmentation is not None:
-                x, target = run.augmentation(x, target, net.streams.corruption)
+                x, target = run.augmentation(x, target, net.random_streams.corruption)
             if run.corruption is not None:  # it is here that a minibatch is corrupted
-                x = run.corruption(x, net.streams.corruption)
+                x = run.corruption(x, net.random_streams.corruption)
             output, loss = self.step.gradient(x, target, weight)
             if not step:  # an optimiser that asks again (LBFGS) reports its first loss
                 step.update(loss=loss, y_pred=output)
-            if self.hears_gradients:
+            if self.has_gradient_callbacks:
                 parameters = list(net.get_all_learnable_params())
                 net.notify(
                     "on_grad_computed", named_parameters=parameters, batch=batch[:2], training=True
@@ -389,7 +389,7 @@ class _Loop:
         """Remember the weights of a finite epoch; end the run on one that is not."""
         net, loss = self.net, self.net.history[-1, "train_loss"]
         if math.isfinite(loss) and self.last_finite.are_finite():
-            self.last_finite.remember()
+            self.last_finite.keep()
             return
         self.last_finite.restore()
         net.optimizer_.state.clear()

@@ -104,7 +104,7 @@ def net_from_bytes(content: bytes, cls: type[Net]) -> Net:
     net = cls(
         _put_together(parts["module"], made),
         _put_together(parts["criterion"], made),
-        streams=RandomStreams(int(parts["training"]["seed"]), device),
+        random_streams=RandomStreams(int(parts["training"]["seed"]), device),
         optimizer=optimizer,
         lr=parts["lr"],
         device=str(device),
@@ -121,7 +121,7 @@ def net_from_bytes(content: bytes, cls: type[Net]) -> Net:
 def training_of(net: NeuralNet) -> dict[str, Any]:
     """Return what a further run depends on, beside the module: in net files and in checkpoints."""
     return {
-        "seed": net.streams.seed,
+        "seed": net.random_streams.seed,
         "optimizer": net.optimizer_.state_dict(),
         "history": list(net.history),
         "best_losses": net.best_losses_,

@@ -146,7 +146,7 @@ class Weights:
                     total = total + tensor.sum()
         return math.isfinite(total)
 
-    def remember(self, tensors: list[Tensor] | None = None) -> None:
+    def keep(self, tensors: list[Tensor] | None = None) -> None:
         """Copy the weights as they are, or what :meth:`copies` of another one returned."""
         with torch.no_grad():
             for copy, tensor in zip(self._copies, tensors or self._tensors, strict=True):

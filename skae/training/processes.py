@@ -6,6 +6,7 @@ of them for all rows.
 """
 
 import contextlib
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,13 +18,26 @@ from torch import Tensor, nn
 from skae.modules.seeded import Share
 from skae.training.step import PROCESSES, Loss, Output, Step
 
-# The first optimiser imports this module, whose functions have the process group of that moment as a
-# default. It would outlive its end, and its threads abort the process as it exits.
-if torch.distributed.is_available():
-    import torch.distributed.nn.functional
+
+def _import_without_a_group() -> None:
+    """Import what the first optimiser would, before it does.
+
+    Its functions have the process group of that moment as a default: the group would outlive its end, and
+    its threads abort the process as it exits.
+    """
+    if torch.distributed.is_available():
+        group = torch.distributed.group
+        world, group.WORLD = group.WORLD, None
+        try:
+            importlib.import_module("torch.distributed.nn.functional")
+        finally:
+            group.WORLD = world
 
 
-class Team:
+_import_without_a_group()
+
+
+class AcceleratedProcesses:
     """Processes that share a fit.
 
     Parameters
@@ -110,7 +124,7 @@ class SharedStep(Step):
 
     Parameters
     ----------
-    team : Team
+    processes : AcceleratedProcesses
         The processes.
     module, criterion, device, precision, compiled_rows
         As of :class:`Step`; the rows are those of all processes.
@@ -118,15 +132,17 @@ class SharedStep(Step):
 
     def __init__(
         self,
-        team: Team,
+        processes: AcceleratedProcesses,
         module: nn.Module,
         criterion: nn.Module,
         device: torch.device,
         precision: str,
         compiled_rows: int = 0,
     ):
-        super().__init__(module, criterion, device, precision, len(team.rows_of(compiled_rows)))
-        self.team = team
+        super().__init__(
+            module, criterion, device, precision, len(processes.rows_of(compiled_rows))
+        )
+        self.processes = processes
         self.share = Share()
         self._own_gradient, self._own_loss = self.gradient, self.loss
         self.gradient, self.loss = self._shared_gradient, self._shared_loss
@@ -138,7 +154,7 @@ class SharedStep(Step):
         output, loss, fraction = self._of_share(self._own_gradient, x, target, weight)
         with_gradient = [p for p in self.module.parameters() if p.grad is not None]
         parts = [p.grad for p in with_gradient] + [loss.detach()]
-        whole = self.team.sum(torch.cat([part.flatten() for part in parts]) * fraction)
+        whole = self.processes.sum(torch.cat([part.flatten() for part in parts]) * fraction)
         *gradients, loss = whole.split([part.numel() for part in parts])
         for parameter, sum_ in zip(with_gradient, gradients, strict=True):
             parameter.grad.copy_(sum_.view_as(parameter))
@@ -149,14 +165,14 @@ class SharedStep(Step):
     ) -> tuple[Output, Tensor]:
         """Return output and loss, without gradients."""
         output, own, fraction = self._of_share(self._own_loss, x, target, weight)
-        return output, self.team.sum(own.detach() * fraction)
+        return output, self.processes.sum(own.detach() * fraction)
 
     def _of_share(
         self, loss: Loss, x: Tensor, target: Tensor, weight: Tensor | None
     ) -> tuple[Output, Tensor, float]:
-        n, rows = len(x), self.team.rows_of(len(x))
+        n, rows = len(x), self.processes.rows_of(len(x))
         self.share.start, self.share.stop, self.share.total = rows.start, rows.stop, n
-        fraction = 1.0 / self.team.size if len(rows) == n else len(rows) / n
+        fraction = 1.0 / self.processes.size if len(rows) == n else len(rows) / n
         part = slice(rows.start, rows.stop)
         output, own = loss(x[part], target[part], None if weight is None else weight[part])
         return output, own, fraction
@@ -171,7 +187,7 @@ class SharedStep(Step):
 
     def of_main(self, value: Any) -> Any:
         """Return the main process's value in each process."""
-        return self.team.of_main(value)
+        return self.processes.of_main(value)
 
     def any_of(self, value: bool) -> bool:
         """Tell whether a value is true in any process."""
@@ -194,8 +210,8 @@ def distribute(accelerator: Any) -> Iterator[None]:
     Every process has the fitted estimator in the end. The first one alone writes checkpoints and shows
     progress. ``predict``, ``transform`` and the like work in each process by itself. An error that a
     program catches in one process leaves the others waiting: let it end the program, and the launcher
-    ends them all. Import skae before the Accelerator is made, and let ``accelerator.end_training()`` be
-    the program's last line: without either, a process may abort as it exits.
+    ends them all. Let ``accelerator.end_training()`` be the program's last line: without it, a process
+    may abort as it exits.
 
     Parameters
     ----------
@@ -228,7 +244,7 @@ def distribute(accelerator: Any) -> Iterator[None]:
             f"{started} processes were started, but this Accelerator knows of "
             f"{accelerator.num_processes}; on machines without GPUs make it with Accelerator(cpu=True)."
         )
-    token = PROCESSES.set(Team(accelerator))
+    token = PROCESSES.set(AcceleratedProcesses(accelerator))
     try:
         yield
     finally:

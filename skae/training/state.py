@@ -103,7 +103,7 @@ def starting_point(net: NeuralNet) -> str:
     state = {
         "module": dict(net.module_.state_dict()),
         "optimizer": net.optimizer_.state_dict(),
-        "seed": net.streams.seed,
+        "seed": net.random_streams.seed,
         "epochs": len(net.history),
     }
     try:
@@ -126,8 +126,8 @@ def take_state(loop: Any) -> dict[str, Any]:
         "epoch": position.epoch,
         "step": position.step,
         "losses": position.losses if within else None,
-        "batches": net.history[-1]["batches"] if within and loop.hears_batches else [],
-        "generator": net.streams.corruption.get_state() if within else None,
+        "batches": net.history[-1]["batches"] if within and loop.has_batch_callbacks else [],
+        "generator": net.random_streams.corruption.get_state() if within else None,
         "last_finite": loop.last_finite.copies() if within else None,  # else those of the module
         "stopped": net.stop_training,
         "module": dict(net.module_.state_dict()),
@@ -147,9 +147,9 @@ def load_state(loop: Any, state: dict[str, Any]) -> Position:
     net = loop.net
     try:
         net.module_.load_state_dict(state["module"])
-        loop.last_finite.remember()
+        loop.last_finite.keep()
         if state["last_finite"] is not None:
-            loop.last_finite.remember(state["last_finite"])
+            loop.last_finite.keep(state["last_finite"])
         load_training(net, state)
         if loop.schedule is not None:
             loop.schedule.last_epoch = state["schedule"]

@@ -129,7 +129,7 @@ def _trained_parameters(module: nn.Module) -> list[bool]:
 
 
 class Processes(Protocol):
-    """Processes that share a fit: :class:`skae.training.processes.Team`.
+    """Processes that share a fit: :class:`skae.training.processes.AcceleratedProcesses`.
 
     Attributes
     ----------

@@ -16,8 +16,8 @@ from skae._workers import map_in_threads
 from skae.exceptions import ClippingWarning
 from skae.transformers._base import TableTransformer
 from skae.transformers._blocks import BLOCK_SIZE, row_blocks
+from skae.transformers._box_cox_map import BoxCoxMap, clip, fit_box_cox_map
 from skae.transformers._messages import name_column
-from skae.transformers._power_law import PowerLaw, clip, fit_power_law
 
 #: numbers that one thread fits at a time, and keeps the logarithms of
 _FIT_SIZE = 2**20
@@ -184,7 +184,7 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
         """
         check_is_fitted(self, "lambdas_")
         X = self._validate(X, reset=False)
-        return self._map(X, PowerLaw.forward, "X")
+        return self._map(X, BoxCoxMap.forward, "X")
 
     def inverse_transform(self, X):
         """Bring transformed columns back.
@@ -206,7 +206,7 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
         """
         check_is_fitted(self, "lambdas_")
         X = self._validate_transformed(X, self.n_features_in_)
-        return self._map(X, PowerLaw.backward, "what is to be brought back")
+        return self._map(X, BoxCoxMap.backward, "what is to be brought back")
 
     def _solve(self, X):
         n_columns = X.shape[1]
@@ -215,9 +215,9 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
         if shift is not None:
             self._check_positive(X, shift, power)
 
-        def fit_part(part: slice) -> tuple[PowerLaw, np.ndarray]:
+        def fit_part(part: slice) -> tuple[BoxCoxMap, np.ndarray]:
             columns = np.ascontiguousarray(X[:, part].T, dtype=np.float64)
-            return fit_power_law(
+            return fit_box_cox_map(
                 columns,
                 None if power is None else power[part],
                 None if shift is None else shift[part],
@@ -227,11 +227,11 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
             )
 
         parts = map_in_threads(fit_part, row_blocks(n_columns, len(X), _FIT_SIZE))
-        law = PowerLaw.join([law for law, _ in parts])
-        self._check_finite(law)
-        self._law = law
-        self.lambdas_ = law.power.copy()
-        self.shifts_ = law.shift.copy()
+        fitted = BoxCoxMap.join([fitted for fitted, _ in parts])
+        self._check_finite(fitted)
+        self._fitted_map = fitted
+        self.lambdas_ = fitted.power.copy()
+        self.shifts_ = fitted.shift.copy()
         self.skewness_ = np.concatenate([skewness for _, skewness in parts])
 
     def _one_per_column(self, name, n_columns):
@@ -266,14 +266,14 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
                 "shift."
             )
 
-    def _check_finite(self, law):
+    def _check_finite(self, fitted):
         """Refuse a given power that a column does not survive."""
-        lost = ~(np.isfinite(law.mean) & np.isfinite(law.scale))
-        lost |= ~law.linear & ~(np.isfinite(law.image_low) & np.isfinite(law.image_high))
+        lost = ~(np.isfinite(fitted.mean) & np.isfinite(fitted.scale))
+        lost |= ~fitted.linear & ~(np.isfinite(fitted.image_low) & np.isfinite(fitted.image_high))
         if lost.any():
             column = int(np.flatnonzero(lost)[0])
             raise ValueError(
-                f"lmbda={law.power[column]:g} takes {name_column(self, column)} out of the range of "
+                f"lmbda={fitted.power[column]:g} takes {name_column(self, column)} out of the range of "
                 "floating-point numbers; use a power nearer to 0, or lmbda=None to find it."
             )
 
@@ -283,13 +283,13 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
         n_rows, n_columns = X.shape
         times = max(1, _ROW_SIZE // n_columns)
         rows = times * max(1, BLOCK_SIZE // (times * n_columns))
-        laws = {1: self._law, times: self._law.repeat(times)}
+        maps = {1: self._fitted_map, times: self._fitted_map.repeat(times)}
         largest = np.finfo(X.dtype).max
 
         def map_block(block: slice) -> np.ndarray:
             x = np.ascontiguousarray(X[block])
             wide = times if len(x) % times == 0 else 1
-            result, clipped = direction(laws[wide], x.reshape(-1, wide * n_columns))
+            result, clipped = direction(maps[wide], x.reshape(-1, wide * n_columns))
             clipped = clipped + clip(result, -largest, largest)
             out[block] = result.reshape(-1, n_columns)
             return np.reshape(clipped, (-1, n_columns)).sum(axis=0)

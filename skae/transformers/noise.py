@@ -141,7 +141,7 @@ class NoiseInjector(OneToOneFeatureMixin, TableTransformer):
         """
         X = self._validate(X, reset=True)
         with self._fit_task(X, y):
-            self._find_law(X)
+            self._resolve_noise(X)
         return self
 
     def fit_transform(self, X, y=None):
@@ -179,7 +179,7 @@ class NoiseInjector(OneToOneFeatureMixin, TableTransformer):
         X = self._validate(X, reset=False)
         return self._add_noise(X) if self.apply == "always" else X.copy()
 
-    def _find_law(self, X):
+    def _resolve_noise(self, X):
         """Check what no single parameter's constraint can; return what the noise of these rows is.
 
         The estimators call it too, with X of shape ``(n_samples, ..., n_features)``, for the arguments
@@ -223,16 +223,16 @@ class NoiseInjector(OneToOneFeatureMixin, TableTransformer):
         }
 
     def _add_noise(self, X):
-        law = self._find_law(X)
+        resolved = self._resolve_noise(X)
         rng = _make_generator(self.random_state)
-        gaussian = rng.random(len(X)) < law["p_gaussian"]
+        gaussian = rng.random(len(X)) < resolved["p_gaussian"]
         noisy = np.empty_like(X, subok=False)
         x = X[gaussian].astype(np.float64)
-        noisy[gaussian] = x + law["sigma"] * self._scale(x) * rng.standard_normal(x.shape)
+        noisy[gaussian] = x + resolved["sigma"] * self._scale(x) * rng.standard_normal(x.shape)
         x = X[~gaussian].astype(np.float64)
-        exposure = np.exp(rng.uniform(*np.log(law["counts"]), size=(len(x), 1)))
-        if law["bin_widths"] is not None:
-            exposure = exposure * law["bin_widths"]
+        exposure = np.exp(rng.uniform(*np.log(resolved["counts"]), size=(len(x), 1)))
+        if resolved["bin_widths"] is not None:
+            exposure = exposure * resolved["bin_widths"]
         scale = self._scale(x)
         unit = np.where(scale > 0.0, scale, 1.0) / exposure
         noisy[~gaussian] = np.where(scale > 0.0, unit * _draw_poisson(rng, x / unit), x)

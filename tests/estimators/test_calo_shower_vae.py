@@ -18,7 +18,7 @@ from skorch.callbacks import Callback
 import skae
 from skae import CaloShowerVAE, LogRatioTransformer, NoiseInjector
 from skae.datasets import CaloGeometry, make_showers
-from skae.estimators._showers import incident_energies
+from skae.estimators._shower_vae import incident_energies
 from skae.exceptions import ClippingWarning, ExtrapolationWarning
 from skae.metrics import separation_power
 from skae.modules.showers.scales import EnergyScale, lit_moments
@@ -133,7 +133,7 @@ def test_the_bound_is_the_elbo_of_hits_and_lit_voxels(fitted, scaled):
     """By hand, from what the module says of voxels."""
     model = fitted["gaussian"]
     module, x = model.module_, torch.from_numpy(scaled[:5])
-    noise = module.latents.fixed_noise(16, 4)
+    noise = module.latents.fixed_draws(16, 4)
     expected = np.zeros(5)
     with torch.no_grad():
         for draw in noise:

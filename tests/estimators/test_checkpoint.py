@@ -26,7 +26,7 @@ from skorch.callbacks import Callback
 from skae import JetAutoencoder, MultiResRNNRegressor, NoiseInjector, PulseLocator
 from skae.datasets import make_photon_correlations, make_pulses
 from skae.estimators import _resume
-from skae.estimators._identity import describe, fingerprint
+from skae.estimators._resume import describe, fingerprint
 from skae.exceptions import CheckpointError, DivergenceError
 from skae.training import batches, checkpoints, hardware, net, streaming
 
@@ -207,10 +207,10 @@ def test_a_fit_that_a_callback_ended_has_ended(standard_jets, tmp_path):
 def test_a_fit_without_a_seed_goes_on_with_the_seed_it_drew(standard_jets, tmp_path, always):
     model = small(random_state=None, checkpoint=tmp_path)
     interrupted(model, standard_jets, 10)
-    first = model.fit(standard_jets).net_.streams.seed
+    first = model.fit(standard_jets).net_.random_streams.seed
     expected = small(random_state=first).fit(standard_jets)
     assert torch.equal(weights_of(model), weights_of(expected))
-    assert clone(model).fit(standard_jets).net_.streams.seed == first
+    assert clone(model).fit(standard_jets).net_.random_streams.seed == first
 
 
 def test_more_epochs_at_a_constant_rate_go_on_from_fewer(standard_jets, tmp_path):
@@ -690,7 +690,7 @@ def test_descriptions_are_the_same_in_every_process():
     script = """
         import json, torch
         from skae import NoiseInjector
-        from skae.estimators._identity import describe
+        from skae.estimators._resume import describe
 
         def noise(batch, generator):
             return batch if "kind" in {"kind", "of", "set"} else [b for b in batch]

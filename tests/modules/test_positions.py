@@ -8,10 +8,10 @@ import torch
 from scipy import integrate, stats
 
 from skae.modules.pulses.locators import ReferenceLocator, ResidualLocator
-from skae.modules.pulses.positions import BinLaw, MixtureLaw
+from skae.modules.pulses.positions import BinDistribution, MixtureDistribution
 from skae.modules.pulses.symmetries import RandomSymmetries
 
-LAWS = [BinLaw(), MixtureLaw()]
+LAWS = [BinDistribution(), MixtureDistribution()]
 
 
 def outputs(law, n=6, n_times=12, opinions=1, seed=0):
@@ -51,7 +51,7 @@ def test_half_of_the_probability_lies_before_the_median(law, opinions):
 
 
 def test_the_likelihood_of_the_mixture_is_a_density():
-    law = MixtureLaw()
+    law = MixtureDistribution()
     output = outputs(law, n=1, opinions=2)
 
     def density(t):
@@ -66,7 +66,7 @@ def test_one_component_has_the_moments_of_its_gaussian():
     output = torch.zeros(1, 3, 20)
     output[0, 0, 7] = 40.0
     output[0, 1, 7] = 0.2
-    law = MixtureLaw()
+    law = MixtureDistribution()
     centre = 7 + 1.5 * math.tanh(0.2)
     sigma = math.exp(math.log(1e-3) * (1.0 - 1.0 / (1.0 + math.exp(-1.0))))
     mean, std = law.mean_and_std(output)
@@ -81,16 +81,16 @@ def test_one_component_has_the_moments_of_its_gaussian():
 def test_what_is_negligible_leaves_the_moments_alone():
     output = torch.full((1, 3, 100), 0.0)
     output[0, 0, 10] = 20.0  # 99 others of e⁻²⁰ each would make a standard deviation of 0.02
-    _, std = MixtureLaw().mean_and_std(output)
+    _, std = MixtureDistribution().mean_and_std(output)
     output[0, 0, 90] = 20.0 + math.log(0.01)  # one that is not negligible counts
-    mean, wide = MixtureLaw().mean_and_std(output)
+    mean, wide = MixtureDistribution().mean_and_std(output)
     assert std.item() < 0.2
     assert mean.item() == pytest.approx(10 + 80 * 0.01 / 1.01, rel=1e-3)
     assert wide.item() == pytest.approx(80 * math.sqrt(0.01) / 1.01, rel=1e-2)
 
 
 def test_whole_labels_give_the_cross_entropy_and_fractional_ones_share_it():
-    law = BinLaw()
+    law = BinDistribution()
     output = outputs(law)
     whole = torch.tensor([0, 3, 11, 5, 5, 1])
     plain = torch.nn.functional.cross_entropy(output[:, 0], whole, reduction="none")
@@ -116,7 +116,7 @@ def test_a_mirrored_event_is_found_at_the_mirrored_place(law):
 @pytest.mark.parametrize("pooled", [True, False])
 def test_units_do_not_matter(pooled):
     x = torch.randn(200, 3, 30) * torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1)
-    plain, scaled = (locator(BinLaw(), pooled=pooled).eval() for _ in range(2))
+    plain, scaled = (locator(BinDistribution(), pooled=pooled).eval() for _ in range(2))
     plain.fit_statistics(x)
     scaled.fit_statistics(1e3 * x - 5e3)
     torch.testing.assert_close(scaled(1e3 * x - 5e3), plain(x), atol=1e-3, rtol=1e-3)
@@ -128,13 +128,13 @@ def test_units_do_not_matter(pooled):
 
 def test_small_pulses_on_a_pedestal_are_standardised():
     x = 1.0 + 5e-4 * torch.randn(200, 3, 30)
-    module = locator(BinLaw())
+    module = locator(BinDistribution())
     module.fit_statistics(x)
     np.testing.assert_allclose(module.scale, 5e-4, rtol=0.05)
 
 
 def test_constant_traces_keep_their_units():
-    module = locator(BinLaw(), pooled=False)
+    module = locator(BinDistribution(), pooled=False)
     module.fit_statistics(torch.full((10, 3, 5), 7.0))
     assert module.scale.flatten().tolist() == [1.0, 1.0, 1.0]
 
@@ -150,7 +150,7 @@ def test_the_reference_network_is_the_published_one():
     inner = torch.nn.functional.conv2d(first, *module.combination.parameters())
     torch.testing.assert_close(output[:, :, 4:-4], inner.squeeze(2))
     # and the three bins at each end, which have no output there, are as good as impossible
-    assert BinLaw().masses(output)[:, [0, 1, 2, -3, -2, -1]].max() < 1e-5
+    assert BinDistribution().masses(output)[:, [0, 1, 2, -3, -2, -1]].max() < 1e-5
 
 
 def test_symmetries_move_traces_and_positions_together():

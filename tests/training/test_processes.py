@@ -18,7 +18,7 @@ from torch import nn
 import skae
 from skae.modules.losses import SquaredError
 from skae.modules.seeded import SeededDropout
-from skae.training.processes import Team
+from skae.training.processes import AcceleratedProcesses
 from skae.training.seeding import attach_generator
 from skae.training.step import PROCESSES, Step
 
@@ -232,7 +232,7 @@ def test_the_main_process_draws_the_seed_and_decides_when_to_stop():
         for callback in (Stop(), StopInEpoch()):
             with skae.distribute(accelerator):
                 model = skae.JetAutoencoder(2, max_epochs=5, batch_size=20, callbacks=[callback]).fit(X)
-            print(model.n_iter_, model.net_.streams.seed, model.loss_curve_[0])
+            print(model.n_iter_, model.net_.random_streams.seed, model.loss_curve_[0])
     """
     first, second = in_processes(code)
     assert first.out == second.out
@@ -291,7 +291,7 @@ def test_shares_add_up_to_the_minibatch(n, size, weighted):
 
     whole = computed(Step(*arguments))
     processes = Processes(size)
-    teams = [Team(processes.accelerator(rank)) for rank in range(size)]
+    teams = [AcceleratedProcesses(processes.accelerator(rank)) for rank in range(size)]
     parts = [computed(team.step(*arguments)) for team in teams]
     for expected, *added in zip(whole, *parts, strict=True):
         torch.testing.assert_close(sum(added), expected, rtol=1e-5, atol=1e-6)

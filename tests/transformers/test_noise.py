@@ -45,7 +45,7 @@ def test_checks_that_parametrize_with_checks_leaves_out(check):
 
 def as_twin(injector, X, seed=0):
     """The noise of minibatches, on the CPU."""
-    twin = RowNoise(**injector._find_law(X))
+    twin = RowNoise(**injector._resolve_noise(X))
     rows = torch.from_numpy(X.astype(np.float32))
     return twin(rows, torch.Generator().manual_seed(seed)).numpy()
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 _HALVINGS = 32
 
 
-class PositionLaw(ABC, nn.Module):
+class PositionDistribution(ABC, nn.Module):
     """A probability distribution over positions; as a module it is its own loss, −log likelihood.
 
     What goes in is the output of a network, ``(n, k · n_outputs, n_times)``: k opinions of equal weight.
@@ -60,7 +60,7 @@ class PositionLaw(ABC, nn.Module):
         return 0.5 * (low + high)
 
 
-class BinLaw(PositionLaw):
+class BinDistribution(PositionDistribution):
     """A probability for each bin, for labels that are bins.
 
     The loss is the cross-entropy. A label between two bins is shared by both, in proportion to how near
@@ -100,7 +100,7 @@ class BinLaw(PositionLaw):
         return (p * (position[:, None] - edges).clamp(0.0, 1.0)).sum(dim=1)
 
 
-class MixtureLaw(PositionLaw):
+class MixtureDistribution(PositionDistribution):
     r"""A mixture of one narrow Gaussian for each bin, for labels finer than a bin.
 
     .. math:: p(t) = \sum_j \pi_j \, \mathcal N(t;\, j + \delta_j,\, \sigma_j)

@@ -87,20 +87,20 @@ class BinaryLatents(Latents):
         bits = torch.bernoulli(bits, generator=generator)
         self.register_buffer("chains", torch.cat([self.code(energy), bits], dim=1))
 
-    def noise(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
+    def draws(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return uniform numbers."""
         chance = torch.empty(like.shape, device=like.device)
         return chance.uniform_(_LEAST_CHANCE, 1.0 - _LEAST_CHANCE, generator=generator)
 
-    def fixed_noise(self, n: int, k: int) -> Tensor:
+    def fixed_draws(self, n: int, k: int) -> Tensor:
         """Return uniform numbers that are always the same, in pairs about one half."""
         half = torch.rand(-(-n // 2), k, generator=torch.Generator().manual_seed(0))
         both = torch.stack([half, 1.0 - half], dim=1).flatten(0, 1)[:n]
         return both.clamp(_LEAST_CHANCE, 1.0 - _LEAST_CHANCE)
 
-    def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
+    def draw(self, parameters: Tensor, draws: Tensor) -> Tensor:
         """Draw from posteriors with log-odds ``(n, k, 1)``: bits, relaxed ones while training."""
-        above = parameters[..., 0] + torch.logit(noise)
+        above = parameters[..., 0] + torch.logit(draws)
         if self.training:
             return torch.sigmoid(self.sharpness * above)
         return (above > 0.0).to(above.dtype)

@@ -21,15 +21,15 @@ class Latents(SeededModule, ABC):
     n_parameters: int
 
     @abstractmethod
-    def noise(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
+    def draws(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return random numbers of the shape and on the device of ``like``, for :meth:`draw`."""
 
     @abstractmethod
-    def fixed_noise(self, n: int, k: int) -> Tensor:
+    def fixed_draws(self, n: int, k: int) -> Tensor:
         """Return random numbers ``(n, k)`` that are always the same."""
 
     @abstractmethod
-    def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
+    def draw(self, parameters: Tensor, draws: Tensor) -> Tensor:
         """Draw from posteriors with parameters ``(n, k, n_parameters)``, ``(n, k)``."""
 
     @abstractmethod
@@ -63,18 +63,18 @@ class GaussianLatents(Latents):
 
     n_parameters = 2
 
-    def noise(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
+    def draws(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return standard normal numbers."""
         return torch.empty(like.shape, device=like.device).normal_(generator=generator)
 
-    def fixed_noise(self, n: int, k: int) -> Tensor:
+    def fixed_draws(self, n: int, k: int) -> Tensor:
         """Return standard normal numbers that are always the same."""
         return matched_draws(n, k)
 
-    def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
+    def draw(self, parameters: Tensor, draws: Tensor) -> Tensor:
         """Draw from posteriors with means and log standard deviations ``(n, k, 2)``."""
         mean, log_std = self._moments(parameters)
-        return mean + torch.exp(log_std) * noise
+        return mean + torch.exp(log_std) * draws
 
     def centre(self, parameters: Tensor) -> Tensor:
         """Return the means."""

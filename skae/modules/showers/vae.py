@@ -92,10 +92,10 @@ class ShowerAutoencoder(SeededModule):
 
     # -- from showers to latents ---------------------------------------------------------------
 
-    def posterior(self, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+    def posterior(self, x: Tensor, draws: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the posterior's parameters ``(n, k, n_parameters)`` and a draw ``(n, k)``.
 
-        Without noise the groups' centres stand for draws.
+        Without draws the groups' centres stand for draws.
         """
         energy, x = x[:, 0], x[:, 1:]
         seen = torch.stack([x / self.voxels.std, (x > 0.0).to(x.dtype)], dim=1)
@@ -103,10 +103,10 @@ class ShowerAutoencoder(SeededModule):
         known, parameters, start = [summary], [], 0
         for head, size in zip(self.posteriors, self.group_sizes, strict=True):
             part = head(torch.cat(known, dim=1)).unflatten(1, (size, -1))
-            if noise is None:
+            if draws is None:
                 known.append(self.latents.centre(part))
             else:
-                known.append(self.latents.draw(part, noise[:, start : start + size]))
+                known.append(self.latents.draw(part, draws[:, start : start + size]))
             parameters.append(part)
             start += size
         return torch.cat(parameters, dim=1), torch.cat(known[1:], dim=1)
@@ -147,13 +147,13 @@ class ShowerAutoencoder(SeededModule):
     def reconstruct(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Draw showers with latents of the posteriors of showers, ``(n, n_voxels)``."""
         like = x[:, :1].expand(-1, sum(self.group_sizes))
-        _, z = self.posterior(x, self.latents.noise(like, generator))
+        _, z = self.posterior(x, self.latents.draws(like, generator))
         return self.observe(self.decode_voxels(z, x[:, 0]), generator)
 
     def deviations(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return relative spreads of all lit voxels of showers, and deviations in units of spreads."""
         like = x[:, :1].expand(-1, sum(self.group_sizes))
-        _, z = self.posterior(x, self.latents.noise(like, generator))
+        _, z = self.posterior(x, self.latents.draws(like, generator))
         _, activation, log_std = self.decode_voxels(z, x[:, 0])
         x = x[:, 1:]
         lit = x > 0.0
@@ -169,11 +169,11 @@ class ShowerAutoencoder(SeededModule):
         if self.training:
             with torch.autocast(x.device.type, enabled=False):
                 self.latents.prepare()
-            noise = self.drawn_for(like, lambda e: self.latents.noise(e, self.generator))
+            draws = self.drawn_for(like, lambda e: self.latents.draws(e, self.generator))
         else:
-            fixed = self.latents.fixed_noise(64, like.shape[1]).to(x)
-            noise = fixed[self.places(x) % len(fixed)]
-        parameters, z = self.posterior(x, noise)
+            fixed = self.latents.fixed_draws(64, like.shape[1]).to(x)
+            draws = fixed[self.places(x) % len(fixed)]
+        parameters, z = self.posterior(x, draws)
         voxels = self.decode_voxels(z, x[:, 0])
         beta = self.beta if self.training else self.full_beta
         with torch.autocast(x.device.type, enabled=False):  # chances need more than three digits
@@ -184,8 +184,8 @@ class ShowerAutoencoder(SeededModule):
         """Return the ELBO of each row, ``(n,)``, by draws that all rows share."""
         k = sum(self.group_sizes)
         total = torch.zeros_like(in_double(x[:, 0]))
-        for noise in self.latents.fixed_noise(n_draws, k).to(x):
-            parameters, z = self.posterior(x, noise.expand(len(x), k))
+        for draws in self.latents.fixed_draws(n_draws, k).to(x):
+            parameters, z = self.posterior(x, draws.expand(len(x), k))
             total -= misfit(self.decode_voxels(z, x[:, 0]), x[:, 1:])
             total -= self.latents.cost(parameters, in_double(z), x[:, 0])
         return total / n_draws - self.latents.log_normaliser(x[:, 0]).value

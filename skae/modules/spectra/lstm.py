@@ -22,7 +22,7 @@ def grid_features(grid: Tensor) -> Tensor:
     return torch.stack([2.0 * position - 1.0, step / typical - 1.0, *waves], dim=1)
 
 
-def remember(lstm: nn.LSTM, n_steps: int) -> None:
+def chrono_init(lstm: nn.LSTM, n_steps: int) -> None:
     """Let an LSTM's memories last for 1 to ``n_steps`` steps at first (Tallec & Ollivier, 2018).
 
     With torch's own biases half of a state is gone after a step, and no gradient tells a distant one
@@ -65,7 +65,7 @@ class LSTMDecoder(nn.Module):
         self.start = nn.Linear(n_components, hidden_size)
         self.lstm = nn.LSTM(self.features.shape[1], hidden_size, batch_first=True)
         self.output = nn.Linear(hidden_size, 1)
-        remember(self.lstm, len(grid))
+        chrono_init(self.lstm, len(grid))
 
     def forward(self, z: Tensor) -> Tensor:
         """Map latent coordinates ``(n, n_components)`` to sequences ``(n, d)``."""

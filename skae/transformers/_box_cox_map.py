@@ -22,7 +22,7 @@ _START = 0.01
 
 
 @dataclass
-class PowerLaw:
+class BoxCoxMap:
     """``z = (((x + shift) / e^centre)^power − 1) / power`` less ``mean``, over ``scale``.
 
     A power of exactly 1 is the straight line ``z = (x − mean) / scale``. All arrays ``(n_columns,)``.
@@ -50,19 +50,19 @@ class PowerLaw:
         self.image_high = np.where(self.linear, np.inf, ends[1])
 
     @classmethod
-    def join(cls, parts: list["PowerLaw"]) -> "PowerLaw":
+    def join(cls, parts: list["BoxCoxMap"]) -> "BoxCoxMap":
         """Put the columns of several maps side by side."""
         return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
-    def repeat(self, times: int) -> "PowerLaw":
+    def repeat(self, times: int) -> "BoxCoxMap":
         """Return the map of ``times`` rows laid side by side."""
-        return PowerLaw.join([self] * times)
+        return BoxCoxMap.join([self] * times)
 
-    def converted(self, convert: Callable[[np.ndarray], Any]) -> "PowerLaw":
+    def converted(self, convert: Callable[[np.ndarray], Any]) -> "BoxCoxMap":
         """Return the map with arrays of another namespace, made by ``convert``."""
-        law = copy(self)
-        vars(law).update({name: convert(values) for name, values in vars(self).items()})
-        return law
+        new = copy(self)
+        vars(new).update({name: convert(values) for name, values in vars(self).items()})
+        return new
 
     def forward(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
         """Transform rows of x; return them, and how many values were clipped, by column."""
@@ -111,14 +111,14 @@ class PowerLaw:
         )
 
 
-def fit_power_law(
+def fit_box_cox_map(
     columns: np.ndarray,
     power: np.ndarray | None,
     shift: np.ndarray | None,
     skew_threshold: float | None,
     standardize: bool,
     dtype: np.dtype,
-) -> tuple[PowerLaw, np.ndarray]:
+) -> tuple[BoxCoxMap, np.ndarray]:
     """Fit the map of these columns; return it, and their skewness.
 
     Parameters
@@ -162,7 +162,7 @@ def fit_power_law(
         shift = np.where(alone, 1.0, shift)
     zero = np.zeros(len(columns))
     scale = np.where(constant, 1.0, spread)
-    law = {
+    constants = {
         "power": np.ones(len(columns)) if power is None else power.copy(),
         "shift": shift,
         "centre": zero.copy(),
@@ -179,8 +179,8 @@ def fit_power_law(
         gaps = missing[bent] if some_missing else None
         found = _fit_bent_columns(x, gaps, count[bent], given, shift[bent], standardize, dtype)
         for name, values in found.items():
-            law[name][bent] = values
-    return PowerLaw(**law), skewness
+            constants[name][bent] = values
+    return BoxCoxMap(**constants), skewness
 
 
 def _fit_bent_columns(columns, missing, count, power, shift, standardize, dtype):
