@@ -1,4 +1,4 @@
-"""What a report of a bug should say: ``python -m skae --versions``."""
+"""Versions for the report of a bug: ``python -m skae --versions``."""
 
 import argparse
 import platform

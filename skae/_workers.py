@@ -100,7 +100,7 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def usable_threads() -> int:
-    """What joblib leaves to a worker of its own, or else all cores of this process."""
+    """Return the cores that joblib leaves to a worker of its own, or else all of this process."""
     setting = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     limit = int(setting) if setting.isdigit() and int(setting) > 0 else joblib.cpu_count()
     return threads_per_task(limit)

@@ -163,7 +163,7 @@ class OvercompleteWarning(UserWarning):
 
 
 class VersionWarning(UserWarning):
-    """What another version of skae pickled or saved is loaded by this one.
+    """An object that another version of skae pickled or saved is loaded by this one.
 
     Examples
     --------

@@ -94,7 +94,7 @@ def make_shower_scorer(metric="frechet", *, geometry="dataset_2", random_state=0
 
 
 class ShowerScorer:
-    """What :func:`make_shower_scorer` returns; it pickles, for searches in several processes.
+    """Scorer of :func:`make_shower_scorer`; it pickles, for searches in several processes.
 
     Weights that a search is fitted with are those of the showers held out. Where scikit-learn's metadata
     routing is enabled, ask for them with ``set_score_request(sample_weight=True)``.

@@ -24,7 +24,7 @@ _MOST_EXPONENT = 10.0
 
 @dataclass(frozen=True)
 class CaloMaterial:
-    """What a shower meets: a homogeneous medium, or an absorber with active layers between.
+    """Material of a calorimeter: a homogeneous medium, or an absorber with active layers between.
 
     The default is the calorimeter of the CaloChallenge's data sets 2 and 3, 1.4 mm of tungsten and
     0.3 mm of silicon in turn.

@@ -1,4 +1,4 @@
-"""What the autoencoders share: transform, inverse_transform, and the mean of their rows' scores."""
+"""Base of the autoencoders: transform, inverse_transform, and the mean of their rows' scores."""
 
 from abc import abstractmethod
 from numbers import Integral

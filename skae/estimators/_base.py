@@ -1,4 +1,4 @@
-"""What every estimator of skae shares: its parameters, fit, partial_fit, and the way back to NumPy."""
+"""Base of all estimators: fit, partial_fit, fitted attributes, and the way back to NumPy."""
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -330,7 +330,7 @@ class BaseNeuralEstimator(
 
     @property
     def device_(self) -> torch.device:
-        """Where the module is."""
+        """Device of the module."""
         return next(self.module_.parameters()).device
 
     # -- using it ------------------------------------------------------------------------------

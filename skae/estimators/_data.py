@@ -1,4 +1,4 @@
-"""What goes into an estimator: checked as scikit-learn does, and turned into rows to train on."""
+"""Data of an estimator: checked as scikit-learn does, and turned into rows to train on."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""What locators of pulses share: predict, predict_distribution, and the shape of what they look at."""
+"""Base of the pulse locators: predict, predict_distribution, checks and symmetries of events."""
 
 from abc import ABC, abstractmethod
 from typing import Any

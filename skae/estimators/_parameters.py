@@ -196,7 +196,7 @@ def _documented(cls: type, doc: str, defaults: dict[str, Any]) -> str:
 
 
 class SharedParameters(Parameters):
-    """What all networks are trained with.
+    """Parameters of the training of all networks, and attributes of a fit.
 
     Parameters
     ----------

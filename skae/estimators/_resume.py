@@ -1,4 +1,4 @@
-"""Where a fit begins: afresh, or where the checkpoint of the same fit ends."""
+"""Beginning of a fit: afresh, or at the end of the same fit's checkpoint, found by its identity."""
 
 import contextlib
 import dataclasses

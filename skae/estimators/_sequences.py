@@ -24,7 +24,7 @@ SEQUENCE_DECODERS: dict[str, type[nn.Module]] = {
 
 @dataclass(frozen=True)
 class SequenceWords:
-    """What an estimator calls the sequences that it takes.
+    """Words of an estimator for the sequences that it takes.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a fit of showers does beside training: distances to showers held out, the shape of the noise."""
+"""Callbacks of a fit of showers: distances recorded each epoch, two stages, the shape of the noise."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What one does with a fitted model of showers: encode, decode, draw, score."""
+"""Base of shower models: checks of showers, then encode, decode, sample and score."""
 
 import warnings
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What the variational autoencoders share: posteriors, samples, bounds on the likelihood as scores."""
+"""Base of variational autoencoders: checks of rows, posteriors, samples, likelihood bounds as scores."""
 
 import warnings
 from dataclasses import replace

@@ -120,7 +120,7 @@ def to_onnx(estimator, path=None, *, method="transform"):
 
 
 class _Graph(nn.Module):
-    """What is exported: steps in float64, the estimator in float32."""
+    """Graph for export: steps in float64, the estimator in float32."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What fitted steps of a Pipeline do, as functions of tensors: float64 rows, exported with a net.
+"""Fitted steps of a Pipeline as functions of tensors: float64 rows, exported with a net.
 
 The formulas of skae's transformers stand with them, written for any array namespace; here torch is
 that namespace. Those of scikit-learn's steps stand here. There are no checks: what ``transform`` refuses
@@ -91,7 +91,7 @@ _UFUNCS = (
 
 
 class TensorStep(NamedTuple):
-    """What a step does on the way to the estimator, and on the way back."""
+    """A step on the way to the estimator, and on the way back."""
 
     forward: Function
     backward: Function | None  # None where there is no way back

@@ -32,7 +32,7 @@ class Sample(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """What is compared."""
+    """The samples that are compared."""
 
     real: Sample
     generated: Sample

@@ -1,4 +1,4 @@
-"""How well positions are found: the share of right ones, and the error of those near enough."""
+"""Figures of merit of positions: the share of right ones, and the error of those near enough."""
 
 from typing import Any
 

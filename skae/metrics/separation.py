@@ -1,4 +1,4 @@
-"""How well two samples can be told apart: by a histogram, and by a classifier."""
+"""Separation of two samples: by a histogram, and by a classifier."""
 
 import warnings
 from numbers import Integral, Real
@@ -114,7 +114,7 @@ def _edges(bins, limits, real):
 
 
 class ClassifierTwoSampleTest(NamedTuple):
-    """How well a classifier told two samples apart.
+    """Result of a classifier that was to tell two samples apart.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What showers are compared by: their energies, centres, widths and sparsity, layer by layer."""
+"""Features of showers: energies, centres, widths and sparsity, layer by layer."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -44,7 +44,7 @@ def make_activation(name: str) -> nn.Module:
 def _regularisers(
     width: int, batch_norm: bool, dropout: float
 ) -> tuple[list[nn.Module], list[nn.Module]]:
-    """What stands between a linear map and its activation, and what stands behind it."""
+    """Return the layers between a linear map and its activation, and those behind it."""
     before: list[nn.Module] = [nn.BatchNorm1d(width)] if batch_norm else []
     behind: list[nn.Module] = [SeededDropout(dropout)] if dropout > 0.0 else []
     return before, behind

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @dataclass
 class Share:
-    """Which rows of a minibatch a process computes, where several share it.
+    """Rows of a minibatch that a process computes, where several share it.
 
     What is random is drawn for all rows in every process, so that each row gets the same numbers as if
     one process had computed all of them, and generators stay equal.

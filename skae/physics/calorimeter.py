@@ -1,4 +1,4 @@
-"""How a calorimeter is divided: what showers are generated on, read with, measured by and drawn in."""
+"""Geometry of a calorimeter: its layers and voxels, for generating, reading, measuring and plotting."""
 
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass

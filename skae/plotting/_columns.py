@@ -1,4 +1,4 @@
-"""What displays of columns share: the round trip, names, and matplotlib when it is needed."""
+"""Helpers of displays of columns: the round trip, names, and matplotlib when it is needed."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What happens between epochs: early stopping, progress, and scikit-learn's own callbacks."""
+"""Callbacks between epochs: early stopping, progress, and scikit-learn's own."""
 
 import dis
 from typing import Any

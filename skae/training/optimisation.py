@@ -83,7 +83,7 @@ SCHEDULES: dict[str, tuple[Callable[[float], float], float]] = {
 
 
 class Restart(NamedTuple):
-    """Where a schedule begins again, as a share of the steps, and at how many times the rate."""
+    """Restart of a schedule: its place as a share of the steps, and a factor of the rate."""
 
     at: float
     factor: float

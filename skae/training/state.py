@@ -22,7 +22,7 @@ Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Run:
-    """What may differ from one run of the same net to the next.
+    """Settings that may differ from one run of the same net to the next.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class Run:
 
 @dataclass
 class Position:
-    """Where a run is: epochs that ended, and the steps of the next one.
+    """Position of a run: epochs that ended, and the steps of the next one.
 
     Attributes
     ----------

@@ -77,7 +77,7 @@ def make_gradient(loss: Loss) -> Loss:
 
 
 class Step:
-    """How a minibatch's loss and gradients are computed; this one by a process alone.
+    """Loss and gradients of a minibatch, computed by a process alone.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ class ArrayRows:
 
 @dataclass(frozen=True)
 class StreamedRows(Dataset):
-    """What :class:`TensorRows` is, for rows that stay where they are and are read when needed.
+    """Rows like :class:`TensorRows`, which stay where they are and are read when needed.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What the transformers share: the door for X, the way in for what comes back, and callbacks."""
+"""Base of the transformers: validation of X and of what comes back, and callbacks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -256,7 +256,7 @@ def _unbend(bent, power, xp=np):
 
 
 def _reach(power, largest_value, precision, dtype):
-    """How far from the centre the logarithms may lie, below and above it."""
+    """Return the distances from the centre that logarithms may have, below and above it."""
     size = np.abs(power)
     with np.errstate(divide="ignore"):
         flat = np.minimum(np.log1p(size * precision), np.log(precision / largest_value))

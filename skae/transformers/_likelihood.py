@@ -79,7 +79,7 @@ def most_likely_power(
 
 @dataclass
 class _Bracket:
-    """Where the maximum lies: between two ends, whose slopes have been seen or not."""
+    """Bracket of the maximum: two ends, whose slopes have been seen or not."""
 
     low: np.ndarray
     high: np.ndarray

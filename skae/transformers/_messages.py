@@ -1,4 +1,4 @@
-"""How an error names a column."""
+"""Names of columns in error messages."""
 
 from typing import Any
 

@@ -130,7 +130,7 @@ class Descent(nn.Module):
 
 
 class Places(nn.Module):
-    """What each step of each level adds to its state for where it lies.
+    """Additions to the state of each step of each level for its place.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ class Standardised(nn.Module):
 
 
 class Outputs(nn.Module):
-    """What networks in standard units give, in the units of the targets.
+    """Outputs of networks in standard units, in the units of the targets.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ class EnergyScale(nn.Module):
 
 
 class VoxelScale(nn.Module):
-    """What lit voxels are like in the training rows: range and spread.
+    """Range and spread of lit voxels in the training rows.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class VoxelScale(nn.Module):
 
 
 class LitMoments(NamedTuple):
-    """What lit voxels are like: range and spread of all, and each voxel's own, ``(n_voxels,)``."""
+    """Range and spread of all lit voxels, and each voxel's own, ``(n_voxels,)``."""
 
     least: float
     most: float
@@ -166,7 +166,7 @@ _N_CHANCES = 2**14
 
 
 class NoiseShape(nn.Module):
-    """What deviations of lit voxels from their mean are like, in units of their spread.
+    """Distribution of deviations of lit voxels from their mean, in units of their spread.
 
     They are standard normal as long as nothing is known. :meth:`learn` takes the quantiles of what was
     seen, for classes of the spread relative to how far the mean is above the smallest lit voxel: where

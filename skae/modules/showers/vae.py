@@ -23,7 +23,7 @@ _MOST_WEIGHT = 1e4
 
 
 class Voxels(NamedTuple):
-    """What a decoder says of voxels, each ``(n, n_voxels)``."""
+    """Output of a decoder for each voxel, ``(n, n_voxels)``."""
 
     logit: Tensor  # log-odds of a hit
     activation: Tensor  # value of a lit voxel, on average

@@ -83,7 +83,7 @@ class Writer(nn.Module):
 
     @property
     def loadings(self) -> Tensor:
-        """What each output adds, ``(n_outputs, d)``."""
+        """Rows that the outputs add, ``(n_outputs, d)``."""
         return self.steps * self.unit
 
     @property
