@@ -188,6 +188,8 @@ class BaseNeuralEstimator(
                     net = self._build_net(rows, seed, device, mean)
                 else:
                     net = self._net_to_go_on_with(device)
+                rows = rows.to(device)
+                validation = None if validation is None else validation.to(device)
                 if beginning is not None:
                     beginning.write(processes)
                 context = self._init_callback_context(
@@ -200,7 +202,7 @@ class BaseNeuralEstimator(
                 raise
             # up to here an earlier fit is kept; from here on this one is usable, whatever ends it
             self.net_ = net
-            net.train(rows.to(device), None if validation is None else validation.to(device), run)
+            net.train(rows, validation, run)
         if processes is None or processes.is_main:
             context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
         return self

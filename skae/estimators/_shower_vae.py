@@ -1,6 +1,5 @@
 """Base of shower models: checks of showers, then encode, decode, sample and score."""
 
-import warnings
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
@@ -12,6 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from skae._warn import warn
 from skae.estimators._autoencoder import BaseAutoencoder
 from skae.estimators._boltzmann import check_sampler, sample_with
 from skae.estimators._data import to_host, validate_table
@@ -44,12 +44,11 @@ class BaseShowerVAE(BaseAutoencoder):
         self.energy_range_ = (min(low, float(X[:, 0].min())), max(high, float(X[:, 0].max())))
         scale, brightest = self.module_.voxels, brightest_voxel(X)
         if scale.bounded and brightest > float(scale.most) * (1.0 + 1e-6):
-            warnings.warn(
+            warn(
                 f"X has voxels up to {brightest:.6g}, above the largest one of the first fit, "
                 f"{float(scale.most):.6g}, which bounds what is drawn. Let the first chunk hold the "
                 "brightest showers, or use bounded=False.",
                 ClippingWarning,
-                stacklevel=6,  # fit, and what scikit-learn wraps it in
             )
 
     def _count_validation_rows(self, n_samples: int) -> int:
@@ -270,11 +269,10 @@ class BaseShowerVAE(BaseAutoencoder):
             energy > high * np.exp(margin) * (1.0 + 1e-6)
         )
         if outside.any():
-            warnings.warn(
+            warn(
                 f"{outside.sum()} of {len(energy)} incident energies are outside of those in training, "
                 f"{low:.6g} to {high:.6g}: what is drawn there is a guess.",
                 ExtrapolationWarning,
-                stacklevel=3,
             )
 
     def _apply_beside(self, energy: np.ndarray, function: Any, X: np.ndarray) -> np.ndarray:

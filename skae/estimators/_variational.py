@@ -1,6 +1,5 @@
 """Base of variational autoencoders: checks of rows, posteriors, samples, likelihood bounds as scores."""
 
-import warnings
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
@@ -11,6 +10,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from skorch.callbacks import Callback
 from torch import Tensor
 
+from skae._warn import warn
 from skae.estimators._autoencoder import BaseAutoencoder
 from skae.estimators._data import to_host, validate_table
 from skae.exceptions import OvercompleteWarning
@@ -244,11 +244,10 @@ def validate_spectra(
 def warn_if_overcomplete(n_components: int, n_features: int) -> None:
     """Warn of as many latent coordinates as columns."""
     if n_components >= n_features:
-        warnings.warn(
+        warn(
             f"n_components={n_components} latent coordinates for {n_features} columns compress "
             "nothing, and the likelihood cannot tell them all apart.",
             OvercompleteWarning,
-            stacklevel=5,
         )
 
 

@@ -1,10 +1,9 @@
 """ResidualDisplay: how well each column comes back, and how the errors hang together."""
 
-import warnings
-
 import numpy as np
 
 from skae._sklearn import _check_sample_weight
+from skae._warn import warn
 from skae.metrics import relative_residuals, residual_moments
 from skae.plotting._columns import RoundTripDisplay, column_names, pyplot
 
@@ -119,11 +118,10 @@ class ResidualDisplay(RoundTripDisplay):
         weight = _check_sample_weight(self.sample_weight, self.residuals)[finite]
         residuals = self.residuals[finite]
         if not finite.all():
-            warnings.warn(
+            warn(
                 f"{(~finite).sum()} of {len(finite)} rows have a true value of zero and are left out; "
                 "name the columns that pass through zero in absolute=.",
                 UserWarning,
-                stacklevel=2,
             )
         self.moments_ = residual_moments(residuals, sample_weight=weight)
         n = residuals.shape[1]

@@ -5,13 +5,13 @@ import errno
 import json
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import filelock
 
+from skae._warn import warn
 from skae.exceptions import CheckpointError, CheckpointWarning
 from skae.training.packing import UNFINISHED, from_bytes, to_bytes, write_atomically
 
@@ -58,19 +58,17 @@ class Checkpoint:
             try:
                 lock.acquire(timeout=0)
             except filelock.Timeout:
-                warnings.warn(
+                warn(
                     f"Another fit has the checkpoint {self.folder} open; waiting for it to end. "
                     f"(If there is none, delete {lock.lock_file}.)",
                     CheckpointWarning,
-                    stacklevel=4,
                 )
                 lock.acquire()
             except NotImplementedError:
-                warnings.warn(
+                warn(
                     f"The file system of {self.folder} has no locks; make sure that no other process "
                     "makes the same fit.",
                     CheckpointWarning,
-                    stacklevel=4,
                 )
         try:
             with self._explained("tidied"):

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from skae._warn import warn
 from skae.exceptions import CompileWarning
 from skae.modules.seeded import Share
 
@@ -219,12 +220,11 @@ class CompiledGradient:
     def _give_up(self, error: Exception) -> None:
         self._compiled = None
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        warnings.warn(
+        warn(
             "compile=True has no effect here, training goes on uncompiled: "
             f"{lines[0] if lines else type(error).__name__} "
             "(torch.compile needs a C++ compiler: install g++ or clang, or set the variable CXX.)",
             CompileWarning,
-            stacklevel=2,
         )
 
 

@@ -4,7 +4,6 @@ Energies, momenta, counts and impact parameters have long tails, and a mean squa
 nothing but the tail. Reach for this transformer before an autoencoder, as for PowerTransformer.
 """
 
-import warnings
 from numbers import Real
 
 import numpy as np
@@ -12,6 +11,7 @@ from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skae._sklearn import Interval, StrOptions, _fit_context
+from skae._warn import warn
 from skae._workers import map_in_threads
 from skae.exceptions import ClippingWarning
 from skae.transformers._base import TableTransformer
@@ -297,12 +297,11 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
         counts = np.sum(map_in_threads(map_block, row_blocks(n_rows, 1, rows)), axis=0)
         if counts.any():
             worst = int(np.argmax(counts))
-            warnings.warn(
+            warn(
                 f"{np.sum(counts)} values of {what} lie beyond the range in which Box-Cox is "
                 f"invertible, most of them ({counts[worst]}) in {name_column(self, worst)}; they were "
                 "clipped to its ends.",
                 ClippingWarning,
-                stacklevel=3,
             )
         return out
 
