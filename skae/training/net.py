@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PrintLog
-from torch import Tensor, nn
+from torch import nn
 
 from skae.exceptions import DivergenceError
 from skae.training.batches import Batch, Minibatches, Rows
@@ -310,7 +310,6 @@ class _Loop:
             net.history.new_batch()
         else:
             net.history[-1]["batches"].extend(position.batches)
-        make_step = self._train_step if training else self._validation_step
         for index, batch in enumerate(batches):
             if index < first:
                 continue
@@ -318,7 +317,12 @@ class _Loop:
                 net.random_streams.resume(position.generator)
             if self.has_batch_callbacks:
                 net.notify("on_batch_begin", batch=batch[:2], training=training)
-            step = make_step(batch)
+            if training:
+                step = self.step.take(batch, net, self.run, report=self.has_gradient_callbacks)
+                if self.schedule is not None:
+                    self.schedule.step()
+            else:
+                step = self.step.judge(batch)
             position.losses[index] = step["loss"].detach()
             position.step = index + 1
             if self.has_batch_callbacks:
@@ -352,38 +356,6 @@ class _Loop:
         net.history.record(f"{prefix}_loss", loss)
         net.history.record(f"{prefix}_loss_best", best)  # skorch's checkpoints ask for it
         net.history.record(f"{prefix}_batch_count", len(sizes))
-
-    def _train_step(self, batch: Batch) -> dict[str, Any]:
-        """Take one step of the optimiser and of the learning-rate schedule."""
-        net, run, step = self.net, self.run, {}
-
-        def closure() -> Tensor:
-            net.optimizer_.zero_grad(set_to_none=True)
-            x, target, weight = batch
-            if run.augmentation is not None:
-                x, target = run.augmentation(x, target, net.random_streams.corruption)
-            if run.corruption is not None:  # it is here that a minibatch is corrupted
-                x = run.corruption(x, net.random_streams.corruption)
-            output, loss = self.step.gradient(x, target, weight)
-            if not step:  # an optimiser that asks again (LBFGS) reports its first loss
-                step.update(loss=loss, y_pred=output)
-            if self.has_gradient_callbacks:
-                parameters = list(net.get_all_learnable_params())
-                net.notify(
-                    "on_grad_computed", named_parameters=parameters, batch=batch[:2], training=True
-                )
-            return loss
-
-        net.optimizer_.step(closure)
-        if self.schedule is not None:
-            self.schedule.step()
-        return step
-
-    def _validation_step(self, batch: Batch) -> dict[str, Any]:
-        """Compute the loss of a minibatch, without noise, dropout or gradients."""
-        with torch.no_grad():
-            output, loss = self.step.loss(*batch)
-        return {"loss": loss, "y_pred": output}
 
     def _keep_finite(self) -> None:
         """Remember the weights of a finite epoch; end the run on one that is not."""

@@ -14,7 +14,6 @@ from skae.training.checkpoints import Checkpoint
 from skae.training.net_file import load_training, training_of
 from skae.training.optimisation import Restart
 from skae.training.packing import digest_of
-from skae.training.step import Processes
 
 Corruption = Callable[[Tensor, torch.Generator], Tensor]
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
@@ -53,7 +52,7 @@ class Run:
         Where the run is saved, from time to time and at its end.
     resume_from : dict or None
         What the checkpoint holds of this run; training goes on from there.
-    processes : Processes or None
+    processes : AcceleratedProcesses or None
         Those that share the run; None for one alone.
     """
 
@@ -70,7 +69,7 @@ class Run:
     verbose: int = 0
     checkpoint: Checkpoint | None = None
     resume_from: dict[str, Any] | None = field(default=None, repr=False)
-    processes: Processes | None = None
+    processes: Any = None
 
 
 @dataclass

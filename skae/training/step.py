@@ -1,18 +1,23 @@
-"""The loss of a minibatch: in float32 or mixed precision, compiled or not."""
+"""One step of training: a minibatch is corrupted, its loss differentiated, the optimiser moves.
+
+In float32 or mixed precision, compiled or not.
+"""
 
 import threading
 import types
 import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any
 
 import torch
+from skorch import NeuralNet
 from torch import Tensor, nn
 
 from skae._warn import warn
 from skae.exceptions import CompileWarning
 from skae.modules.seeded import Share
+from skae.training.batches import Batch
 
 #: name → dtype that matrix products are computed in, None for the weights' own
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bf16-mixed": torch.bfloat16}
@@ -78,7 +83,7 @@ def make_gradient(loss: Loss) -> Loss:
 
 
 class Step:
-    """Loss and gradients of a minibatch, computed by a process alone.
+    """Steps of a process alone.
 
     Parameters
     ----------
@@ -120,6 +125,48 @@ class Step:
         self.loss = make_loss(module, criterion, device, "float32")
         self._trained = _trained_parameters(module) if compiled_rows else []
 
+    def take(self, batch: Batch, net: NeuralNet, run: Any, *, report: bool) -> dict[str, Any]:
+        """Take one step: augment and corrupt a minibatch, add up gradients, let the optimiser move.
+
+        Parameters
+        ----------
+        batch : tuple
+            Inputs, targets and weights.
+        net : TrainingNet
+            Whose optimiser moves, with random numbers of its streams.
+        run : Run
+            What changes the minibatch.
+        report : bool
+            Tell the callbacks of gradients.
+        """
+        step: dict[str, Any] = {}
+
+        def closure() -> Tensor:
+            net.optimizer_.zero_grad(set_to_none=True)
+            x, target, weight = batch
+            if run.augmentation is not None:
+                x, target = run.augmentation(x, target, net.random_streams.corruption)
+            if run.corruption is not None:
+                x = run.corruption(x, net.random_streams.corruption)
+            output, loss = self.gradient(x, target, weight)
+            if not step:  # an optimiser that asks again (LBFGS) reports its first loss
+                step.update(loss=loss, y_pred=output)
+            if report:
+                parameters = list(net.get_all_learnable_params())
+                net.notify(
+                    "on_grad_computed", named_parameters=parameters, batch=batch[:2], training=True
+                )
+            return loss
+
+        net.optimizer_.step(closure)
+        return step
+
+    def judge(self, batch: Batch) -> dict[str, Any]:
+        """Compute the loss of a minibatch that is held out: no noise, dropout or gradients."""
+        with torch.no_grad():
+            output, loss = self.loss(*batch)
+        return {"loss": loss, "y_pred": output}
+
     def is_outdated(self) -> bool:
         """Tell whether other parameters are trained than when this was compiled."""
         return self._trained != _trained_parameters(self.module)
@@ -127,24 +174,6 @@ class Step:
 
 def _trained_parameters(module: nn.Module) -> list[bool]:
     return [parameter.requires_grad for parameter in module.parameters()]
-
-
-class Processes(Protocol):
-    """Processes that share a fit: :class:`skae.training.processes.AcceleratedProcesses`.
-
-    Attributes
-    ----------
-    is_main : bool
-        Whether this process is the one that writes and shows progress.
-    device : torch.device
-        Where it computes.
-    """
-
-    is_main: bool
-    device: torch.device
-
-    def step(self, *arguments: Any) -> Step:
-        """Return how processes compute a minibatch together; arguments as of :class:`Step`."""
 
 
 #: the processes that share the fits of this context; None for one alone
