@@ -83,8 +83,8 @@ SpectrumDisplay.from_estimator(vae, X[:2], xlabel="bin", ylabel="counts")
 # %%
 # New spectra
 # -----------
-# A standard normal prior puts spectra where there are none: half of the fluxes are zero, a normal law
-# has no such heap. With layers and ``prior="mixture"`` the heaps are learnt, from more than 200 spectra.
+# A standard normal prior puts spectra where there are none: half of the fluxes are zero, and it has no
+# such heap. With layers and ``prior="mixture"`` the heaps are learnt, from more than 200 spectra.
 
 many, many_fluxes = make_spectra(4000, random_state=1)
 plain = SpectraVAE(likelihood="poisson", max_epochs=30, random_state=0).fit(many)

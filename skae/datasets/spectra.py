@@ -51,7 +51,7 @@ def make_spectra(
     With the default arguments it looks like a published sample of 200 real-looking spectra [1]_: the
     continuum falls from 500 to 200 counts; a narrow line (FWHM 59 of 500 bins) stands at 0.30 of the
     spectrum, a wide one (FWHM 141) at 0.55; half of the fluxes are exactly zero, the others follow
-    Gamma laws, and the two lines tend to avoid each other.
+    Gamma distributions, and the two lines tend to avoid each other.
 
     Parameters
     ----------

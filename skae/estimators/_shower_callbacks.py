@@ -113,7 +113,7 @@ class SharpenBits(Callback):
 
 
 class TwoStages(Callback):
-    """Train all of a model, then only the law of its latents, around encoder and decoder at their best.
+    """Train all of a model, then only the prior of its latents, around encoder and decoder at their best.
 
     The best are those of the epoch whose reconstructed showers were nearest to showers held out, or
     else the last ones of the first stage; of the second stage, too, the epoch is kept whose generated

@@ -189,7 +189,7 @@ class BaseShowerVAE(BaseAutoencoder):
         return self._apply_beside(X[:, 0], draw, X)
 
     def log_partition(self, incident_energy):
-        """Return ln Z of the law of the latents, which :meth:`score_samples` takes off.
+        """Return ln Z of the prior of the latents, which :meth:`score_samples` takes off.
 
         With ``prior="rbm"`` by annealed importance sampling, the same random numbers for all energies.
 

@@ -84,7 +84,7 @@ class CaloShowerVAE(BaseShowerVAE):
         Where voxels are, for the distances in ``history_``: a name that
         :meth:`~skae.datasets.CaloGeometry.named` knows, or one's own. None makes one of ``voxel_shape``.
     prior : {"gaussian", "rbm"}, default="gaussian"
-        Law of the latent coordinates: standard normal, or bits in three partitions of a Boltzmann
+        Prior of the latent coordinates: standard normal, or bits in three partitions of a Boltzmann
         machine whose fourth one is clamped to the bits of the incident energy, as published [1]_.
     rbm_topology : {"complete", "pegasus", "zephyr"}, default="complete"
         Which bits are coupled: all in different partitions, or as qubits of a quantum annealer are (needs

@@ -83,8 +83,8 @@ class SpectraVAE(BaseVAE):
         that a decoder learns to ignore.
 
     prior : {"gaussian", "mixture"}, default="gaussian"
-        Law of the latent coordinates. "mixture" learns ``n_mixture`` Gaussians: for :meth:`sample`, where
-        the data lie in groups, or have many exact zeros.
+        Prior of the latent coordinates. "mixture" learns ``n_mixture`` Gaussians: for :meth:`sample`,
+        where the data lie in groups, or have many exact zeros.
 
     n_mixture : int, default=20
         Gaussians of ``prior="mixture"``.

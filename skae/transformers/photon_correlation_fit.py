@@ -210,8 +210,8 @@ class PhotonCorrelationFit(TableTransformer):
         """Return a likelihood interval of g²(0).
 
         Its ends are where the deviance, with all other parameters fitted anew, has risen by the
-        quantile of a χ² law with one degree of freedom (Wilks, 1938): it is not symmetric, and stays
-        where g²(0) may be.
+        quantile of a χ² distribution with one degree of freedom (Wilks, 1938): it is not symmetric, and
+        stays where g²(0) may be.
 
         Parameters
         ----------

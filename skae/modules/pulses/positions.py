@@ -1,4 +1,4 @@
-"""Laws of a position on a row of samples, their parameters a network's output: likelihood, moments, mass.
+"""Distributions of a position on a row of samples, with a network's output for parameters.
 
 A sample is a bin of unit width: bin j spans positions from j − ½ to j + ½.
 """

@@ -1,4 +1,4 @@
-"""Latent bits with a Boltzmann machine for their law, one partition of which is the incident energy."""
+"""Latent bits with a Boltzmann machine as prior, one partition of which is the incident energy."""
 
 import math
 
@@ -50,7 +50,7 @@ class EnergyCode(nn.Module):
 
 
 class BinaryLatents(Latents):
-    r"""Bits whose law, given the incident energy, is a Boltzmann machine's.
+    r"""Bits whose prior, given the incident energy, is a Boltzmann machine's.
 
     While training, bits are relaxed to :math:`\sigma(s\,(l + \operatorname{logit} u))` for posteriors
     with log-odds l and uniform u; the sharpness s rises until they are as good as bits (Jang et al.,

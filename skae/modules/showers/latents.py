@@ -15,7 +15,7 @@ _LOG_STD_RANGE = (-6.0, 3.0)
 
 
 class Latents(SeededModule, ABC):
-    """A family of posteriors of latent coordinates, and the law that they come from."""
+    """A family of posteriors of latent coordinates, and the prior that they come from."""
 
     #: numbers that the posterior of a coordinate has
     n_parameters: int

@@ -47,7 +47,7 @@ class ShowerAutoencoder(SeededModule):
     encoder, decoder : VoxelEncoder, VoxelDecoder
         Between voxels and a summary of ``n_hidden`` numbers, and from latents to voxels.
     latents : Latents
-        Their laws.
+        Their posterior and prior.
     group_sizes : sequence of int
         Coordinates in each group.
     energies : EnergyScale

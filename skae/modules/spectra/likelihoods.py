@@ -78,7 +78,7 @@ class Likelihood(nn.Module, ABC):
         x, mean : Tensor of shape (n, d)
             What was observed, and what was expected.
         noise : Tensor of shape (d,) or (1,)
-            Standard deviation of the noise, where the law has it as a parameter.
+            Standard deviation of the noise, where the distribution has it as a parameter.
         """
         return self.log_peak(x, noise) - self.misfit(x, mean, noise)
 

@@ -72,8 +72,8 @@ class NormalPrior(Prior):
 class MixturePrior(Prior):
     """A mixture of Gaussians with diagonal covariances, learnt with the rest (Jiang et al., 2017).
 
-    One normal law has no gaps: a decoder would have to tear it where the data lie in separate groups. The
-    mixture follows them (arXiv:1611.05148).
+    One normal distribution has no gaps: a decoder would have to tear it where the data lie in separate
+    groups. The mixture follows them (arXiv:1611.05148).
     """
 
     is_closed = False

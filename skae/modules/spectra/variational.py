@@ -170,7 +170,7 @@ class VariationalAutoencoder(SeededModule):
 
 
 def fixed_draws(n: int, n_columns: int) -> Tensor:
-    """Return n draws of a standard normal law for each column, in pairs of opposite sign.
+    """Return n draws of a standard normal distribution for each column, in pairs of opposite sign.
 
     They are always the same, and the first ones of many are those of few.
     """
@@ -185,7 +185,7 @@ def fixed_draws(n: int, n_columns: int) -> Tensor:
 
 
 def matched_draws(n: int, n_columns: int) -> Tensor:
-    """Return such draws with the mean and the covariance of their law: averages of squares are exact."""
+    """Return such draws with exactly mean 0 and covariance 1: averages of squares are exact."""
     draws = fixed_draws(n, n_columns).double()
     if n % 2 or n <= 2 * n_columns:  # too few to have a covariance of full rank
         return draws.float()
