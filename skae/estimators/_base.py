@@ -4,7 +4,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -48,16 +48,16 @@ class BaseNeuralEstimator(
     # -- what makes an estimator itself --------------------------------------------------------
 
     #: whether what an epoch does depends on how many there are, beside the learning rate
-    _plans_epochs: bool = False
+    _plans_epochs: ClassVar[bool] = False
 
     #: rows that inference on the CPU takes at a time, always as many; None leaves it to the engine
-    _rows_at_once: int | None = None
+    _rows_at_once: ClassVar[int | None] = None
 
     #: share of the epochs in which early stopping neither counts nor keeps anything
-    _settled_from: float = 0.0
+    _settled_from: ClassVar[float] = 0.0
 
     #: column of the history that early stopping wants to fall
-    _monitor: str = "valid_loss"
+    _monitor: ClassVar[str] = "valid_loss"
 
     @abstractmethod
     def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
