@@ -14,7 +14,7 @@ from skae.metrics import (
     shower_features,
     shower_response,
 )
-from skae.metrics.showers import RESPONSE_BINS, check_showers
+from skae.metrics.shower_observables import RESPONSE_BINS, check_showers
 from skae.physics.calorimeter import CaloGeometry
 from skae.sampling import sample
 

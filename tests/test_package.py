@@ -79,7 +79,11 @@ def test_transformers_datasets_and_metrics_bring_no_torch():
         f"from skae.{room} import *" for room in ("transformers", "datasets", "metrics")
     )
     loaded = loaded_by(code)
-    assert {"skae.transformers.box_cox", "skae.datasets.jets", "skae.metrics.showers"} <= loaded
+    assert {
+        "skae.transformers.box_cox",
+        "skae.datasets.jets",
+        "skae.metrics.shower_observables",
+    } <= loaded
     assert not {*NOT_NEEDED, "torch", "skorch", "skae.training", "skae.estimators"} & loaded
 
 

@@ -9,7 +9,7 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from skae.metrics.distances import gaussian_frechet_distance, moments
-from skae.metrics.showers import shower_features
+from skae.metrics.shower_observables import shower_features
 from skae.physics.calorimeter import CaloGeometry
 from skae.training.batches import Rows
 from skae.training.optimisation import Weights

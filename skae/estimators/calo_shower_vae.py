@@ -33,7 +33,7 @@ from skae.estimators._variational import BetaWarmUp
 from skae.modules.showers.latents import GaussianLatents, Latents
 from skae.modules.showers.scales import EnergyScale, VoxelScale, lit_moments
 from skae.modules.showers.vae import LEAST_WEIGHED_ENERGY, ShowerAutoencoder, ShowerLoss
-from skae.modules.showers.voxels import (
+from skae.modules.showers.voxel_networks import (
     ConvVoxelDecoder,
     ConvVoxelEncoder,
     DenseVoxelDecoder,

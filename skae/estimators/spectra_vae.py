@@ -33,7 +33,7 @@ from skae.modules.spectra.likelihoods import LIKELIHOODS, Likelihood
 from skae.modules.spectra.pca_init import decoder_at_factors, encoder_at_factors
 from skae.modules.spectra.principal import principal_factors, standardised_columns
 from skae.modules.spectra.priors import PRIORS
-from skae.modules.spectra.variational import VariationalAutoencoder
+from skae.modules.spectra.vae import VariationalAutoencoder
 from skae.training.batches import Rows
 
 

@@ -17,7 +17,7 @@ from .separation import (
     classifier_two_sample_test,
     separation_power,
 )
-from .showers import shower_feature_names, shower_features, shower_response
+from .shower_observables import shower_feature_names, shower_features, shower_response
 
 __all__ = [
     "ClassifierTwoSampleTest",

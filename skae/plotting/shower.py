@@ -3,7 +3,7 @@
 import numpy as np
 
 from skae.metrics import separation_power, shower_response
-from skae.metrics.showers import RESPONSE_BINS, check_showers
+from skae.metrics.shower_observables import RESPONSE_BINS, check_showers
 from skae.physics.calorimeter import resolve_geometry
 from skae.plotting._columns import pyplot
 from skae.sampling import sample

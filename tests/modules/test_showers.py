@@ -8,7 +8,7 @@ from scipy.special import ndtri
 from skae.modules.showers.bits import EnergyCode
 from skae.modules.showers.scales import NoiseShape
 from skae.modules.showers.vae import ShowerLoss
-from skae.modules.showers.voxels import VoxelGrid, circular
+from skae.modules.showers.voxel_networks import VoxelGrid, circular
 
 
 @pytest.mark.parametrize("energy_weight", [False, True])

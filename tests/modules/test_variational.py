@@ -18,7 +18,7 @@ from skae.modules.spectra.likelihoods import (
 from skae.modules.spectra.lstm import LSTMDecoder, grid_features
 from skae.modules.spectra.principal import principal_factors, standardised_columns
 from skae.modules.spectra.priors import MixturePrior, NormalPrior
-from skae.modules.spectra.variational import fixed_draws, matched_draws
+from skae.modules.spectra.vae import fixed_draws, matched_draws
 
 
 def generator(seed=0):

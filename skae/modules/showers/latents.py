@@ -8,7 +8,7 @@ from torch import Tensor
 from skae.modules.seeded import SeededModule
 from skae.modules.showers.boltzmann import LogPartition
 from skae.modules.spectra.priors import normal_divergence
-from skae.modules.spectra.variational import matched_draws
+from skae.modules.spectra.vae import matched_draws
 
 # Logarithms of posterior standard deviations are kept within these.
 _LOG_STD_RANGE = (-6.0, 3.0)

@@ -11,7 +11,7 @@ from skae.modules.seeded import SeededModule
 from skae.modules.showers.boltzmann import in_double
 from skae.modules.showers.latents import Latents
 from skae.modules.showers.scales import EnergyScale, NoiseShape, VoxelScale
-from skae.modules.showers.voxels import VoxelDecoder, VoxelEncoder
+from skae.modules.showers.voxel_networks import VoxelDecoder, VoxelEncoder
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 

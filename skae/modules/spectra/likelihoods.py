@@ -23,7 +23,7 @@ class Likelihood(nn.Module, ABC):
     """Distribution of a row's numbers around the mean that a decoder gives.
 
     It is the criterion of a fit as well: minus the evidence lower bound of each row, from what
-    :class:`~skae.modules.spectra.variational.VariationalAutoencoder` returns.
+    :class:`~skae.modules.spectra.vae.VariationalAutoencoder` returns.
 
     Parameters
     ----------
