@@ -9,6 +9,7 @@ import sys
 os.environ["SCIPY_ARRAY_API"] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import fits
 import numpy as np
 import pytest
 import torch
@@ -29,6 +30,12 @@ torch.set_num_threads(1)
 def rng():
     """One generator, one seed."""
     return np.random.default_rng(SEED)
+
+
+@pytest.fixture
+def save_always(monkeypatch):
+    """Write checkpoints behind every step."""
+    fits.save_always(monkeypatch.setattr)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A small fitted one of everything, and what can be asked of it: for tests of what outlives a process."""
 
 import json
-from zipfile import ZipFile
+from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
@@ -200,14 +200,9 @@ def answers(model, X):
     """Return everything that a model says of these rows, by the name of the method."""
     found = {}
     for method in (
-        "transform",
-        "predict",
-        "predict_distribution",
-        "posterior",
-        "reconstruct",
-        "predict_resolutions",
-        "score_samples",
-    ):
+        "transform", "predict", "predict_distribution", "posterior", "reconstruct",
+        "predict_resolutions", "score_samples",
+    ):  # fmt: skip
         is_vector = getattr(model, "output_", None) == "vector"
         if hasattr(model, method) and not (is_vector and method == "predict_resolutions"):
             result = getattr(model, method)(X)
@@ -223,23 +218,52 @@ def answers(model, X):
     return found
 
 
+def dictionaries(schema):
+    """Go through all dictionaries in a schema, from the outside in."""
+    level = [schema]
+    for value in level:  # which grows
+        if isinstance(value, dict):
+            yield value
+        if isinstance(value, dict | list):
+            level += value.values() if isinstance(value, dict) else value
+
+
+def members_of(path):
+    """Return what a saved file holds, by name."""
+    with ZipFile(path) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def write(path, members, compression=ZIP_STORED):
+    """Write a file that holds them."""
+    with ZipFile(path, "w", compression) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+
+
 def rewrite(path, change):
     """Change the schema of a saved file; ``change`` may change its members, a dictionary, as well."""
-    with ZipFile(path) as file:
-        members = {name: file.read(name) for name in file.namelist()}
+    members = members_of(path)
     schema = json.loads(members.pop("schema.json"))
     schema = change(schema, members) or schema
-    with ZipFile(path, "w") as file:
-        for name, content in {**members, "schema.json": json.dumps(schema)}.items():
-            file.writestr(name, content)
+    write(path, {**members, "schema.json": json.dumps(schema)})
+
+
+def rewrite_member(path, ending, change):
+    """Change the one member of a saved file whose name ends so."""
+
+    def rewritten(schema, members):
+        (name,) = (name for name in members if name.endswith(ending))
+        members[name] = change(members[name])
+
+    rewrite(path, rewritten)
 
 
 def rewrite_net(path, change):
     """Change the parts of the net in a saved file, and give it the digest that belongs to it."""
 
-    def rewritten(schema, members):
-        (name,) = (name for name in members if name.endswith(".bin"))
-        parts = packing.from_bytes(members[name])
-        members[name] = packing.to_bytes(change(parts) or parts)
+    def changed(content):
+        parts = packing.from_bytes(content)
+        return packing.to_bytes(change(parts) or parts)
 
-    rewrite(path, rewritten)
+    rewrite_member(path, ".bin", changed)

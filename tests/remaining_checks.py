@@ -1,4 +1,4 @@
-"""Checks of scikit-learn that ``parametrize_with_checks`` leaves out: called directly."""
+"""Checks of scikit-learn that ``parametrize_with_checks`` leaves out, and one that is not passed."""
 
 import pytest
 from sklearn.utils import estimator_checks as checks
@@ -14,6 +14,13 @@ OF_TRANSFORMERS = [
     checks.check_transformer_get_feature_names_out,
     checks.check_transformer_get_feature_names_out_pandas,
 ]
+
+#: of what is trained in minibatches
+MINIBATCHES = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "minibatches: a row of weight 2 stands once in one batch, a repeated row in two of them"
+    )
+}
 
 
 def _each(checks):

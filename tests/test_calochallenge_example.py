@@ -1,11 +1,11 @@
 """examples/calochallenge.py runs on files like the challenge's, and goes on where it was."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scripts import imported
 
 from skae.datasets import CaloGeometry, load_calochallenge, make_showers, save_calochallenge
 
@@ -16,9 +16,7 @@ XML = """<Bins><Bin pid="22"><Layer id="0" r_edges="0,5,20" n_bin_alpha="4" />
 
 @pytest.mark.usefixtures("close_figures")
 def test_it_trains_judges_and_writes(tmp_path, capsys, monkeypatch):
-    spec = importlib.util.spec_from_file_location("calochallenge", EXAMPLE)
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    example = imported(EXAMPLE)
     geometry = CaloGeometry([(0, 5, 20)] * 2, [4] * 2, layer_edges=(0, 40, 90))
     for name, seed in (("train", 0), ("test", 1)):
         X = make_showers(300, geometry=geometry, threshold=0.01515, random_state=seed)

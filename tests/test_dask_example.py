@@ -1,12 +1,12 @@
 """examples/search_on_dask.py: a worker that is killed half-way changes nothing but the time."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scripts import imported
 
 import skae
 from skae.datasets import make_jets
@@ -16,10 +16,7 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "search_on_dask.py"
 
 @pytest.fixture
 def example():
-    spec = importlib.util.spec_from_file_location("search_on_dask", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return imported(EXAMPLE)
 
 
 @pytest.fixture

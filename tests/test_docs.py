@@ -1,12 +1,12 @@
 """The pages of the documentation: their sessions run, and they leave out nothing that is public."""
 
 import doctest
-import importlib.util
 import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+from scripts import imported
 from test_package import public_names
 
 ROOT = Path(__file__).parents[1]
@@ -15,10 +15,7 @@ DOCS = ROOT / "docs"
 
 def record():
     """The script that measures the tables."""
-    spec = importlib.util.spec_from_file_location("record", ROOT / "benchmarks" / "record.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return imported(ROOT / "benchmarks" / "record.py")
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,13 @@ import scipy.sparse
 import sklearn
 import skops.io
 import torch
-from fitted import FITTED, rewrite, rewrite_net
+from fitted import FITTED, dictionaries, members_of, rewrite, rewrite_member, rewrite_net, write
 from sklearn.neighbors import KNeighborsTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
 from sklearn.random_projection import SparseRandomProjection
 
 import skae
-from skae._skops import _dictionaries, _is_node
 from skae.training import packing
 
 
@@ -66,12 +65,11 @@ def test_a_pickle_in_the_place_of_a_net_is_not_run(saved, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
 
     def change(schema, members):
-        (name,) = (name for name in members if name.endswith(".bin"))
-        members[name] = pickle.dumps(Bomb())
         content = _node(schema, "TrainingNet")["content"]["content"]
         content["__cuda_dependent_attributes__"] = content.pop("content")
 
     rewrite(saved, change)
+    rewrite_member(saved, ".bin", lambda _: pickle.dumps(Bomb()))
     with pytest.raises(ValueError, match="cannot be loaded"):
         skae.load(saved)
     with pytest.raises(KeyError):
@@ -105,11 +103,7 @@ def test_a_changed_member_is_noticed(saved, member):
 
 
 def test_a_changed_weight_is_noticed(saved):
-    def change(schema, members):
-        (name,) = (name for name in members if name.endswith(".bin"))
-        members[name] = members[name][:-5] + bytes([members[name][-5] ^ 1]) + members[name][-4:]
-
-    rewrite(saved, change)
+    rewrite_member(saved, ".bin", lambda net: net[:-5] + bytes([net[-5] ^ 1]) + net[-4:])
     with pytest.raises(ValueError, match="does not match its digest"):
         skae.load(saved)
 
@@ -134,7 +128,11 @@ _NUMBERS = itertools.count(10**6)
 
 def _node(schema, name):
     """Return the first object of a class."""
-    return next(v for v in _dictionaries(schema) if v.get("__class__") == name and _is_node(v))
+    return next(
+        value
+        for value in dictionaries(schema)
+        if value.get("__class__") == name and isinstance(value.get("__loader__"), str)
+    )
 
 
 def _new(form, name, **rest):
@@ -355,12 +353,7 @@ def test_a_net_made_to_harm_is_refused(saved, harm):
 
 def _with_text(saved, change):
     """Change the text of the net in a file, and give it the digest that belongs to it."""
-
-    def rewritten(schema, members):
-        (name,) = (name for name in members if name.endswith(".bin"))
-        members[name] = _net_with(members[name], change)
-
-    rewrite(saved, rewritten)
+    rewrite_member(saved, ".bin", lambda net: _net_with(net, change))
 
 
 def _net_with(content, change):
@@ -390,8 +383,7 @@ def test_deep_nesting_is_refused(saved, harm):
     if harm == "the net":
         _with_text(saved, lambda text: deep.encode())
     elif harm == "the schema":
-        with ZipFile(saved, "w") as file:
-            file.writestr("schema.json", deep)
+        write(saved, {"schema.json": deep})
     else:
         rewrite(saved, _anything({**_text(1), "content": deep}))
     _refused(saved)
@@ -409,16 +401,9 @@ def _in_bounded_memory(path, most=64 * 2**20):
         tracemalloc.stop()
 
 
-def _repacked(path, compression, **more):
-    with ZipFile(path) as file:
-        members = {name: file.read(name) for name in file.namelist()}
-    with ZipFile(path, "w", compression) as file:
-        for name, content in {**members, **more}.items():
-            file.writestr(name, content)
-
-
 def test_a_member_that_unpacks_to_gigabytes_is_refused_unread(saved):
-    _repacked(saved, ZIP_DEFLATED, **{"1000.npy": np.zeros(2**25).tobytes()})
+    large = {"1000.npy": np.zeros(2**25).tobytes()}
+    write(saved, {**members_of(saved), **large}, ZIP_DEFLATED)
     assert saved.stat().st_size < 2**20
     _in_bounded_memory(saved)
 
@@ -505,33 +490,33 @@ def test_a_spline_whose_knots_are_missing_is_refused(tmp_path):
     _refused(path)
 
 
-def test_a_sparse_matrix_whose_indices_lead_out_of_it_is_refused(tmp_path):
+def _with_matrix(change, tmp_path):
+    """Save a step with a sparse matrix, for which ``change`` writes another."""
     path = _fitted(SparseRandomProjection(2, random_state=0), tmp_path)
 
-    def change(schema, members):
-        (name,) = (name for name in members if name.endswith(".npz"))
-        matrix = scipy.sparse.load_npz(io.BytesIO(members[name]))
-        matrix.indices[:] = 10**6
+    def changed(content):
         file = io.BytesIO()
-        scipy.sparse.save_npz(file, matrix, compressed=False)
-        members[name] = file.getvalue()
+        change(io.BytesIO(content), file)
+        return file.getvalue()
 
-    rewrite(path, change)
-    _refused(path, "indices")
+    rewrite_member(path, ".npz", changed)
+    return path
+
+
+def test_a_sparse_matrix_whose_indices_lead_out_of_it_is_refused(tmp_path):
+    def change(old, new):
+        matrix = scipy.sparse.load_npz(old)
+        matrix.indices[:] = 10**6
+        scipy.sparse.save_npz(new, matrix, compressed=False)
+
+    _refused(_with_matrix(change, tmp_path), "indices")
 
 
 def test_a_sparse_matrix_that_unpacks_to_gigabytes_is_refused(tmp_path):
-    path = _fitted(SparseRandomProjection(2, random_state=0), tmp_path)
+    def change(_, new):
+        write(new, {"data.npy": np.zeros(2**25).tobytes()}, ZIP_DEFLATED)
 
-    def change(schema, members):
-        (name,) = (name for name in members if name.endswith(".npz"))
-        file = io.BytesIO()
-        with ZipFile(file, "w", ZIP_DEFLATED) as inner:
-            inner.writestr("data.npy", np.zeros(2**25).tobytes())
-        members[name] = file.getvalue()
-
-    rewrite(path, change)
-    _in_bounded_memory(path)
+    _in_bounded_memory(_with_matrix(change, tmp_path))
 
 
 # -- mutations -------------------------------------------------------------------------------------
@@ -567,25 +552,9 @@ def _changed_text(text, rng):
 
 
 _JUNK = [
-    None,
-    True,
-    -1,
-    0,
-    1e308,
-    "",
-    "tensor",
-    "tuple",
-    "object",
-    "class",
-    "TypeNode",
-    "ObjectNode",
-    "FunctionNode",
-    "ConstructorFromReduceNode",
-    [],
-    {},
-    "__class__",
-    "é",
-]
+    None, True, -1, 0, 1e308, "", "tensor", "tuple", "object", "class", "TypeNode", "ObjectNode",
+    "FunctionNode", "ConstructorFromReduceNode", [], {}, "__class__", "é",
+]  # fmt: skip
 
 
 def _mutate_value(value, rng):
@@ -616,8 +585,7 @@ def _mutate_value(value, rng):
 def _fuzz(path, n, rng):
     """Load mutated files; return how many were loaded, refused by the sums of bytes, and behind these."""
     content = path.read_bytes()
-    with ZipFile(path) as file:
-        members = {name: file.read(name) for name in file.namelist()}
+    members = members_of(path)
     outcomes = {"loaded": 0, "sums": 0, "behind": 0}
     for index in range(n):
         if index % 4 == 0:
@@ -641,14 +609,11 @@ def _write_mutated(path, members, rng):
         changed = _net_with(members[name], lambda text: _changed_text(text, rng))
     else:
         changed = _mutated(members[name], rng)
-    with ZipFile(path, "w") as file:
-        for member, content in {**members, name: changed}.items():
-            file.writestr(member, content)
+    write(path, {**members, name: changed})
 
 
-@pytest.mark.filterwarnings(
-    "ignore"
-)  # of an altered version, say; an error may not be hidden by one
+# of an altered version, say; an error may not be hidden by one
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["jets-residual", "sequences-poisson", "every-transformer"])
 def test_mutated_files_raise_nothing_but_value_and_os_errors(name, models, tmp_path, rng):
     _fuzz_and_check(name, 120, models, tmp_path, rng)

@@ -31,14 +31,9 @@ def public_names():
     for room in (datasets, estimators, exceptions, export, metrics, plotting, transformers):
         for name in room.__all__:
             yield f"{room.__name__}.{name}", getattr(room, name)
+    undocumented = {"__version__", "TRUSTED_TYPES"}  # no docstrings
     for name in sorted(
-        {*skae.__all__}
-        - {
-            *estimators.__all__,
-            *transformers.__all__,
-            "__version__",
-            "TRUSTED_TYPES",
-        }  # no docstrings
+        {*skae.__all__} - {*estimators.__all__, *transformers.__all__, *undocumented}
     ):
         if not inspect.ismodule(getattr(skae, name)):
             yield f"skae.{name}", getattr(skae, name)
@@ -143,6 +138,14 @@ def test_a_stub_names_what_is_public(room):
         room.none  # noqa: B018
 
 
+@pytest.mark.parametrize("room", LAZY, ids=lambda room: room.__name__)
+def test_no_file_hides_a_public_name(room):
+    """Once it is imported, a module is an attribute of its package."""
+    files = {path.stem for path in Path(room.__file__).parent.glob("*.py")}
+    rooms = {name for name in room.__all__ if inspect.ismodule(getattr(room, name))}
+    assert files & (set(room.__all__) - rooms) == set()
+
+
 @pytest.mark.parametrize("path", [p for p, _ in public_names()])
 def test_every_public_name_pickles_by_name(path):
     thing = dict(public_names())[path]
@@ -168,14 +171,8 @@ def test_every_public_method_is_documented(path):
 
 def test_the_methods_of_the_base_are_among_those_that_are_checked():
     names = {path for path, _ in public_methods()}
-    for method in (
-        "fit",
-        "partial_fit",
-        "transform",
-        "inverse_transform",
-        "score",
-        "score_samples",
-    ):
+    fitting = ("fit", "partial_fit", "score", "score_samples")
+    for method in (*fitting, "transform", "inverse_transform"):
         assert f"skae.estimators.JetAutoencoder.{method}" in names
 
 

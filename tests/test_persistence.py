@@ -5,17 +5,14 @@ import itertools
 import json
 import os
 import pickle
-import subprocess
-import sys
-from pathlib import Path
-from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import skops.io
 import torch
 from fits import global_states, weights_of
-from fitted import FITTED, answers, rewrite
+from fitted import FITTED, answers, dictionaries, members_of, rewrite
+from scripts import printed_by
 from sklearn.base import BaseEstimator
 from sklearn.cluster import Birch
 from sklearn.ensemble import RandomTreesEmbedding
@@ -28,7 +25,6 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
 import skae
-from skae._skops import _dictionaries
 from skae.exceptions import OptimizerStateWarning, VersionWarning
 from skae.physics.calorimeter import CaloGeometry
 from skae.training.net_file import by_name, module_classes
@@ -42,7 +38,6 @@ import sys, warnings
 from pathlib import Path
 import numpy as np
 import torch
-sys.path.insert(0, sys.argv[2])
 torch.set_num_threads(1)
 import skae
 from fitted import answers
@@ -79,10 +74,7 @@ def test_every_estimator_says_the_same_to_the_bit_in_a_new_process(fitted, tmp_p
     for name, (model, X) in fitted.items():
         skae.save(model, tmp_path / f"{name}.skops")
         np.save(tmp_path / f"{name}.npy", X)
-    subprocess.run(
-        [sys.executable, "-W", "error", "-c", IN_A_NEW_PROCESS, tmp_path, Path(__file__).parent],
-        check=True,
-    )
+    printed_by(IN_A_NEW_PROCESS, tmp_path, PYTHONWARNINGS="error")
     for name, (model, X) in fitted.items():
         with np.load(tmp_path / f"{name}.npz") as there:
             here = answers(model, X)
@@ -367,7 +359,7 @@ def _say(path, name, version):
     """Let each estimator in a file say that it was made by this version."""
 
     def change(schema, members):
-        for value in _dictionaries(schema):
+        for value in dictionaries(schema):
             if name in value and "content" in value[name]:
                 value[name] = {**value[name], "content": f'"{version}"', "__id__": next(numbers)}
 
@@ -400,11 +392,12 @@ def test_a_pickle_of_another_skae_is_warned_of(name, fitted, monkeypatch):
     assert {w.filename for w in record} == {__file__}
 
 
+OF_ANOTHER_FORMAT = rf"skae 9\.0 in the format 99, and this is skae {skae.__version__}, "
+
+
 def test_a_file_of_another_format_is_refused_with_both_versions(saved):
     rewrite(saved, lambda s, _: s["skae"].update(format=99, versions={"skae": "9.0"}))
-    with pytest.raises(
-        ValueError, match=rf"skae 9\.0 in the format 99, and this is skae {skae.__version__}, "
-    ):
+    with pytest.raises(ValueError, match=OF_ANOTHER_FORMAT):
         skae.load(saved)
 
 
@@ -413,15 +406,12 @@ def test_a_pickle_of_another_format_is_refused_with_both_versions(jets_model, mo
     monkeypatch.setattr("skae.training.packing.__version__", "9.0")
     content = pickle.dumps(jets_model[0][-1].net_)
     monkeypatch.undo()
-    with pytest.raises(
-        ValueError, match=rf"skae 9\.0 in the format 99, and this is skae {skae.__version__}, "
-    ):
+    with pytest.raises(ValueError, match=OF_ANOTHER_FORMAT):
         pickle.loads(content)
 
 
 def test_versions_are_recorded(saved):
-    with ZipFile(saved) as file:
-        versions = json.loads(file.read("schema.json"))["skae"]["versions"]
+    versions = json.loads(members_of(saved)["schema.json"])["skae"]["versions"]
     assert versions["skae"] == skae.__version__
     assert versions["torch"] == torch.__version__
     assert {"python", "numpy", "scikit-learn", "skops", "skorch"} < set(versions)

@@ -3,16 +3,12 @@
 import numpy as np
 import optuna
 import pytest
+from fits import each
 from scipy.stats import loguniform
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.model_selection import (
-    HalvingGridSearchCV,
-    HalvingRandomSearchCV,
-    RandomizedSearchCV,
-)
+from sklearn.model_selection import HalvingGridSearchCV, HalvingRandomSearchCV, RandomizedSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import Callback
 
 import skae
 from skae.datasets import make_jets
@@ -70,12 +66,8 @@ def test_optunas_search_prunes_by_epoch(X):
     from optuna_integration import OptunaSearchCV
 
     epochs = []
-
-    class Counting(Callback):
-        def on_epoch_end(self, net, **kwargs):
-            epochs.append(len(net.history))
-
-    estimator = model(callbacks=[Counting()])[-1]
+    count = each("on_epoch_end", lambda net: epochs.append(len(net.history)))
+    estimator = model(callbacks=[count])[-1]
     study = optuna.create_study(
         direction="maximize",
         sampler=optuna.samplers.GridSampler({"n_components": [3, 1], "lr": [1e-2, 1e-5]}, seed=0),

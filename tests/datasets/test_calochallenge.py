@@ -6,13 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from skae.datasets import (
-    CaloGeometry,
-    calochallenge,
-    load_calochallenge,
-    make_showers,
-    save_calochallenge,
-)
+from skae.datasets import CaloGeometry, load_calochallenge, make_showers, save_calochallenge
 
 SMALL = CaloGeometry(
     radial_edges=[(0, 5, 20)] * 3, n_angles=[4] * 3, threshold=0.1, layer_edges=(0, 20, 60, 120)
@@ -52,9 +46,8 @@ def test_several_files_follow_each_other_and_are_read_as_needed(tmp_path, shower
     np.testing.assert_array_equal(np.concatenate(list(lazy.chunks(8))), showers[5:50])
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(lazy))[:], showers[5:50])
     opened = []
-    monkeypatch.setattr(
-        calochallenge, "_open", lambda path, of=calochallenge._open: opened.append(path) or of(path)
-    )
+    open_ = h5py.File
+    monkeypatch.setattr(h5py, "File", lambda path, mode: opened.append(path) or open_(path, mode))
     np.testing.assert_array_equal(np.asarray(lazy), showers[5:50])
     assert opened == paths  # each once, not for each row
     assert np.asarray(lazy, dtype=np.float64).dtype == np.float64

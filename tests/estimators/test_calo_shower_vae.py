@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from dwave.samplers import SimulatedAnnealingSampler
-from fits import global_states, weights_of
+from fits import Steps, each, global_states, interrupted, weights_of
 from scipy.special import expit, log_expit
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -22,7 +22,6 @@ from skae.estimators._shower_vae import incident_energies
 from skae.exceptions import ClippingWarning, ExtrapolationWarning
 from skae.metrics import separation_power
 from skae.modules.showers.scales import EnergyScale, lit_moments
-from skae.training import checkpoints
 from skae.training.streaming import ArrayRows
 
 GEOMETRY = CaloGeometry([(0, 8, 60)] * 4, [4] * 4, 0.1, np.arange(5) * 30.0)
@@ -267,13 +266,9 @@ def test_the_second_stage_trains_the_prior_alone(scaled, held_out):
 
 def test_the_machine_alone_learns_faster(scaled):
     rates = []
-
-    class Rates(Callback):
-        def on_batch_begin(self, net, **kwargs):
-            rates.append(net.optimizer_.param_groups[0]["lr"])
-
+    keep = each("on_batch_begin", lambda net: rates.append(net.optimizer_.param_groups[0]["lr"]))
     CaloShowerVAE(
-        **PRIORS["rbm"], **SMALL, max_epochs=4, prior_epochs=2, lr=2e-3, callbacks=[Rates()]
+        **PRIORS["rbm"], **SMALL, max_epochs=4, prior_epochs=2, lr=2e-3, callbacks=[keep]
     ).fit(scaled)
     first, second = np.split(np.array(rates), 2)
     assert first.max() == pytest.approx(2e-3, rel=0.05)
@@ -372,33 +367,17 @@ def test_fitted_models_pickle_and_go_on(fitted, scaled, prior):
     assert len(chunked.history_) == 2
 
 
-class Crash(Callback):
-    """End a fit behind so many steps."""
-
-    def __init__(self, step):
-        self.step, self.count = step, 0
-
-    def on_batch_end(self, net, training=False, **kwargs):
-        self.count += training
-        if training and self.count == self.step:
-            raise RuntimeError("the power went out")
-
-
 # five steps an epoch; the second stage of bits begins behind the twentieth
 @pytest.mark.parametrize(
     ("prior", "step"), [("gaussian", 13), ("rbm", 13), ("rbm", 20), ("rbm", 22), ("rbm", 27)]
 )
-def test_an_interrupted_fit_goes_on_bit_for_bit(scaled, prior, step, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
-    monkeypatch.setattr(checkpoints, "_SHARE_OF_TIME", np.inf)
+def test_an_interrupted_fit_goes_on_bit_for_bit(scaled, prior, step, tmp_path, save_always):
     options = {**PRIORS[prior], **SMALL, "max_epochs": 6, "early_stopping": True}
     if prior == "rbm":
         options["prior_epochs"] = 2
-    whole = CaloShowerVAE(**options, callbacks=[Crash(0)]).fit(scaled)
-    crash = Crash(step)
-    with pytest.raises(RuntimeError, match="power"):
-        CaloShowerVAE(**options, checkpoint=tmp_path, callbacks=[crash]).fit(scaled)
-    rest = Crash(0)
+    whole = CaloShowerVAE(**options, callbacks=[Steps()]).fit(scaled)
+    interrupted(CaloShowerVAE(**options, checkpoint=tmp_path), scaled, step)
+    rest = Steps()
     # a geometry that something was asked of is the same as a new one
     fresh = CaloGeometry(GEOMETRY.radial_edges, GEOMETRY.n_angles, 0.1, GEOMETRY.layer_edges)
     resumed = CaloShowerVAE(

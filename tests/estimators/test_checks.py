@@ -3,7 +3,11 @@
 import os
 
 import pytest
-from remaining_checks import each_remaining_check, each_remaining_check_without_transform
+from remaining_checks import (
+    MINIBATCHES,
+    each_remaining_check,
+    each_remaining_check_without_transform,
+)
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skae import (
@@ -37,12 +41,6 @@ REGRESSORS = [
     MultiResRNNRegressor(hidden_size=16, max_epochs=12),
 ]
 ESTIMATORS = TRANSFORMERS + REGRESSORS
-
-MINIBATCHES = {
-    "check_sample_weight_equivalence_on_dense_data": (
-        "minibatches: a row of weight 2 stands once in one batch, a repeated row in two of them"
-    )
-}
 
 
 def expected_failures(estimator):

@@ -4,26 +4,24 @@ import contextlib
 import os
 import pickle
 import shutil
-import subprocess
-import sys
-import textwrap
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+import fits
 import numpy as np
 import pytest
 import torch
 import torch._dynamo.utils as dynamo
-from fits import global_states, weights_of
+from fits import CrashError, at_epoch, global_states, weights_of
+from scripts import printed_by
 from skorch.callbacks import Callback
 
-from skae import CaloShowerVAE, JetAutoencoder, MultiResRNNRegressor
+from skae import CaloShowerVAE, MultiResRNNRegressor
 from skae.datasets import CaloGeometry, make_showers
 from skae.exceptions import CompileWarning
 from skae.training import step as step_module
 from skae.training.step import CompiledGradient, make_loss
-
-CPU = torch.device("cpu")
 
 SHOWERS = CaloGeometry([(0, 5, 20)] * 3, [4] * 3, 0.1, (0, 30, 70, 120))
 
@@ -33,9 +31,7 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
-def small(**parameters):
-    defaults = {"hidden_layer_sizes": (16,), "max_epochs": 4, "batch_size": 64, "random_state": 0}
-    return JetAutoencoder(**{**defaults, **parameters}, device="cpu")
+small = partial(fits.small, max_epochs=4, device="cpu")
 
 
 @contextlib.contextmanager
@@ -127,18 +123,10 @@ def test_weights_and_a_single_batch_compile(n, standard_jets, rng, monkeypatch):
 
 @needs_compiler
 def test_a_compiled_fit_goes_on_after_a_crash(standard_jets, tmp_path):
-    class EndError(Exception):
-        pass
-
-    class End(Callback):
-        def on_epoch_end(self, net, **kwargs):
-            if len(net.history) == 2:
-                raise EndError
-
     expected = small(compile=True).fit(standard_jets)
     model = small(compile=True, checkpoint=tmp_path)
-    with pytest.raises(EndError):
-        small(compile=True, checkpoint=tmp_path, callbacks=[End()]).fit(standard_jets)
+    with pytest.raises(CrashError):
+        small(compile=True, checkpoint=tmp_path, callbacks=[at_epoch(2)]).fit(standard_jets)
     model.fit(standard_jets)
     assert torch.equal(weights_of(model), weights_of(expected))
 
@@ -164,12 +152,9 @@ WITHOUT_COMPILER = """
 
 
 def test_without_a_compiler_a_fit_runs_uncompiled_with_one_warning(tmp_path):
-    environment = {**os.environ, "CXX": str(tmp_path / "no-compiler"), "PATH": str(tmp_path)}
+    environment = {"CXX": str(tmp_path / "no-compiler"), "PATH": str(tmp_path)}
     environment["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path / "cache")
-    output = subprocess.check_output(
-        [sys.executable, "-c", textwrap.dedent(WITHOUT_COMPILER)], env=environment, text=True
-    )
-    assert output == "uncompiled\n"
+    assert printed_by(WITHOUT_COMPILER, **environment) == "uncompiled\n"
 
 
 def test_a_python_that_torch_cannot_compile_is_a_warning(standard_jets, monkeypatch):
@@ -191,8 +176,8 @@ def test_an_error_of_the_network_is_no_error_of_the_compiler():
             raise ZeroDivisionError("mine")
 
     broken = Broken()
-    loss = make_loss(broken, torch.nn.MSELoss(reduction="none"), CPU, "float32")
-    gradient = CompiledGradient(loss, broken, CPU, 4)
+    loss = make_loss(broken, torch.nn.MSELoss(reduction="none"), torch.device("cpu"), "float32")
+    gradient = CompiledGradient(loss, broken, torch.device("cpu"), 4)
     with warnings.catch_warnings():
         warnings.simplefilter("error", CompileWarning)
         with pytest.raises(ZeroDivisionError, match="mine"):

@@ -1,24 +1,17 @@
 """The same on a CUDA device. Skipped where there is none."""
 
-import os
 import pickle
-import subprocess
-import sys
+from functools import partial
 
+import fits
 import numpy as np
 import pytest
 import torch
 import torch._dynamo.utils as dynamo
-from skorch.callbacks import Callback
+from fits import CrashError, at_epoch
+from scripts import printed_by
 
-from skae import (
-    CaloShowerVAE,
-    JetAutoencoder,
-    MultiResRNNRegressor,
-    NoiseInjector,
-    PulseLocator,
-    SpectraVAE,
-)
+from skae import CaloShowerVAE, MultiResRNNRegressor, NoiseInjector, PulseLocator, SpectraVAE
 from skae.datasets import (
     CaloGeometry,
     make_photon_correlations,
@@ -26,7 +19,7 @@ from skae.datasets import (
     make_showers,
     make_spectra,
 )
-from skae.training import batches, checkpoints, hardware
+from skae.training import batches, hardware
 
 pytestmark = [
     pytest.mark.gpu,
@@ -34,9 +27,7 @@ pytestmark = [
 ]
 
 
-def small(**parameters):
-    defaults = {"hidden_layer_sizes": (16,), "max_epochs": 10, "batch_size": 64, "random_state": 0}
-    return JetAutoencoder(**{**defaults, **parameters})
+small = partial(fits.small, max_epochs=10)
 
 
 def test_auto_takes_the_gpu_and_agrees_with_the_cpu(standard_jets):
@@ -157,20 +148,16 @@ def test_an_estimator_fitted_on_the_gpu_loads_where_there_is_none(standard_jets,
     (tmp_path / "model.pickle").write_bytes(pickle.dumps(model))
     np.save(tmp_path / "X.npy", standard_jets)
     script = """
-import pickle, numpy as np, torch
-assert not torch.cuda.is_available()
-model = pickle.load(open("model.pickle", "rb"))
-X = np.load("X.npy")
-np.save("Z.npy", model.transform(X))
-assert model.device_.type == "cpu"
-model.partial_fit(X)
-"""
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script],
-        cwd=tmp_path,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-        check=True,
-    )
+        import os, pickle, sys, numpy as np, torch
+        os.chdir(sys.argv[1])
+        assert not torch.cuda.is_available()
+        model = pickle.load(open("model.pickle", "rb"))
+        X = np.load("X.npy")
+        np.save("Z.npy", model.transform(X))
+        assert model.device_.type == "cpu"
+        model.partial_fit(X)
+    """
+    printed_by(script, tmp_path, CUDA_VISIBLE_DEVICES="")
     np.testing.assert_allclose(
         np.load(tmp_path / "Z.npy"), model.transform(standard_jets), atol=1e-4
     )
@@ -190,23 +177,13 @@ def test_a_compiled_fit_replays_graphs_and_is_the_same_fit(standard_jets, option
     np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=rtol)
 
 
-class EndError(Exception):
-    pass
-
-
-class End(Callback):
-    def on_batch_end(self, net, training=False, **kwargs):
-        if training and len(net.history) == 3:
-            raise EndError
-
-
 @pytest.mark.parametrize("devices", [("cuda", "cpu"), ("cpu", "cuda"), ("cuda", "cuda")])
-def test_a_killed_fit_goes_on_on_another_device(standard_jets, tmp_path, monkeypatch, devices):
-    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
+def test_a_killed_fit_goes_on_on_another_device(standard_jets, tmp_path, save_always, devices):
     first, second = devices
     expected = small(device="cpu").fit(standard_jets)
-    with pytest.raises(EndError):
-        small(device=first, checkpoint=tmp_path, callbacks=[End()]).fit(standard_jets)
+    end = at_epoch(3, moment="on_batch_end")
+    with pytest.raises(CrashError):
+        small(device=first, checkpoint=tmp_path, callbacks=[end]).fit(standard_jets)
     model = small(device=second, checkpoint=tmp_path).fit(standard_jets)
     assert model.device_.type == second
     assert len(list(tmp_path.iterdir())) == 1

@@ -1,5 +1,8 @@
 """JetAutoencoder: its networks, its angles, and what it reaches."""
 
+from functools import partial
+
+import fits
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,10 +16,7 @@ from skae import JetAutoencoder, KinematicsTransformer
 from skae.metrics import scaled_mean_squared_error
 from skae.modules.blocks import activation_names
 
-
-def small(**parameters):
-    defaults = {"hidden_layer_sizes": (16, 8), "max_epochs": 3, "batch_size": 64, "random_state": 0}
-    return JetAutoencoder(**{**defaults, **parameters})
+small = partial(fits.small, hidden_layer_sizes=(16, 8))
 
 
 def test_the_default_sizes_with_tanh_are_the_published_network(standard_jets):

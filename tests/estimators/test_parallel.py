@@ -14,16 +14,10 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from fits import global_states, weights_of
+from fits import each, global_states, small, weights_of
 from sklearn.model_selection import GridSearchCV
-from skorch.callbacks import Callback
 
-from skae import BoxCoxTransformer, JetAutoencoder, _workers
-
-
-def small(**parameters):
-    defaults = {"hidden_layer_sizes": (16,), "max_epochs": 3, "batch_size": 64, "random_state": 0}
-    return JetAutoencoder(**{**defaults, **parameters})
+from skae import BoxCoxTransformer, _workers
 
 
 @pytest.fixture
@@ -64,6 +58,10 @@ BACKENDS = [
 ]
 
 
+def record_threads(net):
+    net.history.record("threads", torch.get_num_threads())
+
+
 # -- searches ----------------------------------------------------------------------------------
 
 
@@ -71,16 +69,12 @@ BACKENDS = [
 def test_a_search_in_parallel_gives_the_serial_result_on_its_share_of_threads(
     backend, standard_jets, two_torch_threads
 ):
-    class Threads(Callback):
-        def on_epoch_end(self, net, **kwargs):
-            net.history.record("threads", torch.get_num_threads())
-
     def scores(model, X, y=None):
         return {"mse": model.score(X), "threads": max(model.history_[:, "threads"])}
 
     def search(n_jobs):
         grid = {"n_components": [1, 3], "hidden_layer_sizes": [(8,), (16, 8)]}
-        model = small(callbacks=[Threads()])
+        model = small(callbacks=[each("on_epoch_end", record_threads)])
         options = {"scoring": scores, "refit": False, "error_score": "raise"}
         return GridSearchCV(model, grid, cv=2, n_jobs=n_jobs, **options).fit(standard_jets)
 
@@ -99,12 +93,12 @@ def test_a_search_in_parallel_gives_the_serial_result_on_its_share_of_threads(
 def test_a_dask_worker_that_is_alone_keeps_its_threads(standard_jets, two_torch_threads):
     from distributed import Client, LocalCluster
 
-    class Threads(Callback):
-        def on_epoch_end(self, net, **kwargs):
-            net.history.record("threads", torch.get_num_threads())
-
     def fit():
-        return small(callbacks=[Threads()]).fit(standard_jets).history_[:, "threads"]
+        return (
+            small(callbacks=[each("on_epoch_end", record_threads)])
+            .fit(standard_jets)
+            .history_[:, "threads"]
+        )
 
     workers = {"processes": False, "n_workers": 1, "threads_per_worker": 1}
     with LocalCluster(dashboard_address=None, **workers) as cluster, Client(cluster) as client:
@@ -129,17 +123,13 @@ def test_transformers_use_their_share_of_threads_too(backend, rng, monkeypatch):
 
 def test_worker_threads_of_joblib_use_one_torch_thread_each(standard_jets, two_torch_threads):
     seen = []
-
-    class Threads(Callback):
-        def on_epoch_end(self, net, **kwargs):
-            seen.append(torch.get_num_threads())
-
+    keep = each("on_epoch_end", lambda net: seen.append(torch.get_num_threads()))
     joblib.Parallel(2, backend="threading")(
-        joblib.delayed(small(callbacks=[Threads()]).fit)(standard_jets) for _ in range(4)
+        joblib.delayed(small(callbacks=[keep]).fit)(standard_jets) for _ in range(4)
     )
     assert set(seen) == {1}
     assert torch.get_num_threads() == 2
-    small(callbacks=[Threads()]).fit(standard_jets)
+    small(callbacks=[keep]).fit(standard_jets)
     assert seen[-1] == 2
     fresh = []
     thread = threading.Thread(target=lambda: fresh.append(torch.get_num_threads()))
@@ -188,11 +178,7 @@ def test_a_fit_in_a_worker_process_is_bit_for_bit_the_same(standard_jets):
 def test_sixteen_threads_get_the_serial_answers(rng, two_torch_threads):
     X = rng.normal(size=(700, 4)).astype(np.float32)
     model = small(batch_norm=True, dropout=0.2).fit(X)
-    uses = (
-        model.transform,
-        model.score_samples,
-        lambda rows: model.inverse_transform(rows[:, :3]),
-    )
+    uses = (model.transform, model.score_samples, lambda rows: model.inverse_transform(rows[:, :3]))
     parts = [X[k * 7 : k * 7 + 300] for k in range(50)]
     expected = [[use(part) for use in uses] for part in parts]
     start = threading.Barrier(16)

@@ -8,6 +8,7 @@ from typing import Any
 import cloudpickle
 import pytest
 from minimal import LinearAutoencoder
+from remaining_checks import MINIBATCHES
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils._param_validation import Interval, InvalidParameterError
@@ -66,10 +67,7 @@ def test_a_subclass_is_searched_and_pickled_when_it_is_fitted(cls, standard_jets
 
 
 @parametrize_with_checks(
-    [cls(max_epochs=5) for cls in SUBCLASSES],
-    expected_failed_checks=lambda _: {
-        "check_sample_weight_equivalence_on_dense_data": "minibatches, as for all estimators"
-    },
+    [cls(max_epochs=5) for cls in SUBCLASSES], expected_failed_checks=lambda _: MINIBATCHES
 )
 def test_scikit_learn_checks_of_subclasses(estimator, check):
     check(estimator)

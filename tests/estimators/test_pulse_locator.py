@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fits import global_states, weights_of
+from fits import global_states, mapped, weights_of
 from scipy import stats
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -227,12 +227,11 @@ def test_lists_tensors_and_memory_maps_are_events_too(tmp_path, events, fitted):
     expected = fitted.predict(X[:20])
     assert np.array_equal(fitted.predict(X[:20].tolist()), expected)
     assert np.array_equal(fitted.predict(torch.from_numpy(X[:20])), expected)
-    np.save(tmp_path / "events.npy", (100 * X).astype(np.int16))
-    mapped = np.load(tmp_path / "events.npy", mmap_mode="r")
-    from_file, in_memory = (small().fit(Z, y) for Z in (mapped, np.array(mapped, dtype=np.float64)))
+    file = mapped((100 * X).astype(np.int16), tmp_path)
+    from_file, in_memory = (small().fit(Z, y) for Z in (file, np.array(file, dtype=np.float64)))
     assert torch.equal(weights_of(from_file), weights_of(in_memory))
-    assert np.array_equal(from_file.predict(mapped), in_memory.predict(mapped))
-    before = from_file.predict_cdf(mapped, y)
+    assert np.array_equal(from_file.predict(file), in_memory.predict(file))
+    before = from_file.predict_cdf(file, y)
     assert before.dtype == np.float64
     assert ((before > 0.0) & (before < 1.0)).any()
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fits import global_states, weights_of
+from fits import CrashError, at_epoch, each, global_states, mapped, weights_of
 from scipy import stats
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -15,7 +15,6 @@ from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import Callback
 
 import skae
 from skae import NoiseInjector, SpectraVAE
@@ -345,12 +344,11 @@ def test_gaps_in_compiled_and_in_mixed_precision_fits(counts, options):
 
 def test_gaps_in_rows_that_are_streamed(counts, tmp_path, monkeypatch):
     X = gappy(counts, 0.2).astype(np.float32)
-    np.save(tmp_path / "X.npy", X)
     at_hand = SpectraVAE(noise_sigma=18.0, missing="mask", max_epochs=3, random_state=0).fit(X)
     monkeypatch.setattr("skae.training.hardware.SHARE_OF_MEMORY", 0.0)
     monkeypatch.setattr("skae.training.batches.BUFFER_NUMBERS", 1000)
     streamed = SpectraVAE(noise_sigma=18.0, missing="mask", max_epochs=3, random_state=0)
-    streamed.fit(np.load(tmp_path / "X.npy", mmap_mode="r"))
+    streamed.fit(mapped(X, tmp_path))
     assert streamed.score(X) == pytest.approx(at_hand.score(X), abs=0.1)
 
 
@@ -510,12 +508,8 @@ def test_an_lstm_learns_lines(counts):
 
 def test_the_divergence_warms_up_to_beta(counts):
     seen = []
-
-    class Watch(Callback):
-        def on_epoch_end(self, net, **_):
-            seen.append(float(net.module_.beta))
-
-    SpectraVAE(beta=2.0, beta_warm_up=0.5, max_epochs=8, callbacks=[Watch()]).fit(counts)
+    keep = each("on_epoch_end", lambda net: seen.append(float(net.module_.beta)))
+    SpectraVAE(beta=2.0, beta_warm_up=0.5, max_epochs=8, callbacks=[keep]).fit(counts)
     np.testing.assert_allclose(seen, [0.5, 1.0, 1.5, 2.0, 2.0, 2.0, 2.0, 2.0])
 
 
@@ -538,13 +532,8 @@ def test_early_stopping_waits_for_the_warm_up(counts):
 
 
 def test_a_warm_up_that_was_interrupted_leaves_no_trace(counts):
-    class Interrupt(Callback):
-        def on_epoch_end(self, net, **_):
-            if len(net.history) == 2:
-                raise RuntimeError("enough")
-
-    vae = SpectraVAE(beta_warm_up=0.9, max_epochs=10, callbacks=[Interrupt()], random_state=0)
-    with pytest.raises(RuntimeError, match="enough"):
+    vae = SpectraVAE(beta_warm_up=0.9, max_epochs=10, callbacks=[at_epoch(2)], random_state=0)
+    with pytest.raises(CrashError):
         vae.fit(counts)
     assert float(vae.module_.beta) < 0.5
     vae.set_params(beta_warm_up=0.0, warm_start=True, callbacks=None, max_epochs=1).fit(counts)
@@ -576,18 +565,14 @@ def test_a_seed_gives_one_fit(counts):
 
 
 def test_a_crashed_fit_resumes_bit_for_bit(counts, tmp_path):
-    class Crash(Callback):
-        def on_epoch_begin(self, net, **_):
-            if len(net.history) == 4:
-                raise RuntimeError("crash")
-
     options = {
         "likelihood": "poisson", "prior": "mixture", "beta_warm_up": 0.5, "max_epochs": 6,
         "hidden_layer_sizes": (8,), "random_state": 0,
     }  # fmt: skip
     whole = SpectraVAE(**options).fit(counts)
-    with pytest.raises(RuntimeError, match="crash"):
-        SpectraVAE(**options, checkpoint=tmp_path, callbacks=[Crash()]).fit(counts)
+    crash = at_epoch(4, moment="on_epoch_begin")
+    with pytest.raises(CrashError):
+        SpectraVAE(**options, checkpoint=tmp_path, callbacks=[crash]).fit(counts)
     resumed = SpectraVAE(**options, checkpoint=tmp_path).fit(counts)
     assert torch.equal(weights_of(whole), weights_of(resumed))
 

@@ -9,14 +9,11 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skae.metrics import (
-    PhysicsDistanceAndFloor,
-    frechet_physics_distance,
-    kernel_physics_distance,
-)
+from skae.metrics import PhysicsDistanceAndFloor, frechet_physics_distance, kernel_physics_distance
 from skae.metrics.distances import gaussian_frechet_distance, moments, unbiased_mmd
 
 SMALL = {"min_samples": 500, "max_samples": 2000, "n_batches": 5, "n_points": 6}
+BOTH = ((frechet_physics_distance, SMALL), (kernel_physics_distance, {"batch_size": 300}))
 
 
 @pytest.fixture(scope="module")
@@ -136,10 +133,7 @@ def test_sizes_are_equal_where_a_floor_is_asked_for():
     chosen = np.random.default_rng(42)
     order, others = chosen.permutation(1001), chosen.permutation(5000)
     scale = np.abs(real).max(axis=0)
-    for function, options in (
-        (frechet_physics_distance, SMALL),
-        (kernel_physics_distance, {"batch_size": 300}),
-    ):
+    for function, options in BOTH:
         options = {**options, "normalise": False}
         result = function(real / scale, generated / scale, return_floor=True, **options)
         first, second = (real / scale)[order[:500]], (real / scale)[order[500:1000]]
@@ -219,10 +213,7 @@ def test_features_are_divided_by_the_largest_real_value():
 def test_seeds():
     rng = np.random.default_rng(5)
     real, generated = rng.normal(size=(900, 2)), rng.normal(size=(900, 2))
-    for function, options in (
-        (frechet_physics_distance, SMALL),
-        (kernel_physics_distance, {"batch_size": 300}),
-    ):
+    for function, options in BOTH:
         assert function(real, generated, **options) == function(real, generated, **options)
         other = {**options, "random_state": 43}
         assert function(real, generated, **options) != function(real, generated, **other)

@@ -66,8 +66,7 @@ def test_separation_power_of_one_distribution_is_as_stated():
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [{"bins": [0.0]}, {"bins": [0.0, 0.0]}, {"range": (1, 0)}, {"bins": [[0.0, 1.0]]}],
+    "arguments", [{"bins": [0.0]}, {"bins": [0.0, 0.0]}, {"range": (1, 0)}, {"bins": [[0.0, 1.0]]}]
 )
 def test_bins_that_are_none_are_refused(arguments):
     with pytest.raises(ValueError, match="edges that increase"):

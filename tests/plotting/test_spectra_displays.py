@@ -31,8 +31,8 @@ def test_the_latent_plane_shows_ellipses_against_the_prior(vae, spectra):
     points, ellipses = display.ax_.collections
     np.testing.assert_allclose(points.get_offsets(), mean[:, [0, 2]])
     np.testing.assert_allclose(points.get_array(), fluxes[:, 0])
-    np.testing.assert_allclose(2 * ellipses._widths, 4.0 * std[:, 0])
-    np.testing.assert_allclose(2 * ellipses._heights, 4.0 * std[:, 2])
+    np.testing.assert_allclose(ellipses.get_widths(), 4.0 * std[:, 0])
+    np.testing.assert_allclose(ellipses.get_heights(), 4.0 * std[:, 2])
     assert [patch.radius for patch in display.ax_.patches] == [1.0, 2.0]
     assert display.ax_.get_ylabel() == "latent coordinate 2"
     assert display.figure_.axes[1].get_ylabel() == "flux 1"

@@ -1,34 +1,28 @@
 """Rows that are read as they are needed: each once an epoch, in random order, and never all at once."""
 
+from functools import partial
+
+import fits
 import numpy as np
 import pytest
 import torch
-from fits import weights_of
+from fits import mapped, read_in_pieces, weights_of
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.ensemble import BaggingRegressor
 
 import skae
-from skae import JetAutoencoder, NoiseInjector
+from skae import NoiseInjector
 from skae.training import batches, hardware, streaming
 from skae.training.batches import Minibatches, TensorRows
-from skae.training.hardware import fits_in_memory
 from skae.training.seeding import RandomStreams
 from skae.training.streaming import StreamedRows
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Runs of 10 rows of 4 numbers, buffers of 70; half as many where there are targets."""
-    monkeypatch.setattr(streaming, "_RUN_NUMBERS", 10 * 4)
-    monkeypatch.setattr(batches, "BUFFER_NUMBERS", 70 * 4)
-
-
-@pytest.fixture
-def always_streaming(monkeypatch, small_pieces):
-    monkeypatch.setattr(hardware, "SHARE_OF_MEMORY", 0.0)
+    read_in_pieces(monkeypatch.setattr, run=10 * 4, buffer=70 * 4)
 
 
 def numbered(n, dtype=np.float64):
@@ -86,7 +80,7 @@ def test_each_epoch_has_its_own_order_and_each_seed_its_own_epochs(small_pieces)
     rows = numbered(300)
 
     def order(seed, epoch):
-        streams = RandomStreams(seed, CPU)
+        streams = RandomStreams(seed, torch.device("cpu"))
         streams.begin_epoch(epoch)
         return numbers_of(Minibatches(rows, 32, streams.shuffle))
 
@@ -97,8 +91,7 @@ def test_each_epoch_has_its_own_order_and_each_seed_its_own_epochs(small_pieces)
 
 def test_a_batch_holds_rows_from_all_over_the_array(monkeypatch):
     """Rows that lie in order, as a sorted file does, must not be learnt in order."""
-    monkeypatch.setattr(streaming, "_RUN_NUMBERS", 10 * 8)
-    monkeypatch.setattr(batches, "BUFFER_NUMBERS", 1000 * 8)
+    read_in_pieces(monkeypatch.setattr, run=10 * 8, buffer=1000 * 8)
     n = 10_000
     rows = Minibatches(numbered(n), 100, torch.Generator().manual_seed(0))
     numbers = numbers_of(rows)
@@ -131,55 +124,15 @@ def test_single_rows_are_there_for_callbacks(small_pieces):
     assert target[0] == 34
 
 
-# -- when ---------------------------------------------------------------------------------------
+# -- fits --------------------------------------------------------------------------------------
 
-
-def test_a_stated_share_of_the_memory_decides(monkeypatch):
-    monkeypatch.setattr(hardware, "main_memory", lambda: 4000)
-    assert fits_in_memory(100, CPU)
-    assert not fits_in_memory(101, CPU)
-    monkeypatch.setattr(hardware, "main_memory", lambda: 10**9)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100, 1600))
-    assert fits_in_memory(100, torch.device("cuda"))
-    assert not fits_in_memory(101, torch.device("cuda"))
-
-
-def test_memory_is_that_of_the_machine_or_its_container(monkeypatch, tmp_path):
-    machine = hardware.main_memory()
-    assert 2**28 < machine < 2**50
-    own, root = tmp_path / "cgroup", tmp_path / "root"
-    own.write_text("12:cpu,cpuacct:/x\n7:memory:/jobs/1\n0::/slurm/job/step\n")
-    files = hardware._limit_files(str(own), str(root))
-    monkeypatch.setattr(hardware, "_limit_files", lambda: files)
-    assert hardware.main_memory() >= machine
-    for folder, name, limit in (
-        (".", "memory.max", "max"),
-        ("memory/jobs/1", "memory.limit_in_bytes", "3000000"),
-        ("slurm/job", "memory.max", "2000000"),
-        ("slurm/job/step", "memory.max", "max"),
-    ):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-        (root / folder / name).write_text(limit + "\n")
-    assert hardware.main_memory() == 2_000_000
-    (root / "slurm/job/memory.max").unlink()
-    assert hardware.main_memory() == 3_000_000
-    (root / "memory.max").write_text("1000\n")
-    assert hardware.main_memory() == 1000
-
-
-# -- fits ---------------------------------------------------------------------------------------
-
-
-def small(**parameters):
-    defaults = {"hidden_layer_sizes": (16,), "max_epochs": 10, "batch_size": 32, "random_state": 0}
-    return JetAutoencoder(**{**defaults, **parameters}, device="cpu")
+small = partial(fits.small, max_epochs=10, batch_size=32, device="cpu")
 
 
 def fits_of(make, X, *arguments, tmp_path, monkeypatch):
     """One fit three times: of an array at hand, of its file, and of that file read as it is needed."""
-    np.save(tmp_path / "X.npy", X)
-    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    for rows, share in ((X, 1.0), (mapped, 1.0), (mapped, 0.0)):
+    file = mapped(X, tmp_path)
+    for rows, share in ((X, 1.0), (file, 1.0), (file, 0.0)):
         monkeypatch.setattr(hardware, "SHARE_OF_MEMORY", share)
         yield make().fit(rows, *arguments)
 
@@ -202,16 +155,18 @@ def test_a_streamed_fit_is_the_fit_in_memory(
     monkeypatch.setattr(batches, "BUFFER_NUMBERS", 4 * buffer_rows)
     rng = np.random.default_rng(0)
     weight = [None, rng.uniform(0.5, 2.0, size=400)] if weighted else []
-    whole, mapped, streamed = fits_of(
+    whole, of_file, streamed = fits_of(
         lambda: small(**options), standard_jets, *weight, tmp_path=tmp_path, monkeypatch=monkeypatch
     )
     assert len(whole.loss_curve_) > 5
-    for other in (mapped, streamed):
+    for other in (of_file, streamed):
         assert other.loss_curve_ == whole.loss_curve_
         assert torch.equal(weights_of(other), weights_of(whole))
 
 
 SEQUENCES = np.random.default_rng(0).normal(size=(200, 24))
+
+
 OTHERS = {
     "sequences": lambda: skae.MultiResRNNRegressor(
         downsampling=(2, 2), hidden_size=4, max_epochs=2, random_state=0, early_stopping=True
@@ -239,10 +194,10 @@ def test_every_estimator_streams_to_the_bit(name, small_pieces, tmp_path, monkey
         X = np.round(10 * X)
     elif name == "gaps":
         X = np.where(X > 2.0, np.nan, X)
-    whole, mapped, streamed = fits_of(
+    whole, of_file, streamed = fits_of(
         OTHERS[name], X, *arguments, tmp_path=tmp_path, monkeypatch=monkeypatch
     )
-    assert torch.equal(weights_of(mapped), weights_of(whole))
+    assert torch.equal(weights_of(of_file), weights_of(whole))
     assert torch.equal(weights_of(streamed), weights_of(whole))
 
 
@@ -261,7 +216,7 @@ def test_workers_that_are_handed_files_learn_what_one_process_does():
     np.testing.assert_array_equal(first, second)
 
 
-def test_event_weights_are_streamed_too(standard_jets, always_streaming):
+def test_event_weights_are_streamed_too(standard_jets, small_pieces):
     X = np.vstack([standard_jets, np.full((50, 4), 1e3)])
     weight = np.concatenate([np.full(400, 5.0), np.zeros(50)])
     model = small().fit(X, sample_weight=weight)
@@ -271,12 +226,11 @@ def test_event_weights_are_streamed_too(standard_jets, always_streaming):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int16, np.uint8])
-def test_numbers_of_any_kind_are_read_where_they_are(dtype, tmp_path, rng, always_streaming):
+def test_numbers_of_any_kind_are_read_where_they_are(dtype, tmp_path, rng, small_pieces):
     X = rng.integers(0, 200, size=(300, 4)).astype(dtype)
-    np.save(tmp_path / "X.npy", X)
-    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    file = mapped(X, tmp_path)
     expected = small().fit(X.astype(np.float32))
-    for view in (mapped, np.asarray(mapped), mapped[:]):
+    for view in (file, np.asarray(file), file[:]):
         model = small().fit(view)
         assert torch.equal(weights_of(model), weights_of(expected))
         Z = model.transform(view)
@@ -285,26 +239,23 @@ def test_numbers_of_any_kind_are_read_where_they_are(dtype, tmp_path, rng, alway
         np.testing.assert_allclose(model.score(view), model.score(X), rtol=1e-5)
 
 
-def test_bad_numbers_in_a_file_are_errors_before_training(tmp_path, always_streaming):
+def test_bad_numbers_in_a_file_are_errors_before_training(tmp_path, small_pieces):
     X = np.zeros((300, 4), dtype=np.float16)
     X[250, 1] = np.nan
-    np.save(tmp_path / "half.npy", X)
     with pytest.raises(ValueError, match="Input X contains NaN"):
-        small().fit(np.load(tmp_path / "half.npy", mmap_mode="r"))
+        small().fit(mapped(X, tmp_path))
     X = np.zeros((300, 4))
     X[250, 1] = 1e39
-    np.save(tmp_path / "double.npy", X)
     model = small()
     with pytest.raises(ValueError, match="X has values up to 1e\\+39, beyond the range of float32"):
-        model.fit(np.load(tmp_path / "double.npy", mmap_mode="r"))
+        model.fit(mapped(X, tmp_path))
     assert not hasattr(model, "net_")
 
 
 def test_chunks_of_a_file_are_fitted_one_by_one(standard_jets, tmp_path):
-    np.save(tmp_path / "X.npy", standard_jets)
-    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    file = mapped(standard_jets, tmp_path)
     model, expected = small(lr=0.01), small(lr=0.01)
     for start in range(0, 400, 100):
-        model.partial_fit(mapped[start : start + 100])
+        model.partial_fit(file[start : start + 100])
         expected.partial_fit(standard_jets[start : start + 100])
     assert torch.equal(weights_of(model), weights_of(expected))

@@ -135,20 +135,9 @@ def test_subset_order_pickle_and_clone_change_nothing():
 def test_pandas_in_and_pandas_out():
     X = make_jets(10, random_state=0, as_frame=True).assign(tracks=7.0)
     kinematics = KinematicsTransformer().set_output(transform="pandas").fit(X)
-    assert list(kinematics.transform(X).columns) == [
-        "log_pt",
-        "eta",
-        "phi",
-        "mass_over_pt",
-        "tracks",
-    ]
-    assert list(kinematics.get_feature_names_out()) == [
-        "log_pt",
-        "eta",
-        "phi",
-        "mass_over_pt",
-        "tracks",
-    ]
+    names = ["log_pt", "eta", "phi", "mass_over_pt", "tracks"]
+    assert list(kinematics.transform(X).columns) == names
+    assert list(kinematics.get_feature_names_out()) == names
 
 
 @pytest.mark.parametrize(

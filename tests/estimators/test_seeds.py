@@ -1,0 +1,80 @@
+"""What is random follows the seed, is fresh where it must be, and leaves global states alone."""
+
+import threading
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from fits import global_states, small, weights_of
+from skorch.callbacks import Callback
+
+from skae import JetAutoencoder
+
+
+@pytest.mark.parametrize("random_state", [0, None])
+def test_global_random_states_are_left_as_found(random_state, standard_jets):
+    before = global_states()
+    model = small(dropout=0.2, early_stopping=True, random_state=random_state)
+    model.fit(standard_jets).partial_fit(standard_jets).transform(standard_jets)
+    assert global_states() == before
+
+
+def test_one_seed_gives_one_result(standard_jets):
+    first, second = (small(dropout=0.2).fit(standard_jets) for _ in range(2))
+    assert torch.equal(weights_of(first), weights_of(second))
+    assert not torch.equal(weights_of(first), weights_of(small(random_state=1).fit(standard_jets)))
+
+
+def test_no_seed_gives_different_results(standard_jets):
+    first, second = (small(random_state=None).fit(standard_jets) for _ in range(2))
+    assert not torch.equal(weights_of(first), weights_of(second))
+
+
+def test_random_state_instance_is_advanced(standard_jets):
+    state = np.random.RandomState(3)
+    first, second = (small(random_state=state).fit(standard_jets) for _ in range(2))
+    assert not torch.equal(weights_of(first), weights_of(second))
+
+
+def test_modules_are_built_by_one_thread_at_a_time(standard_jets):
+    """Each thread builds while the other tries to: without the lock, both would share one stream."""
+    inside = []
+
+    class Slow(JetAutoencoder):
+        def _build_network(self, rows):
+            inside.append("in")
+            time.sleep(0.05)
+            network = super()._build_network(rows)
+            inside.append("out")
+            return network
+
+    models = [Slow(hidden_layer_sizes=(8,), max_epochs=1, random_state=s) for s in range(3)]
+    threads = [threading.Thread(target=model.fit, args=(standard_jets,)) for model in models]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert inside == ["in", "out"] * 3
+
+
+def test_noise_is_fresh_in_each_batch_and_the_target_clean(standard_jets):
+    seen = []
+
+    def add_noise(batch, generator):
+        noise = torch.randn(batch.shape, generator=generator, device=batch.device)
+        seen.append((batch.clone(), noise))
+        return batch + 0.1 * noise
+
+    targets = []
+
+    class Spy(Callback):
+        def on_batch_end(self, net, batch=None, training=False, **kwargs):
+            targets.append(batch[1].clone())
+
+    small(noise=add_noise, max_epochs=2, batch_size=100, callbacks=[Spy()]).fit(standard_jets)
+    assert len(seen) == len(targets) == 8
+    for (clean, _), target in zip(seen, targets, strict=True):
+        assert torch.equal(clean, target)
+    assert all(not torch.equal(a, b) for (_, a), (_, b) in pairwise(seen))

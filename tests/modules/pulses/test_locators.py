@@ -1,0 +1,72 @@
+"""Networks that give the parameters of a distribution of positions."""
+
+import numpy as np
+import pytest
+import torch
+
+from skae.modules.pulses.locators import ReferenceLocator, ResidualLocator
+from skae.modules.pulses.positions import BinDistribution, MixtureDistribution
+
+
+def locator(law, **options):
+    torch.manual_seed(0)
+    options = {
+        "trace_channels": 3, "n_channels": 4, "kernel_size": 3, "dilations": ((1, 2), (1, 2)),
+        "pooled": True, "reversible": True, "odd_outputs": law.odd_outputs, **options,
+    }  # fmt: skip
+    return ResidualLocator(3, law.n_outputs, **options)
+
+
+@pytest.mark.parametrize(
+    "law", [BinDistribution(), MixtureDistribution()], ids=lambda law: type(law).__name__
+)
+def test_a_mirrored_event_is_found_at_the_mirrored_place(law):
+    module = locator(law).eval()
+    x = torch.randn(5, 3, 30)
+    with torch.no_grad():
+        here, there = module(x), module(x.flip(2))
+    torch.testing.assert_close(law.masses(there), law.masses(here).flip(1), atol=1e-5, rtol=1e-4)
+    mean, std = law.mean_and_std(here)
+    mirrored_mean, mirrored_std = law.mean_and_std(there)
+    torch.testing.assert_close(mirrored_mean, 29.0 - mean, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(mirrored_std, std, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_units_do_not_matter(pooled):
+    x = torch.randn(200, 3, 30) * torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1)
+    plain, scaled = (locator(BinDistribution(), pooled=pooled).eval() for _ in range(2))
+    plain.fit_statistics(x)
+    scaled.fit_statistics(1e3 * x - 5e3)
+    torch.testing.assert_close(scaled(1e3 * x - 5e3), plain(x), atol=1e-3, rtol=1e-3)
+    standard = (x - plain.centre) / plain.scale
+    assert standard.mean().abs() < 1e-5
+    if not pooled:
+        torch.testing.assert_close(standard.std(dim=(0, 2)), torch.ones(3), atol=1e-3, rtol=0)
+
+
+def test_small_pulses_on_a_pedestal_are_standardised():
+    x = 1.0 + 5e-4 * torch.randn(200, 3, 30)
+    module = locator(BinDistribution())
+    module.fit_statistics(x)
+    np.testing.assert_allclose(module.scale, 5e-4, rtol=0.05)
+
+
+def test_constant_traces_keep_their_units():
+    module = locator(BinDistribution(), pooled=False)
+    module.fit_statistics(torch.full((10, 3, 5), 7.0))
+    assert module.scale.flatten().tolist() == [1.0, 1.0, 1.0]
+
+
+def test_the_reference_network_is_the_published_one():
+    module = ReferenceLocator(3)
+    assert sum(p.numel() for p in module.parameters()) == 2 * 3 + 2 + 2 * 3 * 7 + 1
+    x = torch.randn(4, 3, 100)
+    output = module(x)
+    assert output.shape == (4, 1, 100)
+    # inside, where no padding is seen, it is the two valid convolutions with tanh in between
+    first = torch.tanh(torch.nn.functional.conv2d(x[:, None], *module.filters.parameters()))
+    inner = torch.nn.functional.conv2d(first, *module.combination.parameters())
+    torch.testing.assert_close(output[:, :, 4:-4], inner.squeeze(2))
+    # and the three bins at each end, which have no output there, are as good as impossible
+    assert BinDistribution().masses(output)[:, [0, 1, 2, -3, -2, -1]].max() < 1e-5

@@ -1,0 +1,51 @@
+"""Minibatches hold each row once an epoch, in an order of their own."""
+
+import pytest
+import torch
+
+from skae.training.batches import Minibatches, TensorRows
+from skae.training.seeding import RandomStreams
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "sizes"),
+    [
+        (10, 4, [4, 4, 2]),
+        (9, 4, [4, 5]),  # a single row is merged with the batch before
+        (8, 4, [4, 4]),
+        (3, 4, [3]),
+        (1, 4, [1]),
+        (3, 1, [1, 2]),
+    ],
+)
+def test_batches_hold_every_row_once_and_never_end_in_a_single_row(n, batch_size, sizes):
+    x = torch.arange(n).float()[:, None]
+    rows = TensorRows(x, 2 * x, 3 * x[:, 0])
+    batches = list(Minibatches(rows, batch_size, torch.Generator().manual_seed(0)))
+    assert [len(batch[0]) for batch in batches] == sizes
+    seen = torch.cat([batch[0] for batch in batches])
+    assert sorted(seen[:, 0].tolist()) == list(range(n))
+    for inputs, target, weight in batches:
+        assert torch.equal(target, 2 * inputs)
+        assert torch.equal(weight, 3 * inputs[:, 0])
+
+
+def test_each_epoch_has_its_own_order_and_each_seed_its_own_epochs():
+    rows = TensorRows(torch.arange(50).float()[:, None])
+
+    def order(seed, epoch):
+        streams = RandomStreams(seed, torch.device("cpu"))
+        streams.begin_epoch(epoch)
+        return torch.cat([b[0] for b in Minibatches(rows, 7, streams.shuffle)]).flatten().tolist()
+
+    assert order(0, 1) == order(0, 1)
+    assert order(0, 1) != order(0, 2)
+    assert order(0, 1) != order(1, 1)
+
+
+def test_rows_are_not_copied_where_the_order_stays():
+    x = torch.randn(10, 2)
+    for inputs, target, weight in Minibatches(TensorRows(x), 4):
+        assert inputs.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
+        assert target is inputs
+        assert weight is None
