@@ -8,7 +8,7 @@ from sklearn.callback import ProgressBar
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch import callbacks as skorch
+from skorch import callbacks as of_skorch
 
 from skae.training.batches import TensorRows
 from skae.training.state import Run
@@ -17,7 +17,7 @@ from skae.training.state import Run
 
 
 def test_callbacks_of_skorch_work_as_they_are(standard_jets):
-    class Counter(skorch.Callback):
+    class Counter(of_skorch.Callback):
         def __init__(self):
             self.calls = []
 
@@ -35,7 +35,7 @@ def test_callbacks_of_skorch_work_as_they_are(standard_jets):
 
     counter = Counter()
     model = small(
-        callbacks=[counter, ("clip", skorch.GradientNormClipping(1.0))],
+        callbacks=[counter, ("clip", of_skorch.GradientNormClipping(1.0))],
         max_epochs=2,
         batch_size=200,
     ).fit(standard_jets)
@@ -48,7 +48,7 @@ def test_callbacks_of_skorch_work_as_they_are(standard_jets):
 
 def test_gradient_clipping_acts(standard_jets):
     plain = small(optimizer="sgd", lr=0.1).fit(standard_jets)
-    clipped = small(optimizer="sgd", lr=0.1, callbacks=[skorch.GradientNormClipping(1e-6)]).fit(
+    clipped = small(optimizer="sgd", lr=0.1, callbacks=[of_skorch.GradientNormClipping(1e-6)]).fit(
         standard_jets
     )
     start = small(optimizer="sgd", lr=1e-12).fit(standard_jets)
@@ -60,7 +60,7 @@ def test_gradient_clipping_acts(standard_jets):
 
 
 def test_a_skorch_callback_may_end_the_fit(standard_jets):
-    stopper = skorch.EarlyStopping(
+    stopper = of_skorch.EarlyStopping(
         monitor="train_loss", patience=2, threshold=10.0, sink=lambda _: None
     )
     model = small(max_epochs=50, callbacks=[stopper]).fit(standard_jets)
@@ -69,10 +69,10 @@ def test_a_skorch_callback_may_end_the_fit(standard_jets):
 
 def test_checkpoints_and_passed_through_scores_find_what_they_ask_for(standard_jets, tmp_path):
     callbacks = [
-        skorch.Checkpoint(dirname=tmp_path / "best"),
-        skorch.Checkpoint(monitor=None, dirname=tmp_path / "each"),
-        skorch.TrainEndCheckpoint(dirname=tmp_path / "end"),
-        skorch.PassthroughScoring("train_loss", on_train=True),
+        of_skorch.Checkpoint(dirname=tmp_path / "best"),
+        of_skorch.Checkpoint(monitor=None, dirname=tmp_path / "each"),
+        of_skorch.TrainEndCheckpoint(dirname=tmp_path / "end"),
+        of_skorch.PassthroughScoring("train_loss", on_train=True),
     ]
     model = small(callbacks=callbacks, early_stopping=True).fit(standard_jets)
     for folder in ("best", "each", "end"):
@@ -85,7 +85,7 @@ def test_checkpoints_and_passed_through_scores_find_what_they_ask_for(standard_j
 def test_a_constant_rate_is_left_to_the_schedulers_of_skorch(standard_jets):
     rates = []
     keep = each("on_epoch_end", lambda net: rates.append(net.optimizer_.param_groups[0]["lr"]))
-    scheduler = skorch.LRScheduler("StepLR", step_size=1, gamma=0.1)
+    scheduler = of_skorch.LRScheduler("StepLR", step_size=1, gamma=0.1)
     small(lr=0.1, lr_schedule="constant", callbacks=[scheduler, keep]).fit(standard_jets)
     np.testing.assert_allclose(rates, [1e-2, 1e-3, 1e-4], rtol=1e-6)
 
@@ -100,7 +100,9 @@ def test_epoch_scoring_sees_the_net(standard_jets):
     def mean_squared_error(net, X, y):
         return float(np.mean((net.predict(X) - X.x.numpy()) ** 2))
 
-    scoring = skorch.EpochScoring(mean_squared_error, name="mse", on_train=True, use_caching=False)
+    scoring = of_skorch.EpochScoring(
+        mean_squared_error, name="mse", on_train=True, use_caching=False
+    )
     model = small(callbacks=[scoring]).fit(standard_jets)
     assert model.history_[-1, "mse"] == pytest.approx(-model.score(standard_jets), rel=1e-5)
 
@@ -114,7 +116,7 @@ def test_the_net_is_for_callbacks_and_says_so_when_it_is_fitted(method, standard
 
 
 def test_nothing_of_a_run_stays_on_the_net(standard_jets):
-    class Holder(skorch.Callback):
+    class Holder(of_skorch.Callback):
         pass
 
     model = small(callbacks=[Holder()], noise=lambda x, generator: x).fit(standard_jets)

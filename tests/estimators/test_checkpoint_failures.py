@@ -101,7 +101,6 @@ def test_a_warm_start_that_is_refused_leaves_nothing_of_its_run(
     standard_jets, tmp_path, monkeypatch
 ):
     model = small(warm_start=True, checkpoint=tmp_path).fit(standard_jets)
-
     monkeypatch.setattr(checkpoints, "write_atomically", no_space)
     model.set_params(noise=lambda batch, generator: batch, callbacks=[Steps()])
     with pytest.raises(CheckpointError, match="No space left"):

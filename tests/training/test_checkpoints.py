@@ -111,7 +111,6 @@ def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
 
 def test_a_write_that_fails_half_way_leaves_the_state_before(tmp_path, monkeypatch):
     write(tmp_path, 1)
-
     monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(CheckpointError, match=r"No space left on device\. Free some space and fit"):
         write(tmp_path, 2)
