@@ -143,11 +143,11 @@ def test_where_a_folder_cannot_be_flushed_or_locked_files_are_written_all_the_sa
 def test_two_fits_do_not_write_to_one_folder_at_once(tmp_path, monkeypatch):
     order, warned, told = [], [], threading.Event()
 
-    def warn(message, category, stacklevel):
+    def warn(message, category):
         warned.append((message, category))
         told.set()
 
-    monkeypatch.setattr(checkpoints.warnings, "warn", warn)
+    monkeypatch.setattr(checkpoints, "warn", warn)
 
     def second():
         write(tmp_path, 2)
