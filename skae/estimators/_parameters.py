@@ -102,7 +102,7 @@ def _introduced(cls: type) -> list[str]:
 
 def _declared(cls: type) -> dict[str, Field]:
     """Return the parameters that a class declares, or gives another default."""
-    inherited, own = _inherited(cls), vars(cls)
+    inherited, own = _inherited(cls), _own_attributes(cls)
     annotated = [
         name
         for name, hint in inspect.get_annotations(cls).items()
@@ -112,13 +112,24 @@ def _declared(cls: type) -> dict[str, Field]:
         if name in inherited and name not in annotated:
             if hasattr(own[name], "__get__"):
                 raise TypeError(
-                    f"{name} is a parameter of {cls.__name__}: no method or property can have its name."
+                    f"{name} is a parameter of {cls.__name__}: no method or property can have its name. "
+                    f"If a function is meant to be its default, write {name}: Any = …"
                 )
             annotated.append(name)
     return {
         name: _as_field(cls, name, own.get(name, MISSING), inherited.get(name))
         for name in annotated
     }
+
+
+def _own_attributes(cls: type) -> dict[str, Any]:
+    """Return the attributes of a class, and of plain classes mixed in before its nearest estimator."""
+    found: dict[str, Any] = {}
+    for base in cls.__mro__:
+        if base is not cls and "__dataclass_fields__" in vars(base):
+            break
+        found = {**vars(base), **found}
+    return found
 
 
 def _as_field(cls: type, name: str, value: Any, known: Field | None) -> Field:
@@ -143,7 +154,7 @@ def _make(cls: type, declared: dict[str, Field]) -> None:
     cls.__annotations__ = dict.fromkeys(declared, Any)  # the others are no fields
     dataclass(eq=False, repr=False, kw_only=True)(cls)
     cls.__annotations__ = {**dict.fromkeys(declared, Any), **annotations}
-    for name in declared:
+    for name in declared.keys() & vars(cls).keys():
         delattr(cls, name)  # an attribute of the class would stand in for one that an object lacks
     cls.__init__.__signature__ = _signature(parameters)
     cls._parameter_constraints = {

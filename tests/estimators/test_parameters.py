@@ -32,6 +32,20 @@ class Unannotated(LinearAutoencoder):
     lr = 0.5
 
 
+class Fast:
+    """Knows of no estimator."""
+
+    lr = 0.5
+
+
+class Mixed(Fast, LinearAutoencoder):
+    """Takes a default from what is mixed in."""
+
+
+class BelowMixed(Mixed):
+    max_epochs = 7
+
+
 class ByHand(LinearAutoencoder):
     def __init__(self, n_components=2, *, lr=0.5, max_epochs=5, tilt=0.0, random_state=None):
         super().__init__(n_components, lr=lr, max_epochs=max_epochs, random_state=random_state)
@@ -42,7 +56,7 @@ class BelowByHand(ByHand):
     """Adds nothing."""
 
 
-SUBCLASSES = [Decorated, Undecorated, Unannotated, ByHand, BelowByHand]
+SUBCLASSES = [Decorated, Undecorated, Unannotated, Mixed, BelowMixed, ByHand, BelowByHand]
 each_subclass = pytest.mark.parametrize("cls", SUBCLASSES)
 
 
@@ -85,6 +99,25 @@ def test_a_new_parameter_is_constrained_and_shapes_the_network(jets):
     model = Decorated(warm_start=True, max_epochs=1).fit(jets)
     with pytest.raises(ValueError, match=r"tilt=0\.5, but the network"):
         model.set_params(tilt=0.5).fit(jets)
+
+
+def test_a_default_given_below_a_mixin_stays():
+    class Slower(Mixed):
+        lr = 0.1
+
+    class Below(Slower):
+        """Adds nothing."""
+
+    assert (Slower().lr, Below().lr) == (0.1, 0.1)
+
+
+def test_a_method_that_is_mixed_in_is_refused_by_name_too():
+    class Noisy:
+        def noise(self):
+            """Is a parameter's name."""
+
+    with pytest.raises(TypeError, match="noise is a parameter of Mine"):
+        type("Mine", (Noisy, LinearAutoencoder), {})
 
 
 def test_own_parameters_stand_before_those_of_the_base():
