@@ -1,6 +1,7 @@
 """Data of an estimator: checked as scikit-learn does, and turned into rows to train on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +17,8 @@ from skae.training.hardware import fits_in_memory
 from skae.training.streaming import StreamedRows
 from skae.transformers import NoiseInjector
 
-# Rows checked at once where an array stays on the disk.
-_CHECKED_ROWS = 4096
+# Rows looked at at once: the others may stay on the disk.
+_BLOCK_ROWS = 4096
 
 
 class TrainingData(NamedTuple):
@@ -48,14 +49,21 @@ def validate_table(
     # a conversion of all rows would copy them
     validate_data(estimator, X[:1], **options)
     if X.dtype.kind == "f":
-        for start in range(0, len(X), _CHECKED_ROWS):
-            check_array(
-                X[start : start + _CHECKED_ROWS],
-                dtype=np.float64,
-                input_name="X",
-                ensure_all_finite=finite,
-            )
+        for _, block in blocks(X):
+            check_array(block, dtype=np.float64, input_name="X", ensure_all_finite=finite)
     return X
+
+
+def blocks(X: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Go through rows, some thousands at a time, as they may lie in a file: first number, and rows."""
+    for start in range(0, len(X), _BLOCK_ROWS):
+        yield start, X[start : start + _BLOCK_ROWS]
+
+
+def check_count(name: str, value: Any) -> None:
+    """Refuse what is no integer of 1 or more."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name}={value!r} must be an integer of 1 or more.")
 
 
 def is_memory_mapped(X: Any) -> bool:
@@ -69,21 +77,17 @@ def is_memory_mapped(X: Any) -> bool:
 
 def check_finite_rows(X: np.ndarray, name_of: Callable[..., str]) -> None:
     """Refuse rows with NaN or infinities, and say how many there are and where the first one is."""
-    rows = range(0, len(X), _CHECKED_ROWS)
-    bad = [start + np.flatnonzero(_have_gaps(X[start : start + _CHECKED_ROWS])) for start in rows]
-    n_bad = sum(map(len, bad))
-    if n_bad:
-        first = int(next(part for part in bad if len(part))[0])
+    across = tuple(range(1, X.ndim))
+    whole = [np.isfinite(rows).all(axis=across) for _, rows in blocks(X)]
+    bad = np.flatnonzero(~np.concatenate(whole))
+    if len(bad):
+        first = int(bad[0])
         place = np.argwhere(~np.isfinite(X[first]))[0]
         what = "NaN" if np.isnan(X[(first, *place)]) else "infinity"
         raise ValueError(
-            f"Input X contains {what}: {n_bad} of {len(X)} rows have values that are not finite, the "
+            f"Input X contains {what}: {len(bad)} of {len(X)} rows have values that are not finite, the "
             f"first is {name_of(first, *place)}. Leave these rows out, or fill the gaps."
         )
-
-
-def _have_gaps(X: np.ndarray) -> np.ndarray:
-    return ~np.isfinite(X).all(axis=tuple(range(1, X.ndim)))
 
 
 def check_weight(sample_weight: Any, X: np.ndarray, *, positive: bool = True) -> np.ndarray | None:

@@ -20,6 +20,12 @@ from skae.training.optimisation import OPTIMIZERS, SCHEDULES
 from skae.training.step import PRECISIONS
 from skae.transformers import NoiseInjector
 
+#: what numbers of estimators are most often allowed to be
+COUNT = Interval(Integral, 1, None, closed="left")
+POSITIVE = Interval(Real, 0, None, closed="neither")
+NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+SHARE = Interval(Real, 0, 1, closed="left")
+
 _SECTION = r"^{}\n-+\n(.*?)(?=\n\n[A-Z][\w ]*\n-+\n|\Z)"
 
 
@@ -313,24 +319,20 @@ class SharedParameters(Parameters):
         Names of the columns, where X had string names.
     """
 
-    max_epochs: Any = parameter(default=100, allowed=Interval(Integral, 1, None, closed="left"))
-    batch_size: Any = parameter(default=256, allowed=Interval(Integral, 1, None, closed="left"))
-    lr: Any = parameter(default=3e-3, allowed=Interval(Real, 0, None, closed="neither"))
+    max_epochs: Any = parameter(default=100, allowed=COUNT)
+    batch_size: Any = parameter(default=256, allowed=COUNT)
+    lr: Any = parameter(default=3e-3, allowed=POSITIVE)
     optimizer: Any = parameter(
         default="adamw", allowed=[StrOptions(set(OPTIMIZERS)), type], shapes=True
     )
-    weight_decay: Any = parameter(
-        default=0.0, allowed=Interval(Real, 0, None, closed="left"), shapes=True
-    )
+    weight_decay: Any = parameter(default=0.0, allowed=NOT_NEGATIVE, shapes=True)
     lr_schedule: Any = parameter(default="one_cycle", allowed=StrOptions(set(SCHEDULES)))
     early_stopping: Any = parameter(default=False, allowed="boolean")
     validation_fraction: Any = parameter(
         default=0.1, allowed=Interval(Real, 0, 1, closed="neither")
     )
-    n_iter_no_change: Any = parameter(
-        default=10, allowed=Interval(Integral, 1, None, closed="left")
-    )
-    tol: Any = parameter(default=1e-4, allowed=Interval(Real, 0, None, closed="left"))
+    n_iter_no_change: Any = parameter(default=10, allowed=COUNT)
+    tol: Any = parameter(default=1e-4, allowed=NOT_NEGATIVE)
     noise: Any = parameter(default=None, allowed=[NoiseInjector, callable, None])
     device: Any = parameter(default="auto", allowed=[str, torch.device], of_fit=False)
     precision: Any = parameter(default="float32", allowed=StrOptions(set(PRECISIONS)))

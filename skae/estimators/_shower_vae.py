@@ -14,7 +14,7 @@ from torch import Tensor
 from skae._warn import warn
 from skae.estimators._autoencoder import BaseAutoencoder
 from skae.estimators._boltzmann import check_sampler, sample_with
-from skae.estimators._data import to_host, validate_table
+from skae.estimators._data import blocks, check_count, to_host, validate_table
 from skae.exceptions import ClippingWarning, ExtrapolationWarning
 from skae.modules.showers.bits import BinaryLatents
 from skae.physics.calorimeter import CaloGeometry
@@ -231,8 +231,7 @@ class BaseShowerVAE(BaseAutoencoder):
         scores : ndarray of shape (n_samples,)
             Bounds on the log-likelihood, in nats.
         """
-        if not isinstance(n_draws, Integral) or isinstance(n_draws, bool) or n_draws < 1:
-            raise ValueError(f"n_draws={n_draws!r} must be an integer of 1 or more.")
+        check_count("n_draws", n_draws)
         X = self._validate_rows(X)
         module = self.module_
         return self._apply(lambda x: module.bound(x, int(n_draws)), X)
@@ -291,10 +290,6 @@ class BaseShowerVAE(BaseAutoencoder):
         return tags
 
 
-# Rows checked at once.
-_CHECKED_ROWS = 4096
-
-
 def validate_showers(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
     """Check that X are showers: an incident energy and one voxel or more, nothing negative."""
     X = validate_table(estimator, X, reset=reset)
@@ -304,13 +299,12 @@ def validate_showers(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.nda
             f"Found array with {X.shape[1]} feature(s) (shape={X.shape}) while a minimum of 2 is "
             f"required by {name}: the incident energy in column 0, and one voxel or more."
         )
-    starts = range(0, len(X), _CHECKED_ROWS)
-    lowest = min(X[start : start + _CHECKED_ROWS].min() for start in starts)
+    lowest = min(showers.min() for _, showers in blocks(X))
     if lowest < 0.0:
         raise ValueError(
             f"Negative values in data passed to {name}, the lowest is {lowest:g}: energies are 0 or more."
         )
-    if reset and not X[:, 0].any() and any(X[s : s + _CHECKED_ROWS, 1:].any() for s in starts):
+    if reset and not X[:, 0].any() and brightest_voxel(X) > 0.0:
         raise ValueError(
             "Column 0 is the incident energy, and zero in all rows, though voxels are lit; put the "
             "energies there, as LogRatioTransformer does."
@@ -320,13 +314,12 @@ def validate_showers(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.nda
 
 def brightest_voxel(X: np.ndarray) -> float:
     """Return what the brightest voxel of all showers holds."""
-    starts = range(0, len(X), _CHECKED_ROWS)
-    return float(max(X[start : start + _CHECKED_ROWS, 1:].max() for start in starts))
+    return float(max(showers[:, 1:].max() for _, showers in blocks(X)))
 
 
 def incident_energies(rows: Any) -> Tensor:
     """Return the first column of rows, which may be read as they are needed."""
-    step = bounded_rows(_CHECKED_ROWS, rows.shape[1:])
+    step = bounded_rows(4096, rows.shape[1:])
     energy = torch.empty(len(rows))
     for start in range(0, len(rows), step):
         energy[start : start + step] = rows[start : start + step][:, 0]

@@ -1,7 +1,6 @@
 """Base of variational autoencoders: checks of rows, posteriors, samples, likelihood bounds as scores."""
 
 from dataclasses import replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,12 @@ from torch import Tensor
 
 from skae._warn import warn
 from skae.estimators._autoencoder import BaseAutoencoder
-from skae.estimators._data import to_host, validate_table
+from skae.estimators._data import blocks, check_count, to_host, validate_table
 from skae.exceptions import OvercompleteWarning
 from skae.training.batches import Rows
 from skae.training.seeding import draw_seed
 from skae.training.state import Run
 from skae.transformers._messages import name_column
-
-# Rows looked at at once: the others may lie in a file.
-_CHECKED_ROWS = 4096
-
 
 # Draws over which a bound is averaged, if its expectation has no closed form.
 _DRAWS = 64
@@ -91,9 +86,8 @@ class BaseVAE(BaseAutoencoder):
         scores : ndarray of shape (n_samples,)
             Bounds on the log-likelihood, in nats.
         """
-        for name, value in (("n_importance", n_importance), ("n_draws", n_draws)):
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name}={value!r} must be an integer of 1 or more.")
+        check_count("n_importance", n_importance)
+        check_count("n_draws", n_draws)
         X = self._validate_rows(X)
         module = self.module_
         return self._apply(lambda x: module.bound(x, int(n_importance), int(n_draws)), X)
@@ -151,8 +145,7 @@ class BaseVAE(BaseAutoencoder):
             Rows, in the units of the training data.
         """
         check_is_fitted(self, "net_")
-        if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
-            raise ValueError(f"n_samples={n_samples!r} must be an integer of 1 or more.")
+        check_count("n_samples", n_samples)
         rng = np.random.RandomState(draw_seed(random_state))
         normal = rng.standard_normal((n_samples, self.n_components_))
         uniform = rng.uniform(size=(n_samples, 1))
@@ -254,8 +247,8 @@ def warn_if_overcomplete(n_components: int, n_features: int) -> None:
 def check_counts(estimator: Any, X: np.ndarray) -> None:
     """Refuse negative numbers where the likelihood is one of counts; NaN is let through."""
     n_bad, first = 0, None
-    for start in range(0, len(X), _CHECKED_ROWS):
-        bad = X[start : start + _CHECKED_ROWS] < 0
+    for start, rows in blocks(X):
+        bad = rows < 0
         n_bad += int(bad.sum())
         if first is None and bad.any():
             row, column = np.argwhere(bad)[0]
@@ -271,11 +264,8 @@ def check_counts(estimator: Any, X: np.ndarray) -> None:
 
 def check_gaps(estimator: Any, X: np.ndarray, *, axis: int) -> None:
     """Refuse rows (axis 1) or columns (axis 0) of which nothing was observed."""
-    blocks = [X[start : start + _CHECKED_ROWS] for start in range(0, len(X), _CHECKED_ROWS)]
-    if axis == 1:
-        empty = np.concatenate([np.isnan(block).all(axis=1) for block in blocks])
-    else:
-        empty = np.logical_and.reduce([np.isnan(block).all(axis=0) for block in blocks])
+    parts = [np.isnan(rows).all(axis=axis) for _, rows in blocks(X)]
+    empty = np.concatenate(parts) if axis == 1 else np.logical_and.reduce(parts)
     if empty.any():
         first = int(empty.argmax())
         what = "rows" if axis == 1 else "columns"

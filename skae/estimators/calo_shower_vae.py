@@ -5,7 +5,7 @@ showers, or screen them.
 """
 
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import nn
 
 from skae._sklearn import Interval, StrOptions
 from skae.estimators._boltzmann import TOPOLOGIES, check_sampler, make_bits
-from skae.estimators._parameters import estimator, parameter
+from skae.estimators._parameters import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, estimator, parameter
 from skae.estimators._shower_callbacks import (
     LearnNoiseShape,
     SharpenBits,
@@ -176,9 +176,7 @@ class CaloShowerVAE(BaseShowerVAE):
     (2, 6481)
     """
 
-    n_components: Any = parameter(
-        default=24, allowed=Interval(Integral, 1, None, closed="left"), shapes=True, kw_only=False
-    )
+    n_components: Any = parameter(default=24, allowed=COUNT, shapes=True, kw_only=False)
     voxel_shape: Any = parameter(default=None, allowed=["array-like", None], shapes=True)
     geometry: Any = parameter(default=None, allowed=[str, CaloGeometry, None], shapes=True)
     prior: Any = parameter(default="gaussian", allowed=StrOptions({"gaussian", "rbm"}), shapes=True)
@@ -188,25 +186,19 @@ class CaloShowerVAE(BaseShowerVAE):
     # check_sampler says what is wrong with it
     sampler: Any = parameter(default=None, allowed="no_validation", of_fit=False)
     sampler_arguments: Any = parameter(default=None, allowed=[dict, None], of_fit=False)
-    gibbs_steps: Any = parameter(
-        default=100, allowed=Interval(Integral, 1, None, closed="left"), of_fit=False
-    )
+    gibbs_steps: Any = parameter(default=100, allowed=COUNT, of_fit=False)
     sharpness: Any = parameter(default=(1.0, 5.0), allowed="array-like")
     prior_epochs: Any = parameter(
         default=None, allowed=[Interval(Integral, 0, None, closed="left"), None]
     )
-    hidden_size: Any = parameter(
-        default=256, allowed=Interval(Integral, 1, None, closed="left"), shapes=True
-    )
+    hidden_size: Any = parameter(default=256, allowed=COUNT, shapes=True)
     attention: Any = parameter(default=True, allowed="boolean", shapes=True)
     bounded: Any = parameter(default=True, allowed="boolean", shapes=True)
-    a: Any = parameter(default=0.0, allowed=Interval(Real, 0, None, closed="left"), shapes=True)
-    b: Any = parameter(default=0.0, allowed=Interval(Real, 0, None, closed="left"), shapes=True)
+    a: Any = parameter(default=0.0, allowed=NOT_NEGATIVE, shapes=True)
+    b: Any = parameter(default=0.0, allowed=NOT_NEGATIVE, shapes=True)
     energy_weight: Any = parameter(default=False, allowed="boolean", shapes=True)
-    beta: Any = parameter(
-        default=1.0, allowed=Interval(Real, 0, None, closed="neither"), shapes=True
-    )
-    beta_warm_up: Any = parameter(default=0.1, allowed=Interval(Real, 0, 1, closed="left"))
+    beta: Any = parameter(default=1.0, allowed=POSITIVE, shapes=True)
+    beta_warm_up: Any = parameter(default=0.1, allowed=SHARE)
     max_epochs: Any = 20
     batch_size: Any = 128
     lr: Any = 1e-3

@@ -4,15 +4,15 @@ For compressing or screening jets at a trigger, and for anomaly scores.
 """
 
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from skae._sklearn import Interval, StrOptions
+from skae._sklearn import StrOptions
 from skae.estimators._autoencoder import BaseAutoencoder
-from skae.estimators._parameters import estimator, parameter
+from skae.estimators._parameters import COUNT, NOT_NEGATIVE, SHARE, estimator, parameter
 from skae.modules.autoencoder import Autoencoder, LinearPath
 from skae.modules.blocks import BLOCKS, conv_decoder, conv_encoder, dense_stack
 from skae.modules.losses import SquaredError
@@ -110,19 +110,15 @@ class JetAutoencoder(BaseAutoencoder):
     (1000, 4)
     """
 
-    n_components: Any = parameter(
-        default=3, allowed=Interval(Integral, 1, None, closed="left"), shapes=True, kw_only=False
-    )
+    n_components: Any = parameter(default=3, allowed=COUNT, shapes=True, kw_only=False)
     hidden_layer_sizes: Any = parameter(default=(200, 100, 50), allowed="array-like", shapes=True)
     activation: Any = parameter(default="silu", allowed=str, shapes=True)
     block: Any = parameter(default="dense", allowed=StrOptions(set(BLOCKS)), shapes=True)
     linear_path: Any = parameter(default=False, allowed="boolean", shapes=True)
     batch_norm: Any = parameter(default=False, allowed="boolean", shapes=True)
-    dropout: Any = parameter(default=0.0, allowed=Interval(Real, 0, 1, closed="left"), shapes=True)
+    dropout: Any = parameter(default=0.0, allowed=SHARE, shapes=True)
     angles: Any = parameter(default=None, allowed=["array-like", None], shapes=True)
-    winding: Any = parameter(
-        default=0.0, allowed=Interval(Real, 0, None, closed="left"), shapes=True
-    )
+    winding: Any = parameter(default=0.0, allowed=NOT_NEGATIVE, shapes=True)
     weight_decay: Any = 1e-6
 
     def _check_parameters(self, n_samples: int) -> None:

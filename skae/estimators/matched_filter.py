@@ -1,6 +1,5 @@
 """MatchedFilterLocator: coincident pulses of known shape, found without training data."""
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -9,9 +8,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, column_or_1d
 
 from skae._pickling import RecordsVersion
-from skae._sklearn import Interval, _fit_context
+from skae._sklearn import _fit_context
 from skae.estimators._locator import BaseLocator, validate_positions, validate_traces
-from skae.estimators._parameters import Parameters, estimator, parameter
+from skae.estimators._parameters import POSITIVE, Parameters, estimator, parameter
 
 # Standard deviations that a Gaussian template extends to either side.
 _EXTENT = 4.0
@@ -77,7 +76,7 @@ class MatchedFilterLocator(Parameters, BaseLocator, RecordsVersion, BaseEstimato
     True
     """
 
-    width: Any = parameter(default=2.0, allowed=Interval(Real, 0, None, closed="neither"))
+    width: Any = parameter(default=2.0, allowed=POSITIVE)
     template: Any = parameter(default=None, allowed=["array-like", None])
     remove_baseline: Any = parameter(default=True, allowed="boolean")
     sub_bin: Any = parameter(default=False, allowed="boolean")

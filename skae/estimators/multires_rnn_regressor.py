@@ -6,7 +6,7 @@ told a few numbers of.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from skae._sklearn import Interval, StrOptions
 from skae.estimators._base import BaseNeuralEstimator
-from skae.estimators._parameters import estimator, parameter
+from skae.estimators._parameters import NOT_NEGATIVE, estimator, parameter
 from skae.estimators._sequences import (
     SequenceWords,
     check_downsampling,
@@ -155,9 +155,7 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
         default="squared_error", allowed=StrOptions({"squared_error", "poisson"}), shapes=True
     )
     positive: Any = parameter(default=False, allowed="boolean", shapes=True)
-    level_weights: Any = parameter(
-        default=0.3, allowed=[Interval(Real, 0, None, closed="left"), "array-like"], shapes=True
-    )
+    level_weights: Any = parameter(default=0.3, allowed=[NOT_NEGATIVE, "array-like"], shapes=True)
     times: Any = parameter(default=None, allowed=["array-like", None], shapes=True)
     output: Any = parameter(
         default="auto", allowed=StrOptions({"auto", "sequence", "vector"}), shapes=True

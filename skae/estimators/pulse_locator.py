@@ -4,7 +4,6 @@ For triggers and offline selection of digitised waveforms, where a wrong bin is 
 """
 
 from dataclasses import replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from skae._sklearn import Interval, StrOptions
+from skae._sklearn import StrOptions
 from skae.estimators._base import BaseNeuralEstimator
 from skae.estimators._locator import (
     BaseLocator,
@@ -20,7 +19,7 @@ from skae.estimators._locator import (
     validate_positions,
     validate_traces,
 )
-from skae.estimators._parameters import estimator, parameter
+from skae.estimators._parameters import COUNT, estimator, parameter
 from skae.modules.pulses.locators import ReferenceLocator, ResidualLocator
 from skae.modules.pulses.positions import BinDistribution, MixtureDistribution, PositionDistribution
 from skae.modules.pulses.symmetries import RandomSymmetries
@@ -137,15 +136,9 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
     architecture: Any = parameter(
         default="residual", allowed=StrOptions({"residual", "reference"}), shapes=True
     )
-    trace_channels: Any = parameter(
-        default=16, allowed=Interval(Integral, 1, None, closed="left"), shapes=True
-    )
-    n_channels: Any = parameter(
-        default=32, allowed=Interval(Integral, 1, None, closed="left"), shapes=True
-    )
-    kernel_size: Any = parameter(
-        default=5, allowed=Interval(Integral, 1, None, closed="left"), shapes=True
-    )
+    trace_channels: Any = parameter(default=16, allowed=COUNT, shapes=True)
+    n_channels: Any = parameter(default=32, allowed=COUNT, shapes=True)
+    kernel_size: Any = parameter(default=5, allowed=COUNT, shapes=True)
     permute_traces: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
     reverse_time: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
     sub_bin: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)

@@ -4,7 +4,7 @@ For continua and lines in counts or fluxes, and other curves on a grid whose noi
 learnt: compression, posteriors, simulation, and anomalies.
 """
 
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skae._sklearn import Interval, StrOptions
-from skae.estimators._parameters import estimator, parameter
+from skae._sklearn import StrOptions
+from skae.estimators._parameters import COUNT, POSITIVE, SHARE, estimator, parameter
 from skae.estimators._sequences import (
     SEQUENCE_DECODERS,
     check_downsampling,
@@ -161,9 +161,7 @@ class SpectraVAE(BaseVAE):
     (3, 500)
     """
 
-    n_components: Any = parameter(
-        default=2, allowed=Interval(Integral, 1, None, closed="left"), shapes=True, kw_only=False
-    )
+    n_components: Any = parameter(default=2, allowed=COUNT, shapes=True, kw_only=False)
     hidden_layer_sizes: Any = parameter(default=(), allowed="array-like", shapes=True)
     activation: Any = parameter(default="silu", allowed=str, shapes=True)
     likelihood: Any = parameter(
@@ -172,23 +170,17 @@ class SpectraVAE(BaseVAE):
     noise_sigma: Any = parameter(
         default="learn", allowed=[Real, "array-like", StrOptions({"learn"})], shapes=True
     )
-    beta: Any = parameter(
-        default=1.0, allowed=Interval(Real, 0, None, closed="neither"), shapes=True
-    )
-    beta_warm_up: Any = parameter(default=0.0, allowed=Interval(Real, 0, 1, closed="left"))
+    beta: Any = parameter(default=1.0, allowed=POSITIVE, shapes=True)
+    beta_warm_up: Any = parameter(default=0.0, allowed=SHARE)
     prior: Any = parameter(default="gaussian", allowed=StrOptions(set(PRIORS)), shapes=True)
-    n_mixture: Any = parameter(
-        default=20, allowed=Interval(Integral, 1, None, closed="left"), shapes=True
-    )
+    n_mixture: Any = parameter(default=20, allowed=COUNT, shapes=True)
     decoder: Any = parameter(
         default="dense", allowed=StrOptions({"dense", *SEQUENCE_DECODERS}), shapes=True
     )
     latent_state: Any = parameter(
         default="hidden", allowed=StrOptions({"hidden", "cell"}), shapes=True
     )
-    hidden_size: Any = parameter(
-        default=32, allowed=Interval(Integral, 1, None, closed="left"), shapes=True
-    )
+    hidden_size: Any = parameter(default=32, allowed=COUNT, shapes=True)
     downsampling: Any = parameter(default=(8, 8, 8), allowed="array-like", shapes=True)
     times: Any = parameter(default=None, allowed=["array-like", None], shapes=True)
     wavelengths: Any = parameter(default=None, allowed=["array-like", None], shapes=True)
