@@ -1,4 +1,4 @@
-"""Helpers of displays of columns: the round trip, names, and matplotlib when it is needed."""
+"""Helpers of displays: the last step of a Pipeline, the round trip, and names of columns."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,26 +6,18 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from skae._sklearn import check_matplotlib_support
-
-
-def pyplot(caller: str) -> Any:
-    """Import matplotlib now, or say how to get it."""
-    check_matplotlib_support(caller)
-    import matplotlib.pyplot as plt
-
-    return plt
+from skae.plotting._display import Display, documented
 
 
 def last_step(estimator: Any, X: Any) -> tuple[Any, Any]:
     """Return the last step of a Pipeline, and the rows as they reach it."""
     if not isinstance(estimator, Pipeline):
         return estimator, X
-    *before, last = [step for _, step in estimator.steps]
-    return last, estimator[:-1].transform(X) if before else X
+    return estimator[-1], estimator[:-1].transform(X) if len(estimator) > 1 else X
 
 
-class RoundTripDisplay:
+@documented
+class RoundTripDisplay(Display):
     """A display of rows beside the same rows encoded and decoded."""
 
     @classmethod
@@ -40,13 +32,6 @@ class RoundTripDisplay:
             Rows.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
-        **kwargs
-            As for ``from_predictions``.
-
-        Returns
-        -------
-        display : Display
-            The drawn display.
         """
         decoded = np.asarray(estimator.inverse_transform(estimator.transform(X)))
         return cls.from_predictions(X, decoded, sample_weight=sample_weight, **kwargs)

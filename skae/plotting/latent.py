@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from skae.plotting._columns import last_step, pyplot
+from skae.plotting._columns import last_step
+from skae.plotting._display import Display, documented
 
 # More ellipses than this hide one another, and take long to draw.
 _MOST_ELLIPSES = 2000
 
 
-class LatentDisplay:
+@documented
+class LatentDisplay(Display):
     """Posteriors of rows as ellipses in the plane of two latent coordinates, against the prior.
 
     The dashed circles hold 39 % and 86 % of the standard normal prior: radius 1 and 2. Where posteriors
     overlap, rows cannot be told apart; one as wide as the inner circle says nothing of its row.
-
-    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`.
 
     Parameters
     ----------
@@ -29,8 +29,6 @@ class LatentDisplay:
 
     Attributes
     ----------
-    figure_ : matplotlib.figure.Figure
-        The figure.
     ax_ : matplotlib.axes.Axes
         The axes.
 
@@ -62,17 +60,6 @@ class LatentDisplay:
             A fitted autoencoder, or a Pipeline that ends in one. One without ``posterior`` gives points.
         X : array-like of shape (n_samples, n_features)
             Rows.
-        c : array-like of shape (n_samples,), default=None
-            A parameter of each row, for its colour; a Series' name becomes the label.
-        c_name : str, default=None
-            Label of the colours.
-        **kwargs
-            As for ``from_predictions``.
-
-        Returns
-        -------
-        display : LatentDisplay
-            The drawn display.
         """
         estimator, X = last_step(estimator, X)
         if getattr(estimator, "prior", "gaussian") != "gaussian":
@@ -118,13 +105,6 @@ class LatentDisplay:
         prior : bool, default=True
             Draw the circles of the standard normal prior. ``from_estimator`` leaves them out where the
             prior is another one.
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : LatentDisplay
-            The drawn display.
         """
         mean = np.asarray(mean, dtype=np.float64)
         if mean.ndim != 2 or not all(0 <= j < mean.shape[1] for j in components):
@@ -149,32 +129,11 @@ class LatentDisplay:
         return display.plot(components=components, n_sigma=n_sigma, cmap=cmap, prior=prior, ax=ax)
 
     def plot(self, *, components=(0, 1), n_sigma=1.0, cmap=None, prior=True, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        components : (int, int), default=(0, 1)
-            Coordinates along the horizontal and the vertical axis.
-        n_sigma : float, default=1.0
-            Half-axes of the ellipses, in standard deviations.
-        cmap : str or Colormap, default=None
-            Colours.
-        prior : bool, default=True
-            Draw the circles of the standard normal prior.
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : LatentDisplay
-            Itself.
-        """
-        plt = pyplot("LatentDisplay")
+        """Draw the display."""
+        ax = self._draw_in(ax, size=(5.5, 4.8))
         from matplotlib.collections import EllipseCollection
+        from matplotlib.patches import Circle
 
-        if ax is None:
-            _, ax = plt.subplots(figsize=(5.5, 4.8), layout="constrained")
-        self.ax_, self.figure_ = ax, ax.figure
         chosen = list(components)
         centres = self.mean[:, chosen]
         points = ax.scatter(*centres.T, s=4, c=self.c, cmap=cmap if self.c is not None else None)
@@ -193,9 +152,7 @@ class LatentDisplay:
             )
             ax.add_collection(ellipses)
         for radius in (1.0, 2.0) if prior else ():
-            circle = plt.Circle(
-                (0.0, 0.0), radius, fill=False, ls="--", color="0.6", lw=0.8, zorder=0
-            )
+            circle = Circle((0.0, 0.0), radius, fill=False, ls="--", color="0.6", lw=0.8, zorder=0)
             ax.add_patch(circle)
         ax.autoscale_view()
         ax.set_aspect("equal", adjustable="datalim")

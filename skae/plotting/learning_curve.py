@@ -1,12 +1,11 @@
 """LearningCurveDisplay: the loss epoch by epoch, to see whether a fit was long enough."""
 
-from skae.plotting._columns import pyplot
+from skae.plotting._display import Display, documented
 
 
-class LearningCurveDisplay:
+@documented
+class LearningCurveDisplay(Display):
     """Training, and where there is one validation, loss against the epoch.
-
-    It is recommended to use :meth:`from_estimator`.
 
     Parameters
     ----------
@@ -17,8 +16,6 @@ class LearningCurveDisplay:
 
     Attributes
     ----------
-    figure_ : matplotlib.figure.Figure
-        The figure.
     ax_ : matplotlib.axes.Axes
         The axes.
 
@@ -41,13 +38,6 @@ class LearningCurveDisplay:
         ----------
         estimator : estimator
             A fitted estimator of skae, a Pipeline that ends in one, or a search over either.
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : LearningCurveDisplay
-            The drawn display.
         """
         estimator = getattr(estimator, "best_estimator_", estimator)
         if hasattr(estimator, "steps"):
@@ -65,22 +55,10 @@ class LearningCurveDisplay:
         return cls(estimator.loss_curve_, valid if has_valid else None).plot(ax=ax)
 
     def plot(self, *, ax=None):
-        """Draw the display.
+        """Draw the display."""
+        ax = self._draw_in(ax)
+        from matplotlib.ticker import ScalarFormatter
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : LearningCurveDisplay
-            Itself.
-        """
-        plt = pyplot("LearningCurveDisplay")
-        if ax is None:
-            _, ax = plt.subplots(layout="constrained")
-        self.ax_, self.figure_ = ax, ax.figure
         epochs = range(1, len(self.train_loss) + 1)
         ax.plot(epochs, self.train_loss, label="training")
         if self.valid_loss is not None:
@@ -89,7 +67,7 @@ class LearningCurveDisplay:
             ax.set_yscale("log")
             if max(self.train_loss) < 2 * min(self.train_loss):  # ticks between the powers of ten
                 # the values themselves: an offset of theirs would not be drawn
-                formatter = plt.ScalarFormatter(useOffset=False)
+                formatter = ScalarFormatter(useOffset=False)
                 formatter.set_scientific(False)
                 ax.yaxis.set_minor_formatter(formatter)
         ax.xaxis.get_major_locator().set_params(integer=True)

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from skae.plotting._columns import pyplot
+from skae.plotting._columns import last_step
+from skae.plotting._display import Display, documented
 
 
-class PulseDisplay:
+@documented
+class PulseDisplay(Display):
     """Traces of events, the true position, and the predicted distribution on a second axis.
-
-    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`.
 
     Parameters
     ----------
@@ -21,8 +21,6 @@ class PulseDisplay:
 
     Attributes
     ----------
-    figure_ : matplotlib.figure.Figure
-        The figure.
     ax_ : ndarray of shape (n_events,) of matplotlib.axes.Axes
         Axes of the traces.
     probability_ax_ : ndarray of shape (n_events,) of matplotlib.axes.Axes
@@ -52,23 +50,9 @@ class PulseDisplay:
         ----------
         estimator : estimator
             A fitted locator, or a Pipeline that ends in one.
-        X : array-like of shape (n_events, n_traces, n_times) or (n_events, n_times)
-            Events, a few of them: each gets a row.
-        y : array-like of shape (n_events,), default=None
-            True positions, in samples.
-        **kwargs
-            As for ``from_predictions``.
-
-        Returns
-        -------
-        display : PulseDisplay
-            The drawn display.
         """
-        rows = X
-        if hasattr(estimator, "steps"):  # a Pipeline passes on what predict asks for, and no more
-            rows = estimator[:-1].transform(X) if len(estimator) > 1 else X
-            estimator = estimator[-1]
-        return cls.from_predictions(X, estimator.predict_distribution(rows), y, **kwargs)
+        locator, rows = last_step(estimator, X)
+        return cls.from_predictions(X, locator.predict_distribution(rows), y, **kwargs)
 
     @classmethod
     def from_predictions(cls, X, distribution, y=None, *, figure=None):
@@ -82,13 +66,6 @@ class PulseDisplay:
             Predicted probability of each sample.
         y : array-like of shape (n_events,), default=None
             True positions, in samples.
-        figure : matplotlib.figure.Figure, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : PulseDisplay
-            The drawn display.
         """
         X, distribution = np.asarray(X), np.asarray(distribution)
         if X.ndim == 2:
@@ -106,23 +83,9 @@ class PulseDisplay:
         return cls(X, distribution, y).plot(figure=figure)
 
     def plot(self, *, figure=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        figure : matplotlib.figure.Figure, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : PulseDisplay
-            Itself.
-        """
-        plt = pyplot("PulseDisplay")
+        """Draw the display."""
         n_events, n_traces, n_times = self.X.shape
-        if figure is None:
-            figure = plt.figure(figsize=(8.0, 1.2 + 1.5 * n_events), layout="constrained")
-        self.figure_ = figure
+        figure = self._draw_on(figure, size=(8.0, 1.2 + 1.5 * n_events))
         self.ax_ = figure.subplots(n_events, 1, squeeze=False, sharex=True)[:, 0]
         self.probability_ax_ = np.array([ax.twinx() for ax in self.ax_])
         bins = np.arange(n_times + 1) - 0.5
@@ -151,10 +114,9 @@ class PulseDisplay:
         return self
 
 
-class PulseKernelDisplay:
+@documented
+class PulseKernelDisplay(Display):
     """Kernels of a network of two convolutional layers: derivatives, and where they are looked for.
-
-    It is recommended to use :meth:`from_estimator`.
 
     Parameters
     ----------
@@ -165,8 +127,6 @@ class PulseKernelDisplay:
 
     Attributes
     ----------
-    figure_ : matplotlib.figure.Figure
-        The figure.
     ax_ : ndarray of shape (2,) of matplotlib.axes.Axes
         Axes of the first and the second layer.
     derivatives_ : ndarray of shape (n_filters, 2)
@@ -196,33 +156,12 @@ class PulseKernelDisplay:
         ----------
         estimator : PulseLocator
             The fitted estimator.
-        figure : matplotlib.figure.Figure, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : PulseKernelDisplay
-            The drawn display.
         """
         return cls(*estimator.kernels_).plot(figure=figure)
 
     def plot(self, *, figure=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        figure : matplotlib.figure.Figure, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : PulseKernelDisplay
-            Itself.
-        """
-        plt = pyplot("PulseKernelDisplay")
-        if figure is None:
-            figure = plt.figure(figsize=(9.0, 3.2), layout="constrained")
-        self.figure_ = figure
+        """Draw the display."""
+        figure = self._draw_on(figure, size=(9.0, 3.2))
         self.ax_ = figure.subplots(1, 2)
         self.derivatives_ = np.array([_derivatives_in(kernel) for kernel in self.first])
         n_filters, n_traces, width = self.second.shape

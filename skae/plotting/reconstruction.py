@@ -3,13 +3,13 @@
 import numpy as np
 
 from skae._sklearn import _check_sample_weight
-from skae.plotting._columns import RoundTripDisplay, column_names, pyplot
+from skae.plotting._columns import RoundTripDisplay, column_names
+from skae.plotting._display import documented
 
 
+@documented
 class ReconstructionDisplay(RoundTripDisplay):
     """Histograms of each column, raw against decoded.
-
-    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`.
 
     Parameters
     ----------
@@ -24,8 +24,6 @@ class ReconstructionDisplay(RoundTripDisplay):
 
     Attributes
     ----------
-    figure_ : matplotlib.figure.Figure
-        The figure.
     ax_ : ndarray of shape (n_features,) of matplotlib.axes.Axes
         The axes, one for each column.
 
@@ -58,19 +56,10 @@ class ReconstructionDisplay(RoundTripDisplay):
             Decoded values.
         names : sequence of str, default=None
             Labels of the columns.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
         bins : int, default=60
             Bins of the histograms.
         log_columns : sequence of int, default=()
             Columns with a logarithmic axis and bins; their raw values must be positive.
-        figure : matplotlib.figure.Figure, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : ReconstructionDisplay
-            The drawn display.
         """
         names = column_names(X_true, names)
         X_true, X_pred = np.asarray(X_true), np.asarray(X_pred)
@@ -82,27 +71,9 @@ class ReconstructionDisplay(RoundTripDisplay):
         return display.plot(bins=bins, log_columns=log_columns, figure=figure)
 
     def plot(self, *, bins=60, log_columns=(), figure=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        bins : int, default=60
-            Bins of the histograms.
-        log_columns : sequence of int, default=()
-            Columns with a logarithmic axis and bins.
-        figure : matplotlib.figure.Figure, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : ReconstructionDisplay
-            Itself.
-        """
-        plt = pyplot("ReconstructionDisplay")
+        """Draw the display."""
         n = self.X_true.shape[1]
-        if figure is None:
-            figure = plt.figure(figsize=(3.2 * n, 3.0), layout="constrained")
-        self.figure_ = figure
+        figure = self._draw_on(figure, size=(3.2 * n, 3.0))
         self.ax_ = figure.subplots(1, n, squeeze=False)[0]
         weight = _check_sample_weight(self.sample_weight, self.X_true)
         for j, ax in enumerate(self.ax_):

@@ -5,20 +5,20 @@ import numpy as np
 from skae._sklearn import _check_sample_weight
 from skae._warn import warn
 from skae.metrics import relative_residuals, residual_moments
-from skae.plotting._columns import RoundTripDisplay, column_names, pyplot
+from skae.plotting._columns import RoundTripDisplay, column_names
+from skae.plotting._display import documented
 
 # more points than this outside 1σ would make a vector picture too large to open
 _MOST_POINTS = 4000
 
 
+@documented
 class ResidualDisplay(RoundTripDisplay):
     """Corner plot of residuals.
 
     The diagonal shows each column's residuals with their mean and standard deviation. Below it, each
     pair of columns: a two-dimensional histogram of the core, the points outside the 1σ ellipse, and
     the correlation as the colour of the background.
-
-    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`.
 
     Parameters
     ----------
@@ -31,8 +31,6 @@ class ResidualDisplay(RoundTripDisplay):
 
     Attributes
     ----------
-    figure_ : matplotlib.figure.Figure
-        The figure.
     ax_ : ndarray of shape (n_features, n_features) of matplotlib.axes.Axes
         The axes; those above the diagonal are switched off.
     moments_ : skae.metrics.ResidualMoments
@@ -81,17 +79,8 @@ class ResidualDisplay(RoundTripDisplay):
             Columns whose residuals are differences, not relative ones.
         names : sequence of str, default=None
             Labels of the columns.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
         bins : int, default=60
             Bins of the histograms.
-        figure : matplotlib.figure.Figure, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : ResidualDisplay
-            The drawn display.
         """
         names = column_names(X_true, names)
         labels = [f"Δ {n}" if j in absolute else f"Δ {n} / {n}" for j, n in enumerate(names)]
@@ -99,21 +88,7 @@ class ResidualDisplay(RoundTripDisplay):
         return cls(residuals, labels, sample_weight).plot(bins=bins, figure=figure)
 
     def plot(self, *, bins=60, figure=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        bins : int, default=60
-            Bins of the histograms.
-        figure : matplotlib.figure.Figure, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : ResidualDisplay
-            Itself.
-        """
-        plt = pyplot("ResidualDisplay")
+        """Draw the display."""
         finite = np.isfinite(self.residuals).all(axis=1)
         weight = _check_sample_weight(self.sample_weight, self.residuals)[finite]
         residuals = self.residuals[finite]
@@ -125,9 +100,10 @@ class ResidualDisplay(RoundTripDisplay):
             )
         self.moments_ = residual_moments(residuals, sample_weight=weight)
         n = residuals.shape[1]
-        if figure is None:
-            figure = plt.figure(figsize=(2.4 * n + 1.2, 2.2 * n + 0.4), layout="constrained")
-        self.figure_ = figure
+        figure = self._draw_on(figure, size=(2.4 * n + 1.2, 2.2 * n + 0.4))
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
         self.ax_ = figure.subplots(n, n, sharex="col", squeeze=False)
         ranges = [_core_range(column) for column in residuals.T]
         for row in range(n):
@@ -138,16 +114,16 @@ class ResidualDisplay(RoundTripDisplay):
                 elif column == row:
                     self._plot_histogram(ax, row, residuals[:, row], weight, ranges[row], bins)
                 else:
-                    self._plot_pair(ax, row, column, residuals, weight, ranges, bins, plt)
+                    self._plot_pair(ax, row, column, residuals, weight, ranges, bins)
                 if row == n - 1:
                     ax.set_xlabel(self.names[column])
                     ax.ticklabel_format(axis="x", style="sci", scilimits=(-2, 3))
                     ax.locator_params(axis="x", nbins=3)
                 if column == 0 and row:
                     ax.set_ylabel(self.names[row])
-        colours = plt.cm.ScalarMappable(plt.Normalize(-1, 1), "coolwarm")
         if n > 1:  # in the empty corner, so that the grid stays straight
             corner = self.ax_[0, -1].inset_axes([0.3, 0.0, 0.1, 1.0])
+            colours = ScalarMappable(Normalize(-1, 1), "coolwarm")
             figure.colorbar(colours, cax=corner, label="correlation")
         return self
 
@@ -161,11 +137,13 @@ class ResidualDisplay(RoundTripDisplay):
         ax.set_xlim(limits)
         ax.set_yticks([])
 
-    def _plot_pair(self, ax, row, column, residuals, weight, ranges, bins, plt):
+    def _plot_pair(self, ax, row, column, residuals, weight, ranges, bins):
+        from matplotlib import colormaps
+
         x, y = residuals[:, column], residuals[:, row]
         mean, std = self.moments_.mean, self.moments_.std
         correlation = self.moments_.correlation[row, column]
-        ax.set_facecolor((*plt.colormaps["coolwarm"](0.5 + 0.5 * correlation)[:3], 0.5))
+        ax.set_facecolor((*colormaps["coolwarm"](0.5 + 0.5 * correlation)[:3], 0.5))
         with np.errstate(divide="ignore", invalid="ignore"):
             u, v = (x - mean[column]) / std[column], (y - mean[row]) / std[row]
         outside = np.flatnonzero(u**2 + v**2 > 1.0)[:_MOST_POINTS]

@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from skae.plotting._columns import last_step, pyplot
+from skae.plotting._columns import last_step
+from skae.plotting._display import Display, documented
 
 # Steps that differ by more than this are shown on a logarithmic axis.
 _UNEVEN = 10.0
 
 
-class ResolutionDisplay:
+@documented
+class ResolutionDisplay(Display):
     """One panel for each resolution, the coarsest on top; input and truth beside the finest.
 
     A level's averages are drawn as steps over the windows that they are averages of, beside those of the
     truth over the same windows.
-
-    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`.
 
     Parameters
     ----------
@@ -31,8 +31,6 @@ class ResolutionDisplay:
 
     Attributes
     ----------
-    figure_ : matplotlib.figure.Figure
-        The figure.
     ax_ : ndarray of shape (n_levels,) of matplotlib.axes.Axes
         Axes of the levels, the coarsest first.
 
@@ -66,13 +64,6 @@ class ResolutionDisplay:
             One row; of several channels the first is shown.
         y : array-like of shape (n_times,) or (1, n_times), default=None
             The truth.
-        **kwargs
-            As for ``from_predictions``.
-
-        Returns
-        -------
-        display : ResolutionDisplay
-            The drawn display.
         """
         estimator, X = last_step(estimator, [X] if np.ndim(X) == 1 else X)
         if len(X) != 1:
@@ -112,13 +103,6 @@ class ResolutionDisplay:
             What should come out.
         xlabel, ylabel : str, default=None
             Labels of the axes.
-        figure : matplotlib.figure.Figure, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : ResolutionDisplay
-            The drawn display.
         """
         levels, edges = ([np.asarray(part) for part in parts] for parts in (levels, edges))
         steps, windows = ([len(level) for level in levels], [len(part) - 1 for part in edges])
@@ -139,25 +123,9 @@ class ResolutionDisplay:
         return display.plot(xlabel=xlabel, ylabel=ylabel, figure=figure)
 
     def plot(self, *, xlabel=None, ylabel=None, figure=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        xlabel, ylabel : str, default=None
-            Labels of the axes.
-        figure : matplotlib.figure.Figure, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : ResolutionDisplay
-            Itself.
-        """
-        plt = pyplot("ResolutionDisplay")
+        """Draw the display."""
         n = len(self.levels)
-        if figure is None:
-            figure = plt.figure(figsize=(7.0, 1.6 * (n + 1)), layout="constrained")
-        self.figure_ = figure
+        figure = self._draw_on(figure, size=(7.0, 1.6 * (n + 1)))
         heights = [1.0] * (n - 1) + [2.0]
         axes = figure.subplots(
             n, 1, squeeze=False, sharex=True, gridspec_kw={"height_ratios": heights}

@@ -5,7 +5,7 @@ import numpy as np
 from skae.metrics import separation_power, shower_response
 from skae.metrics.shower_observables import RESPONSE_BINS, check_showers
 from skae.physics.calorimeter import resolve_geometry
-from skae.plotting._columns import pyplot
+from skae.plotting._display import Display, documented
 from skae.sampling import sample
 
 # Bins of the spectrum of voxels.
@@ -19,14 +19,13 @@ _MOST_ERROR = 0.5
 _PANELS = ("longitudinal", "radial", "response", "spectrum")
 
 
-class ShowerDisplay:
+@documented
+class ShowerDisplay(Display):
     """Average showers in some layers, and four histograms with their ratios.
 
     On top the mean energy of each voxel in some layers, real above generated, on one logarithmic scale.
     Below, each with the ratio of generated to real ones and its statistical error: the mean energy of
     each layer, the mean energy by radius, the total over the incident energy, and the spectrum of voxels.
-
-    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`.
 
     Parameters
     ----------
@@ -37,8 +36,6 @@ class ShowerDisplay:
 
     Attributes
     ----------
-    figure_ : matplotlib.figure.Figure
-        The figure.
     ax_ : dict of str to matplotlib.axes.Axes
         "longitudinal", "radial", "response", "spectrum", and the same with "_ratio".
     polar_ax_ : ndarray of shape (2, n_layers) of matplotlib.axes.Axes
@@ -69,17 +66,8 @@ class ShowerDisplay:
             Fitted; what it draws must be in MeV, as of a Pipeline with LogRatioTransformer.
         X : array-like of shape (n_samples, 1 + n_voxels)
             Real showers, in MeV.
-        geometry : str or CaloGeometry, default="dataset_2"
-            Where voxels are.
         random_state : int, RandomState instance or None, default=None
             Of the showers that are drawn.
-        **kwargs
-            As for :meth:`from_predictions`.
-
-        Returns
-        -------
-        display : ShowerDisplay
-            The drawn display.
         """
         real, geometry = check_showers(X, geometry)
         generated = sample(estimator, real[:, 0], random_state=random_state)
@@ -111,13 +99,6 @@ class ShowerDisplay:
             Layers whose average is shown. None takes four from the first fifth to the last.
         labels : (str, str), default=("real", "generated")
             What the two are called; "Geant4" say, or "parametrised".
-        figure : matplotlib.figure.Figure, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : ShowerDisplay
-            The drawn display.
         """
         geometry = resolve_geometry(geometry)
         least = geometry.threshold if threshold is None else threshold
@@ -129,18 +110,7 @@ class ShowerDisplay:
         return cls(*pair, geometry).plot(layers=layers, labels=labels, figure=figure)
 
     def plot(self, *, layers=None, labels=("real", "generated"), figure=None):
-        """Draw the figure.
-
-        Parameters
-        ----------
-        layers, labels, figure
-            As for :meth:`from_predictions`.
-
-        Returns
-        -------
-        self : ShowerDisplay
-            The drawn display.
-        """
+        """Draw the display."""
         n_layers = self.geometry.n_layers
         if layers is None:
             layers = np.unique(np.linspace(0.2, 0.8, 4) * (n_layers - 1)).round().astype(int)
@@ -149,11 +119,8 @@ class ShowerDisplay:
             raise ValueError(
                 f"layers={layers} must be among 0 to {n_layers - 1}, the geometry's layers."
             )
-        plt = pyplot("ShowerDisplay")
-        self.figure_ = (
-            plt.figure(figsize=(13, 10), layout="constrained") if figure is None else figure
-        )
-        upper, lower = self.figure_.subfigures(2, 1, height_ratios=(1.1, 1))
+        figure = self._draw_on(figure, size=(13, 10))
+        upper, lower = figure.subfigures(2, 1, height_ratios=(1.1, 1))
         self._draw_layers(upper, layers, labels)
         axes = lower.subplots(
             2, 4, height_ratios=(3, 1), gridspec_kw={"hspace": 0.02}, squeeze=False

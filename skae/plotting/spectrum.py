@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from skae.plotting._columns import last_step, pyplot
+from skae.plotting._columns import last_step
+from skae.plotting._display import Display, documented
 
 
-class SpectrumDisplay:
+@documented
+class SpectrumDisplay(Display):
     """Rows as curves: what was observed, its reconstruction with error bands, and pulls below.
 
     The dark band is what the posterior leaves open of the mean, the light one the noise around it, one
     standard deviation each. Pulls are deviations in units of the noise.
-
-    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`.
 
     Parameters
     ----------
@@ -28,8 +28,6 @@ class SpectrumDisplay:
 
     Attributes
     ----------
-    figure_ : matplotlib.figure.Figure
-        The figure.
     ax_ : ndarray of shape (n_rows,) of matplotlib.axes.Axes
         Axes of the rows.
     pull_ax_ : ndarray of shape (n_rows,) of matplotlib.axes.Axes
@@ -65,11 +63,6 @@ class SpectrumDisplay:
             Rows, a few of them: each gets axes of its own.
         **kwargs
             As for ``from_predictions``; the grid is the estimator's.
-
-        Returns
-        -------
-        display : SpectrumDisplay
-            The drawn display.
         """
         estimator, X = last_step(estimator, X)
         mean, std = estimator.reconstruct(X, return_std=True)
@@ -96,13 +89,6 @@ class SpectrumDisplay:
             Wavelengths or times; None numbers the columns.
         xlabel, ylabel : str, default=None
             Labels of the axes.
-        figure : matplotlib.figure.Figure, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : SpectrumDisplay
-            The drawn display.
         """
         X, mean = (np.atleast_2d(np.asarray(part, dtype=np.float64)) for part in (X, mean))
         if X.shape != mean.shape:
@@ -117,25 +103,9 @@ class SpectrumDisplay:
         return cls(X, mean, std, noise, grid).plot(xlabel=xlabel, ylabel=ylabel, figure=figure)
 
     def plot(self, *, xlabel=None, ylabel=None, figure=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        xlabel, ylabel : str, default=None
-            Labels of the axes.
-        figure : matplotlib.figure.Figure, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        display : SpectrumDisplay
-            Itself.
-        """
-        plt = pyplot("SpectrumDisplay")
+        """Draw the display."""
         n = len(self.X)
-        if figure is None:
-            figure = plt.figure(figsize=(4.2 * n, 4.0), layout="constrained")
-        self.figure_ = figure
+        figure = self._draw_on(figure, size=(4.2 * n, 4.0))
         axes = figure.subplots(
             2, n, squeeze=False, sharex="col", gridspec_kw={"height_ratios": (3, 1)}
         )
