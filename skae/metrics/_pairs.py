@@ -25,17 +25,10 @@ class Sample(NamedTuple):
 
     def part(self, chosen: Any) -> "Sample":
         """Return some of the rows."""
-        probability = None if self.probability is None else self.probability[chosen]
-        if probability is not None:
-            probability = probability / probability.sum()
-        return Sample(self.rows[chosen], probability)
-
-
-class Pair(NamedTuple):
-    """The samples that are compared."""
-
-    real: Sample
-    generated: Sample
+        if self.probability is None:
+            return Sample(self.rows[chosen], None)
+        probability = self.probability[chosen]
+        return Sample(self.rows[chosen], probability / probability.sum())
 
 
 def make_pair(real, generated, sample_weight, normalise):
@@ -47,12 +40,10 @@ def make_pair(real, generated, sample_weight, normalise):
         largest = np.abs(parts[0][counted]).max(axis=0)
         largest[largest == 0.0] = 1.0
         parts = tuple(part / largest for part in parts)
-    return Pair(
-        *(
-            Sample(rows, None if weight is None else weight / weight.sum())
-            for rows, weight in zip(parts, weights, strict=True)
-        )
-    )
+    return [
+        Sample(rows, None if weight is None else weight / weight.sum())
+        for rows, weight in zip(parts, weights, strict=True)
+    ]
 
 
 def check_pair(real, generated, dtype=np.float64):

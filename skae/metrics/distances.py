@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 
 from skae._sklearn import Interval, validate_params
 from skae._workers import map_in_threads, one_blas_thread
-from skae.metrics._pairs import Pair, make_pair
+from skae.metrics._pairs import Sample, make_pair
 
 # Rows of a kernel matrix that are computed at a time.
 _ROWS = 1000
@@ -169,9 +169,9 @@ def frechet_physics_distance(
     sizes = (1.0 / inverse).astype(np.int32)
     seed = _seed(random_state)
 
-    def distance(pair: Pair) -> PhysicsDistance:
+    def distance(*pair: Sample) -> PhysicsDistance:
         rng, means = np.random.default_rng(seed), []
-        centre = pair.real.rows.mean(axis=0)
+        centre = pair[0].rows.mean(axis=0)
         centred = [part._replace(rows=part.rows - centre) for part in pair]
 
         def of_one(batch: Any) -> float:
@@ -188,8 +188,10 @@ def frechet_physics_distance(
         fitted, covariance = curve_fit(lambda x, a, b: a + b * x, 1.0 / sizes, means, bounds=bounds)
         return PhysicsDistance(float(fitted[0]), float(np.sqrt(covariance[0, 0])))
 
-    how = sample_weight, normalise, return_floor, seed
-    return _with_floor(distance, _plain_frechet_distance, max_samples, real, generated, *how)
+    pair = make_pair(real, generated, sample_weight, normalise)
+    if return_floor:
+        return _with_floor(distance, _plain_frechet_distance, max_samples, seed, *pair)
+    return distance(*pair)
 
 
 @validate_params(
@@ -256,7 +258,7 @@ def kernel_physics_distance(
     """
     seed = _seed(random_state)
 
-    def distance(pair: Pair) -> PhysicsDistance:
+    def distance(*pair: Sample) -> PhysicsDistance:
         values = []
         for batch in range(n_batches):
             rng = np.random.default_rng(seed + 1000 * batch)
@@ -265,8 +267,10 @@ def kernel_physics_distance(
         low, middle, high = np.percentile(values, [16.275, 50.0, 83.725])
         return PhysicsDistance(float(middle), float(high - low) / 2.0)
 
-    how = sample_weight, normalise, return_floor, seed
-    return _with_floor(distance, unbiased_mmd, _SPLIT_ROWS, real, generated, *how)
+    pair = make_pair(real, generated, sample_weight, normalise)
+    if return_floor:
+        return _with_floor(distance, unbiased_mmd, _SPLIT_ROWS, seed, *pair)
+    return distance(*pair)
 
 
 def _seed(random_state):
@@ -276,25 +280,20 @@ def _seed(random_state):
     return int(check_random_state(random_state).randint(2**31))
 
 
-def _with_floor(
-    distance, plain, most, real, generated, sample_weight, normalise, return_floor, seed
-):
-    """Return a distance, and where asked for its floor; ``plain`` is that of all rows of two arrays."""
-    pair = make_pair(real, generated, sample_weight, normalise)
-    if not return_floor:
-        return distance(pair)
-    size = min(len(pair.real.rows) // 2, len(pair.generated.rows))
+def _with_floor(distance, plain, most, seed, real, generated):
+    """Return a distance and its floor; ``plain`` is that of all rows of two arrays."""
+    size = min(len(real.rows) // 2, len(generated.rows))
     if size < 2:
         raise ValueError(
-            f"real has {len(pair.real.rows)} rows; return_floor=True compares two halves of it, and "
+            f"real has {len(real.rows)} rows; return_floor=True compares two halves of it, and "
             "needs at least 4."
         )
     rng = np.random.default_rng(seed)  # rows may come in an order that means something
-    order, others = (rng.permutation(len(part.rows)) for part in pair)
-    first, second = (pair.real.part(order[start : start + size]) for start in (0, size))
-    between = distance(Pair(first, pair.generated.part(others[:size])))
-    floor = distance(Pair(first, second))
-    spread = _spread_between_halves(plain, pair.real, size, most, rng)
+    order, others = (rng.permutation(len(part.rows)) for part in (real, generated))
+    first, second = (real.part(order[start : start + size]) for start in (0, size))
+    between = distance(first, generated.part(others[:size]))
+    floor = distance(first, second)
+    spread = _spread_between_halves(plain, real, size, most, rng)
     return PhysicsDistanceAndFloor(
         between.value,
         float(np.hypot(between.error, spread)),
