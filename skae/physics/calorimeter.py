@@ -71,9 +71,7 @@ class CaloGeometry:
                 "layer needs both."
             )
         for layer, (edges, parts) in enumerate(zip(radial_edges, n_angles, strict=True)):
-            _check_increasing(f"radial_edges[{layer}]", edges)
-            if edges[0] < 0.0:
-                raise ValueError(f"radial_edges[{layer}] begins at {edges[0]:g}, below 0.")
+            _check_edges(f"radial_edges[{layer}]", edges)
             if parts < 1:
                 raise ValueError(f"n_angles[{layer}]={parts} must be 1 or more.")
         if not 0.0 <= self.threshold < np.inf:
@@ -86,11 +84,7 @@ class CaloGeometry:
                     f"layer_edges has {len(edges)} entries; {self.n_layers} layers have "
                     f"{self.n_layers + 1} edges."
                 )
-            _check_increasing("layer_edges", edges)
-            if edges[0] < 0.0:
-                raise ValueError(
-                    f"layer_edges begin at {edges[0]:g}, before the shower, which is at 0."
-                )
+            _check_edges("layer_edges", edges)
         names = tuple(map(str, self.layer_names or range(self.n_layers)))
         object.__setattr__(self, "layer_names", names)
         if len(names) != self.n_layers:
@@ -239,9 +233,13 @@ def _read_layers(path):
     return layers
 
 
-def _check_increasing(name, edges):
+def _check_edges(name, edges):
     if len(edges) < 2 or not np.isfinite(edges).all() or not (np.diff(edges) > 0.0).all():
         raise ValueError(f"{name} must be two or more numbers that increase, in mm.")
+    if edges[0] < 0.0:
+        raise ValueError(
+            f"{name} begin at {edges[0]:g}, below 0, where the axis and the shower begin."
+        )
 
 
 def _middles(edges):
@@ -249,12 +247,9 @@ def _middles(edges):
     return 0.5 * (edges[:-1] + edges[1:])
 
 
-def _rings(n_radii, width):
-    return tuple(round(width * i, 6) for i in range(n_radii + 1))
-
-
-def _slabs(n_layers, depth):
-    return tuple(round(depth * i, 6) for i in range(n_layers + 1))
+def _equal_steps(n, width):
+    """Return the edges of n rings or layers of one width."""
+    return tuple(round(width * i, 6) for i in range(n + 1))
 
 
 _FRONT = (0, 5, 10, 30, 50, 100, 200, 400, 600)
@@ -290,15 +285,15 @@ CALOCHALLENGE = {
         "threshold": 1.0,
     },
     "dataset_2": {
-        "radial_edges": (_rings(9, 4.65),) * 45,
+        "radial_edges": (_equal_steps(9, 4.65),) * 45,
         "n_angles": (16,) * 45,
-        "layer_edges": _slabs(45, _DEPTH),
+        "layer_edges": _equal_steps(45, _DEPTH),
         "threshold": 0.01515,
     },
     "dataset_3": {
-        "radial_edges": (_rings(18, 2.325),) * 45,
+        "radial_edges": (_equal_steps(18, 2.325),) * 45,
         "n_angles": (50,) * 45,
-        "layer_edges": _slabs(45, _DEPTH),
+        "layer_edges": _equal_steps(45, _DEPTH),
         "threshold": 0.01515,
     },
 }
