@@ -49,11 +49,15 @@ class Display:
 def documented(cls):
     """Complete the docstrings of a display, which say what is its own.
 
-    A parameter that a method leaves out is documented as in ``from_predictions``, or else as in
-    :class:`Display`; so is the figure among the attributes. All methods return the display.
+    A parameter that a method leaves out is documented as in ``from_predictions``, else as in the class,
+    which keeps as an ndarray what a method takes as an array-like, else as in :class:`Display`. So is
+    the figure among the attributes. All methods return the display.
     """
     if cls.__doc__ is None:  # as all are in python -OO
         return cls
+    known = _entries(Display)
+    for name, entry in _entries(cls).items():
+        known[name] = entry.replace("ndarray", "array-like")
     makers = [name for name in ("from_estimator", "from_predictions") if hasattr(cls, name)]
     recommended = " or ".join(f":meth:`{name}`" for name in makers)
     attributes = inspect.getdoc(Display).partition(_ATTRIBUTES)[2]
@@ -62,14 +66,12 @@ def documented(cls):
         .replace(_PARAMETERS, f"\n\nIt is recommended to use {recommended}.{_PARAMETERS}")
         .replace(_ATTRIBUTES, f"{_ATTRIBUTES}{attributes}\n")
     )
-    methods = [getattr(cls, name) for name in (*makers, "plot") if hasattr(cls, name)]
-    known = _entries(Display)
-    for method in methods:
-        known |= _entries(method)
-    for method in methods:
-        if method.__name__ in vars(cls):
+    for name in ("from_predictions", "from_estimator", "plot"):
+        if name in vars(cls):
+            method = getattr(cls, name)
+            known |= _entries(method)
             function = getattr(method, "__func__", method)
-            function.__doc__ = _completed(method, known | _entries(method), cls.__name__)
+            function.__doc__ = _completed(method, known, cls.__name__)
     return cls
 
 

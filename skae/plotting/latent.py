@@ -94,8 +94,6 @@ class LatentDisplay(Display):
             Posterior standard deviations; None draws points.
         c : array-like of shape (n_samples,), default=None
             A parameter of each row, for its colour; a Series' name becomes the label.
-        c_name : str, default=None
-            Label of the colours.
         components : (int, int), default=(0, 1)
             Coordinates along the horizontal and the vertical axis.
         n_sigma : float, default=1.0

@@ -62,10 +62,6 @@ class PulseDisplay(Display):
         ----------
         X : array-like of shape (n_events, n_traces, n_times) or (n_events, n_times)
             Events, a few of them: each gets a row.
-        distribution : array-like of shape (n_events, n_times)
-            Predicted probability of each sample.
-        y : array-like of shape (n_events,), default=None
-            True positions, in samples.
         """
         X, distribution = np.asarray(X), np.asarray(distribution)
         if X.ndim == 2:

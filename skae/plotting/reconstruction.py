@@ -52,8 +52,6 @@ class ReconstructionDisplay(RoundTripDisplay):
         ----------
         X_true : array-like of shape (n_samples, n_features)
             Raw values; a DataFrame's column names become labels.
-        X_pred : array-like of shape (n_samples, n_features)
-            Decoded values.
         names : sequence of str, default=None
             Labels of the columns.
         bins : int, default=60

@@ -91,14 +91,6 @@ class ResolutionDisplay(Display):
 
         Parameters
         ----------
-        levels : list of array-like of shape (n_steps,)
-            Predictions, the coarsest first.
-        edges : list of array-like of shape (n_steps + 1,)
-            Edges of the windows of each level; the last ones are those of the bins.
-        times : array-like of shape (n_times,)
-            Times of the finest level.
-        observed : array-like of shape (n_times,), default=None
-            What went in.
         truth : array-like of shape (n_times,) or (1, n_times), default=None
             What should come out.
         xlabel, ylabel : str, default=None

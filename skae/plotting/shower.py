@@ -89,8 +89,6 @@ class ShowerDisplay(Display):
 
         Parameters
         ----------
-        real, generated : array-like of shape (n_samples, 1 + n_voxels)
-            Showers, in MeV.
         geometry : str or CaloGeometry, default="dataset_2"
             Where voxels are.
         threshold : float, default=None

@@ -77,12 +77,6 @@ class SpectrumDisplay(Display):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            What was observed; NaN makes a gap.
-        mean : array-like of shape (n_rows, n_features)
-            Reconstruction.
-        std : array-like of shape (n_rows, n_features), default=None
-            Its standard deviation.
         noise : array-like of shape (n_rows, n_features) or (n_features,), default=None
             Standard deviation of the noise; without it there are no pulls.
         grid : array-like of shape (n_features,), default=None
