@@ -2,7 +2,7 @@
 
 import warnings
 from numbers import Integral, Real
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,8 +16,6 @@ from sklearn.utils import check_array, check_random_state, column_or_1d
 
 from skae._sklearn import HasMethods, Interval, validate_params
 from skae.metrics._pairs import check_pair, check_pair_of_weights
-
-_SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 # Share of its training rows that the default classifier keeps to find its best epoch by.
 _VALIDATION = 0.25
@@ -272,8 +270,10 @@ def _weighted_auc(y, score, weight):
     placed = []
     for own, other in ((0, 1), (1, 0)):
         order = np.argsort(scores[other])
+        ranked = scores[other][order]
         below = np.concatenate([[0.0], np.cumsum(weights[other][order])])
-        left, right = (np.searchsorted(scores[other][order], scores[own], side) for side in _SIDES)
+        left = np.searchsorted(ranked, scores[own], "left")
+        right = np.searchsorted(ranked, scores[own], "right")
         placed.append(0.5 * (below[left] + below[right]))
     auc = float(weights[1] @ placed[1])
     shares = (1.0 - placed[0], placed[1])  # of the other kind on the right side of each row
