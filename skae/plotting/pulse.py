@@ -85,11 +85,9 @@ class PulseDisplay(Display):
         self.ax_ = figure.subplots(n_events, 1, squeeze=False, sharex=True)[:, 0]
         self.probability_ax_ = np.array([ax.twinx() for ax in self.ax_])
         bins = np.arange(n_times + 1) - 0.5
+        names = [f"trace {k}" for k in range(n_traces)] if n_traces > 1 else "trace"
         for i, (ax, probability_ax) in enumerate(zip(self.ax_, self.probability_ax_, strict=True)):
-            for k in range(n_traces):
-                ax.plot(
-                    self.X[i, k], linewidth=1.0, label=f"trace {k}" if n_traces > 1 else "trace"
-                )
+            ax.plot(self.X[i].T, linewidth=1.0, label=names)
             label = "predicted probability"
             probability_ax.stairs(
                 self.distribution[i], bins, fill=True, color="black", alpha=0.3, label=label

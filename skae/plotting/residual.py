@@ -106,21 +106,19 @@ class ResidualDisplay(RoundTripDisplay):
 
         self.ax_ = figure.subplots(n, n, sharex="col", squeeze=False)
         ranges = [_core_range(column) for column in residuals.T]
-        for row in range(n):
-            for column in range(n):
-                ax = self.ax_[row, column]
-                if column > row:
-                    ax.set_axis_off()
-                elif column == row:
-                    self._plot_histogram(ax, row, residuals[:, row], weight, ranges[row], bins)
-                else:
-                    self._plot_pair(ax, row, column, residuals, weight, ranges, bins)
-                if row == n - 1:
-                    ax.set_xlabel(self.names[column])
-                    ax.ticklabel_format(axis="x", style="sci", scilimits=(-2, 3))
-                    ax.locator_params(axis="x", nbins=3)
-                if column == 0 and row:
-                    ax.set_ylabel(self.names[row])
+        for (row, column), ax in np.ndenumerate(self.ax_):
+            if column > row:
+                ax.set_axis_off()
+            elif column == row:
+                self._plot_histogram(ax, row, residuals[:, row], weight, ranges[row], bins)
+            else:
+                self._plot_pair(ax, row, column, residuals, weight, ranges, bins)
+            if row == n - 1:
+                ax.set_xlabel(self.names[column])
+                ax.ticklabel_format(axis="x", style="sci", scilimits=(-2, 3))
+                ax.locator_params(axis="x", nbins=3)
+            if column == 0 and row:
+                ax.set_ylabel(self.names[row])
         if n > 1:  # in the empty corner, so that the grid stays straight
             corner = self.ax_[0, -1].inset_axes([0.3, 0.0, 0.1, 1.0])
             colours = ScalarMappable(Normalize(-1, 1), "coolwarm")
