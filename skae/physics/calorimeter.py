@@ -70,7 +70,7 @@ class CaloGeometry:
                 f"radial_edges has {len(radial_edges)} layers and n_angles {len(n_angles)}; each "
                 "layer needs both."
             )
-        for layer, (edges, parts) in enumerate(zip(radial_edges, n_angles, strict=True)):
+        for layer, (edges, parts) in enumerate(self._rings):
             _check_edges(f"radial_edges[{layer}]", edges)
             if parts < 1:
                 raise ValueError(f"n_angles[{layer}]={parts} must be 1 or more.")
@@ -156,15 +156,15 @@ class CaloGeometry:
         """Number of voxels."""
         return self.layers[-1].stop
 
+    @property
+    def _rings(self):
+        """Edges of each layer's rings, and in how many parts these are divided."""
+        return zip(self.radial_edges, self.n_angles, strict=True)
+
     @cached_property
     def layers(self):
         """Slice of each layer's voxels."""
-        ends = np.cumsum(
-            [
-                parts * (len(edges) - 1)
-                for parts, edges in zip(self.n_angles, self.radial_edges, strict=True)
-            ]
-        ).tolist()
+        ends = np.cumsum([parts * (len(edges) - 1) for edges, parts in self._rings]).tolist()
         return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
     @property
@@ -178,12 +178,7 @@ class CaloGeometry:
     @cached_property
     def r(self):
         """Radius of each voxel."""
-        return np.concatenate(
-            [
-                np.tile(_middles(edges), parts)
-                for edges, parts in zip(self.radial_edges, self.n_angles, strict=True)
-            ]
-        )
+        return np.concatenate([np.tile(_middles(edges), parts) for edges, parts in self._rings])
 
     @cached_property
     def angle(self):
@@ -191,7 +186,7 @@ class CaloGeometry:
         return np.concatenate(
             [
                 np.repeat(_middles(np.linspace(-np.pi, np.pi, parts + 1)), len(edges) - 1)
-                for edges, parts in zip(self.radial_edges, self.n_angles, strict=True)
+                for edges, parts in self._rings
             ]
         )
 

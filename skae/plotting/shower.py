@@ -145,7 +145,7 @@ class ShowerDisplay(Display):
         for row, mean, label in zip(axes, means, labels, strict=True):
             for ax, layer in zip(row, layers, strict=True):
                 edges, parts = self.geometry.radial_edges[layer], self.geometry.n_angles[layer]
-                angles = np.linspace(-np.pi, np.pi, max(parts, 60 if parts == 1 else 1) + 1)
+                angles = np.linspace(-np.pi, np.pi, (60 if parts == 1 else parts) + 1)
                 energy = mean[self.geometry.layers[layer]].reshape(parts, -1).T
                 energy = np.repeat(energy, (len(angles) - 1) // parts, axis=1)
                 mesh = ax.pcolormesh(
