@@ -5,6 +5,7 @@ import pickle
 import h5py
 import numpy as np
 import pytest
+from fits import no_space
 
 from skae.datasets import CaloGeometry, load_calochallenge, make_showers, save_calochallenge
 
@@ -18,9 +19,26 @@ def showers():
     return make_showers(60, geometry=SMALL, random_state=0)
 
 
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "showers.hdf5"
+
+
+@pytest.fixture
+def saved(path, showers):
+    save_calochallenge(path, showers, source="parametrised")
+    return path
+
+
+def write(path, content):
+    """Write datasets as they are, whether they are showers or not."""
+    with h5py.File(path, "w") as file:
+        for name, values in content.items():
+            file[name] = values
+
+
 @pytest.mark.parametrize("compression", ["gzip", "lzf", None])
-def test_files_come_back(tmp_path, showers, compression):
-    path = tmp_path / "showers.hdf5"
+def test_files_come_back(path, showers, compression):
     save_calochallenge(path, showers, source="parametrised", compression=compression)
     with h5py.File(path) as file:
         assert file["incident_energies"].shape == (60, 1)
@@ -30,7 +48,7 @@ def test_files_come_back(tmp_path, showers, compression):
     np.testing.assert_array_equal(load_calochallenge(path, start=7, stop=20), showers[7:20])
     for dtype in ("float64", np.float64):
         assert load_calochallenge(path, dtype=dtype).dtype == np.float64
-    assert [file.name for file in tmp_path.iterdir()] == ["showers.hdf5"]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_several_files_follow_each_other_and_are_read_as_needed(tmp_path, showers, monkeypatch):
@@ -61,23 +79,18 @@ def test_several_files_follow_each_other_and_are_read_as_needed(tmp_path, shower
         lazy[::2]
 
 
-def test_energies_without_a_second_axis_are_read(tmp_path, showers):
-    path = tmp_path / "flat.hdf5"
-    with h5py.File(path, "w") as file:
-        file["incident_energies"], file["showers"] = showers[:, 0], showers[:, 1:]
+def test_energies_without_a_second_axis_are_read(path, showers):
+    write(path, {"incident_energies": showers[:, 0], "showers": showers[:, 1:]})
     np.testing.assert_array_equal(load_calochallenge(path), showers)
 
 
-def test_damaged_files_are_refused(tmp_path, showers):
-    path = tmp_path / "showers.hdf5"
-    save_calochallenge(path, showers, source="parametrised")
-    whole = path.read_bytes()
+def test_damaged_files_are_refused(tmp_path, saved):
+    whole = saved.read_bytes()
+    message = r"showers.hdf5' cannot be read as showers of the Calo"
     for content in (whole[: len(whole) // 2], b"text", b""):
-        path.write_bytes(content)
-        with pytest.raises(
-            ValueError, match=r"showers.hdf5' cannot be read as showers of the Calo"
-        ):
-            load_calochallenge(path)
+        saved.write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            load_calochallenge(saved)
     with pytest.raises(FileNotFoundError, match="is not a file"):
         load_calochallenge(tmp_path / "elsewhere.hdf5")
     with pytest.raises(ValueError, match="empty sequence"):
@@ -95,11 +108,8 @@ def test_damaged_files_are_refused(tmp_path, showers):
         ({"incident_energies": np.array([[b"a"]]), "showers": np.ones((1, 2))}, "cannot be read"),
     ],
 )
-def test_files_of_something_else_are_refused(tmp_path, content, message):
-    path = tmp_path / "other.hdf5"
-    with h5py.File(path, "w") as file:
-        for name, values in content.items():
-            file[name] = values
+def test_files_of_something_else_are_refused(path, content, message):
+    write(path, content)
     with pytest.raises(ValueError, match=message):
         load_calochallenge(path)
 
@@ -113,28 +123,25 @@ def test_files_of_something_else_are_refused(tmp_path, content, message):
         ((7, 0), 0.0, "an incident energy of zero and lit voxels, the first is row 7"),
     ],
 )
-def test_energies_that_cannot_be_are_refused(tmp_path, showers, where, value, message):
-    path = tmp_path / "showers.hdf5"
+def test_energies_that_cannot_be_are_refused(path, showers, where, value, message):
     showers[7, 1] = 1.0
     showers[where] = value
     with pytest.raises(ValueError, match=message):
         save_calochallenge(path, showers, source="parametrised")
-    assert not list(tmp_path.iterdir())
-    with h5py.File(path, "w") as file:
-        file["incident_energies"], file["showers"] = showers[:, :1], showers[:, 1:]
+    assert not list(path.parent.iterdir())
+    write(path, {"incident_energies": showers[:, :1], "showers": showers[:, 1:]})
     with pytest.raises(ValueError, match=rf"^path='.*showers.hdf5': .*{message}"):
         load_calochallenge(path)
     assert load_calochallenge(path, stop=4).shape == (4, 1 + SMALL.n_voxels)
 
 
-def test_zero_energy_without_lit_voxels_is_read(tmp_path, showers):
+def test_zero_energy_without_lit_voxels_is_read(path, showers):
     showers[3] = 0.0
-    save_calochallenge(tmp_path / "a.hdf5", showers, source="parametrised")
-    np.testing.assert_array_equal(load_calochallenge(tmp_path / "a.hdf5"), showers)
+    save_calochallenge(path, showers, source="parametrised")
+    np.testing.assert_array_equal(load_calochallenge(path), showers)
 
 
-def test_a_group_is_no_dataset(tmp_path):
-    path = tmp_path / "group.hdf5"
+def test_a_group_is_no_dataset(path):
     with h5py.File(path, "w") as file:
         file["incident_energies"] = np.ones((2, 1))
         file.create_group("showers")
@@ -145,8 +152,7 @@ def test_a_group_is_no_dataset(tmp_path):
 def test_numbers_of_voxels_are_checked(tmp_path, showers):
     save_calochallenge(tmp_path / "a.hdf5", showers, source="parametrised")
     save_calochallenge(tmp_path / "b.hdf5", showers[:, :-1], source="parametrised")
-    photons = np.ones((2, 369))
-    save_calochallenge(tmp_path / "c.hdf5", photons, source="test")
+    save_calochallenge(tmp_path / "c.hdf5", np.ones((2, 369)), source="test")
     with pytest.raises(ValueError, match="has 24 voxels a shower, geometry='dataset_2' 6480"):
         load_calochallenge(tmp_path / "a.hdf5", geometry="dataset_2")
     with pytest.raises(ValueError, match="6480; geometry='dataset_1_photons' has"):
@@ -157,19 +163,13 @@ def test_numbers_of_voxels_are_checked(tmp_path, showers):
         load_calochallenge(tmp_path / "a.hdf5", start=60)
 
 
-def test_a_file_is_replaced_whole_or_stays(tmp_path, showers, monkeypatch):
-    path = tmp_path / "showers.hdf5"
-    save_calochallenge(path, showers, source="parametrised")
-    before = path.read_bytes()
-
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
+def test_a_file_is_replaced_whole_or_stays(saved, showers, monkeypatch):
+    before = saved.read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr(h5py.Group, "create_dataset", full)
+        patched.setattr(h5py.Group, "create_dataset", lambda *_, **__: no_space())
         with pytest.raises(OSError, match="No space left"):
-            save_calochallenge(path, showers[:5], source="parametrised")
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-    save_calochallenge(path, showers[:5], source="parametrised")
-    assert load_calochallenge(path).shape[0] == 5
+            save_calochallenge(saved, showers[:5], source="parametrised")
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
+    save_calochallenge(saved, showers[:5], source="parametrised")
+    assert load_calochallenge(saved).shape[0] == 5

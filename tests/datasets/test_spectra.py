@@ -133,19 +133,21 @@ def test_tables_in_columns_with_their_grid(tmp_path, table):
     assert spectra.wavelengths is None
 
 
-def test_no_spectrum_is_taken_for_a_header_or_a_grid(tmp_path):
-    file = tmp_path / "s.csv"
-    falling = [[9.0, 5.0, 1.0], [8.0, 6.0, 2.0]]
-    for text, expected in (
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("1,,3\n4,5,6\n7,8,10\n", [[1, np.nan, 3], [4, 5, 6], [7, 8, 10]]),
         ("1,NA,3\n4,5,6\n", [[1, np.nan, 3], [4, 5, 6]]),
+        ("a,b,c\n1,,3\n4,5,6\n", [[1, np.nan, 3], [4, 5, 6]]),
         ("\ufeff1,2,1\n4,5,6\n", [[1, 2, 1], [4, 5, 6]]),
-        ("9,5,1\n8,6,2\n", falling),
-    ):
-        file.write_text(text, encoding="utf-8")
-        spectra = load_spectra(file)
-        np.testing.assert_array_equal(spectra.data, expected)
-        assert spectra.wavelengths is None
+        ("9,5,1\n8,6,2\n", [[9, 5, 1], [8, 6, 2]]),
+    ],
+)
+def test_gaps_are_nan_and_no_spectrum_is_taken_for_a_header_or_a_grid(text, expected, tmp_path):
+    (tmp_path / "s.csv").write_text(text, encoding="utf-8")
+    spectra = load_spectra(tmp_path / "s.csv")
+    np.testing.assert_array_equal(spectra.data, expected)
+    assert spectra.wavelengths is None
 
 
 def test_what_pandas_writes_is_read_back(tmp_path, table):
@@ -171,13 +173,6 @@ def test_names_with_units_and_columns_of_errors(tmp_path, table):
     )  # fmt: skip
     with pytest.raises(ValueError, match="1 columns of errors for 2 spectra"):
         load_spectra(tmp_path / "s.csv", orient="columns")
-
-
-def test_gaps_in_a_csv_are_nan(tmp_path):
-    (tmp_path / "s.csv").write_text("a,b,c\n1,,3\n4,5,6\n")
-    np.testing.assert_array_equal(
-        load_spectra(tmp_path / "s.csv").data, [[1.0, np.nan, 3.0], [4.0, 5.0, 6.0]]
-    )
 
 
 def test_fits_images_with_their_grid(tmp_path, table):
@@ -238,9 +233,8 @@ def test_fits_tables_with_errors(tmp_path, table):
         fits.Column("COUNTS", "6D", array=table),
         fits.Column("MYFLUX", "6D", array=2 * table),
     ]
-    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(vectors, name="S")]).writeto(
-        tmp_path / "many.fits"
-    )
+    table_of_vectors = fits.BinTableHDU.from_columns(vectors, name="S")
+    table_of_vectors.writeto(tmp_path / "many.fits")
     np.testing.assert_allclose(load_spectra(tmp_path / "many.fits").data, table)
     chosen = load_spectra(tmp_path / "many.fits", column="MYFLUX", hdu="S")
     np.testing.assert_allclose(chosen.data, 2 * table)
