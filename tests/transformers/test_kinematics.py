@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import estimator_checks as checks
 
 from skae import KinematicsTransformer
 from skae.datasets import make_jets
@@ -138,25 +137,6 @@ def test_pandas_in_and_pandas_out():
     names = ["log_pt", "eta", "phi", "mass_over_pt", "tracks"]
     assert list(kinematics.transform(X).columns) == names
     assert list(kinematics.get_feature_names_out()) == names
-
-
-@pytest.mark.parametrize(
-    "check",
-    [
-        checks.check_no_attributes_set_in_init,
-        checks.check_parameters_default_constructible,
-        checks.check_estimator_cloneable,
-        checks.check_estimator_repr,
-        checks.check_get_params_invariance,
-        checks.check_set_params,
-        checks.check_estimator_tags_renamed,
-        checks.check_valid_tag_types,
-    ],
-    ids=lambda check: check.__name__,
-)
-def test_checks_of_scikit_learn_that_bring_no_data_of_their_own(check):
-    """The others fit on rows that are no four-momenta, which this transformer must refuse."""
-    check("KinematicsTransformer", KinematicsTransformer())
 
 
 def test_errors_are_clear_for_an_array_of_columns_too():

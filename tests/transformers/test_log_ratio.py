@@ -7,10 +7,8 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from remaining_checks import each_remaining_check
 from scipy.special import logit
 from sklearn.base import clone
-from sklearn.utils.estimator_checks import parametrize_with_checks
 from strategies import tables
 
 from skae import LogRatioTransformer
@@ -18,19 +16,6 @@ from skae import LogRatioTransformer
 KINDS = ("logit", "log1p", "alr", "clr", "ilr")
 SINGLE = ("logit", "log1p")
 kinds = st.sampled_from(KINDS)
-
-
-@parametrize_with_checks([LogRatioTransformer(kind) for kind in KINDS])
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
-
-
-@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
-@pytest.mark.filterwarnings("ignore:X has feature names, but LogRatioTransformer was fitted")
-@pytest.mark.parametrize("kind", KINDS)
-@each_remaining_check
-def test_checks_that_parametrize_with_checks_leaves_out(kind, check):
-    check("LogRatioTransformer", LogRatioTransformer(kind))
 
 
 @st.composite

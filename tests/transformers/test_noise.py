@@ -8,39 +8,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from remaining_checks import each_remaining_check
 from scipy import stats
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 from strategies import tables
 
 from skae import JetAutoencoder, NoiseInjector
 from skae.modules.noise import RowNoise
 
 MIXTURE = {"poisson": 0.7, "gaussian": 0.3}
-ESTIMATORS = [
-    NoiseInjector(),
-    NoiseInjector("gaussian"),
-    NoiseInjector(MIXTURE),
-    NoiseInjector(apply="always"),
-]
-
-
-@parametrize_with_checks(ESTIMATORS)
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
-
-
-@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
-@pytest.mark.filterwarnings("ignore:X has feature names, but NoiseInjector was fitted without")
-@each_remaining_check
-def test_checks_that_parametrize_with_checks_leaves_out(check):
-    # of one seed, for these checks compare two calls
-    check("NoiseInjector", NoiseInjector("gaussian", random_state=0))
 
 
 def as_twin(injector, X, seed=0):

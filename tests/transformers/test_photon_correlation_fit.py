@@ -3,9 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from remaining_checks import each_remaining_check
 from sklearn.exceptions import NotFittedError
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skae import PhotonCorrelationFit
 from skae.datasets import make_photon_correlations
@@ -24,25 +22,6 @@ MEASURED = {
 def histograms(n, counts, **options):
     g2 = make_photon_correlations(n, counts=counts, random_state=0, **{**MEASURED, **options})
     return g2.noisy * counts, g2
-
-
-@parametrize_with_checks([PhotonCorrelationFit()])
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
-
-
-@pytest.mark.slow
-@parametrize_with_checks([PhotonCorrelationFit(likelihood="gaussian")])
-def test_scikit_learn_checks_of_the_other_likelihood(estimator, check):
-    check(estimator)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
-@pytest.mark.filterwarnings("ignore:X has feature names, but")
-@each_remaining_check
-def test_checks_that_parametrize_with_checks_leaves_out(check):
-    check("PhotonCorrelationFit", PhotonCorrelationFit())
 
 
 def test_without_noise_the_truth_is_found_from_no_knowledge_at_all():
