@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 
 import skae
@@ -120,23 +121,8 @@ def _at_the_top(tree: ast.AST) -> Iterator[ast.AST]:
 
 def circles() -> list[set[str]]:
     """Return the groups of modules that import one another; a package is what its file imports."""
-    graph = imports()
-
-    def reachable(start: str) -> set[str]:
-        seen, todo = set(), [start]
-        while todo:
-            for name in graph[todo.pop()] - seen:
-                seen.add(name)
-                todo.append(name)
-        return seen
-
-    reach = {name: reachable(name) for name in graph}
-    groups = {
-        frozenset({other for other in reach[name] if name in reach[other]})
-        for name in graph
-        if name in reach[name]
-    }
-    return [set(group) for group in groups]
+    graph = nx.from_dict_of_lists(imports(), nx.DiGraph)
+    return [group for group in nx.strongly_connected_components(graph) if len(group) > 1]
 
 
 def main() -> None:
