@@ -1,6 +1,5 @@
 """What released versions have saved is loaded by this one, and says what it said then."""
 
-import importlib.util
 import pickle
 import warnings
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fitted import answers
+from scripts import imported
 from sklearn.exceptions import InconsistentVersionWarning
 
 import skae
@@ -28,9 +28,7 @@ def test_models_of_each_released_version_are_kept():
 @pytest.fixture(scope="module")
 def of_this_version(tmp_path_factory):
     """Models of this version, made as those of a release are."""
-    spec = importlib.util.spec_from_file_location("make_released", RELEASED / "make.py")
-    make = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make)
+    make = imported(RELEASED / "make.py")
     folder = tmp_path_factory.mktemp("released") / skae.__version__
     make.keep(folder)
     return folder
