@@ -9,7 +9,9 @@ from scipy import integrate, stats
 
 from skae.modules.pulses.positions import BinDistribution, MixtureDistribution
 
-LAWS = [BinDistribution(), MixtureDistribution()]
+each_law = pytest.mark.parametrize(
+    "law", [BinDistribution(), MixtureDistribution()], ids=lambda law: type(law).__name__
+)
 
 
 def outputs(law, n=6, n_times=12, opinions=1, seed=0):
@@ -18,7 +20,7 @@ def outputs(law, n=6, n_times=12, opinions=1, seed=0):
 
 
 @pytest.mark.parametrize("opinions", [1, 2])
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
+@each_law
 def test_masses_sum_to_one_and_are_differences_of_the_cdf(law, opinions):
     output = outputs(law, opinions=opinions).double()
     masses = law.masses(output)
@@ -33,7 +35,7 @@ def test_masses_sum_to_one_and_are_differences_of_the_cdf(law, opinions):
 
 
 @pytest.mark.parametrize("opinions", [1, 2])
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
+@each_law
 def test_half_of_the_probability_lies_before_the_median(law, opinions):
     output = outputs(law, opinions=opinions)
     np.testing.assert_allclose(law.cdf(output, law.median(output)), 0.5, atol=1e-4)

@@ -1,5 +1,7 @@
 """Likelihoods, each against SciPy or a closed form."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -14,23 +16,16 @@ from skae.modules.spectra.likelihoods import (
 )
 
 
-def test_the_gaussian_likelihood_is_that_of_scipy():
+@pytest.mark.parametrize(
+    ("likelihood", "law", "std_of_unit_scale"),
+    [(GaussianLikelihood, stats.norm, 1.0), (LaplaceLikelihood, stats.laplace, math.sqrt(2.0))],
+)
+def test_likelihoods_of_real_numbers_are_those_of_scipy(likelihood, law, std_of_unit_scale):
     x, mean = torch.randn(2, 7, 5, generator=generator())
     noise = torch.rand(5, generator=generator()) + 0.1
-    expected = stats.norm.logpdf(x.numpy(), mean.numpy(), noise.numpy()).sum(axis=1)
-    torch.testing.assert_close(
-        GaussianLikelihood().log_prob(x, mean, noise), torch.tensor(expected).float()
-    )
-
-
-def test_the_laplace_likelihood_is_that_of_scipy():
-    x, mean = torch.randn(2, 7, 5, generator=generator())
-    noise = torch.rand(5, generator=generator()) + 0.1
-    scale = noise.numpy() / np.sqrt(2.0)
-    expected = stats.laplace.logpdf(x.numpy(), mean.numpy(), scale).sum(axis=1)
-    torch.testing.assert_close(
-        LaplaceLikelihood().log_prob(x, mean, noise), torch.tensor(expected).float()
-    )
+    scale = noise.numpy() / std_of_unit_scale
+    expected = torch.from_numpy(law.logpdf(x.numpy(), mean.numpy(), scale).sum(axis=1)).float()
+    torch.testing.assert_close(likelihood().log_prob(x, mean, noise), expected)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)

@@ -1,24 +1,8 @@
-"""The decoder of one LSTM."""
+"""The places of a spectrum's bins, as the LSTM is told them."""
 
-import pytest
 import torch
-from fits import generator
 
-from skae.modules.spectra.lstm import LSTMDecoder, grid_features
-
-
-@pytest.mark.parametrize("latent_state", ["hidden", "cell"])
-def test_the_latent_sets_one_state_of_the_lstm(latent_state):
-    torch.manual_seed(0)
-    decoder = LSTMDecoder(torch.arange(20.0), 2, 4, latent_state)
-    z = torch.randn(3, 2, generator=generator())
-    states = []
-    decoder.lstm.register_forward_pre_hook(lambda _, inputs: states.append(inputs[1]))
-    assert decoder(z).shape == (3, 20)
-    hidden, cell = states[0]
-    zero, used = (cell, hidden) if latent_state == "hidden" else (hidden, cell)
-    assert (zero == 0).all()
-    assert used.abs().max() > 0
+from skae.modules.spectra.lstm import grid_features
 
 
 def test_grid_features_tell_places_apart_and_ignore_the_unit():
