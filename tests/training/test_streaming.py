@@ -9,6 +9,7 @@ import torch
 from fits import mapped, read_in_pieces, weights_of
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.base import clone
 from sklearn.ensemble import BaggingRegressor
 
 import skae
@@ -164,38 +165,32 @@ def test_a_streamed_fit_is_the_fit_in_memory(
         assert torch.equal(weights_of(other), weights_of(whole))
 
 
-SEQUENCES = np.random.default_rng(0).normal(size=(200, 24))
+SEQUENCES = np.abs(np.random.default_rng(0).normal(size=(200, 24)))
+SMALL = {"max_epochs": 2, "random_state": 0}
+RECURRENT = {"downsampling": (2, 2), "hidden_size": 4, "early_stopping": True}
 
-
+#: an estimator, its rows, and its targets if it has any
 OTHERS = {
-    "sequences": lambda: skae.MultiResRNNRegressor(
-        downsampling=(2, 2), hidden_size=4, max_epochs=2, random_state=0, early_stopping=True
+    "sequences": (
+        skae.MultiResRNNRegressor(**RECURRENT, **SMALL), SEQUENCES, SEQUENCES[:, ::-1].copy(),
     ),
-    "events": lambda: skae.PulseLocator(
-        max_epochs=2, n_channels=4, trace_channels=2, random_state=0
+    "events": (
+        skae.PulseLocator(n_channels=4, trace_channels=2, **SMALL), SEQUENCES, np.arange(200.0) % 24,
     ),
-    "spectra": lambda: skae.SpectraVAE(max_epochs=2, random_state=0),
-    "counts": lambda: skae.SpectraVAE(max_epochs=2, likelihood="poisson", random_state=0),
-    "gaps": lambda: skae.SpectraVAE(max_epochs=2, missing="mask", random_state=0),
-    "showers": lambda: skae.CaloShowerVAE(
-        2, hidden_size=8, max_epochs=2, early_stopping=True, random_state=0
+    "spectra": (skae.SpectraVAE(**SMALL), SEQUENCES),
+    "counts": (skae.SpectraVAE(likelihood="poisson", **SMALL), np.round(10 * SEQUENCES)),
+    "gaps": (
+        skae.SpectraVAE(missing="mask", **SMALL), np.where(SEQUENCES > 2.0, np.nan, SEQUENCES),
     ),
-}
+    "showers": (skae.CaloShowerVAE(2, hidden_size=8, early_stopping=True, **SMALL), SEQUENCES),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_every_estimator_streams_to_the_bit(name, small_pieces, tmp_path, monkeypatch):
-    X, arguments = np.abs(SEQUENCES), ()
-    if name == "sequences":
-        arguments = (X[:, ::-1].copy(),)
-    elif name == "events":
-        arguments = (np.arange(200.0) % 24,)
-    elif name == "counts":
-        X = np.round(10 * X)
-    elif name == "gaps":
-        X = np.where(X > 2.0, np.nan, X)
+    model, X, *y = OTHERS[name]
     whole, of_file, streamed = fits_of(
-        OTHERS[name], X, *arguments, tmp_path=tmp_path, monkeypatch=monkeypatch
+        lambda: clone(model), X, *y, tmp_path=tmp_path, monkeypatch=monkeypatch
     )
     assert torch.equal(weights_of(of_file), weights_of(whole))
     assert torch.equal(weights_of(streamed), weights_of(whole))
