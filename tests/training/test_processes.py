@@ -64,6 +64,7 @@ SCRIPT = """\
 import sys
 from accelerate import Accelerator
 import skae, torch
+from skae.datasets import make_jets
 torch.set_num_threads(1)
 accelerator = Accelerator(cpu=True)
 assert accelerator.num_processes == 2
@@ -77,18 +78,14 @@ def in_processes(code, *arguments, size=2):
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
+    common = {
+        "WORLD_SIZE": str(size), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
     running = [
         subprocess.Popen(
             [sys.executable, "-c", program, *map(str, arguments)],
-            env={
-                **os.environ,
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(size),
-                "MASTER_ADDR": "localhost",
-                "MASTER_PORT": str(port),
-                "OMP_NUM_THREADS": "1",
-            },
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -134,6 +131,11 @@ def alone():
     return {name: model.fit(*data) for name, model, data in scope["fits"]()}
 
 
+def assert_same(first, second):
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+
+
 @pytest.mark.parametrize("name", ["jets", "pulses", "spectra", "correlations", "showers", "bits"])
 def test_two_processes_fit_as_one_does(name, shared, alone):
     first, second = shared(name, 0), shared(name, 1)
@@ -144,22 +146,19 @@ def test_two_processes_fit_as_one_does(name, shared, alone):
     held_out = [row["valid_loss"] for row in model.history_ if "valid_loss" in row]
     assert (len(held_out) > 0) == (name in {"jets", "spectra"})
     np.testing.assert_allclose(first["held_out"], held_out, rtol=rtol)
-    for key in first:
-        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+    assert_same(first, second)
 
 
 def test_batch_normalisation_is_the_same_in_both(shared, alone):
     """Its moments are the shares', so losses are not those of one process."""
     first, second = shared("normed", 0), shared("normed", 1)
-    for key in first:
-        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+    assert_same(first, second)
     np.testing.assert_allclose(first["curve"], alone["normed"].loss_curve_, rtol=0.3)
 
 
 def test_one_checkpoint_is_written_and_gone_on_with(tmp_path):
     code = """
         import json
-        from skae.datasets import make_jets
         X = make_jets(200, random_state=0)
         with skae.distribute(accelerator):
             for epochs in (2, 4):
@@ -174,40 +173,29 @@ def test_one_checkpoint_is_written_and_gone_on_with(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
     X = skae.datasets.make_jets(200, random_state=0)
     model = skae.JetAutoencoder(
-        2,
-        hidden_layer_sizes=(8,),
-        max_epochs=4,
-        lr_schedule="constant",
-        random_state=0,
+        2, hidden_layer_sizes=(8,), max_epochs=4, lr_schedule="constant", random_state=0,
         checkpoint=tmp_path,
-    ).fit(X)
+    ).fit(X)  # fmt: skip
     assert model.loss_curve_ == json.loads(first.out)[0]
 
 
 def test_errors_reach_every_process(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     code = """
-        from skae.datasets import make_jets
         from skae.exceptions import CheckpointError
         own = skae.JetAutoencoder(2, max_epochs=1, warm_start=True).fit(make_jets(50, random_state=0))
         with skae.distribute(accelerator):
-            try:
-                skae.JetAutoencoder(2).fit(make_jets(50, random_state=rank))
-            except ValueError as error:
-                print(error)
             X = make_jets(50, random_state=0)
-            try:
-                skae.JetAutoencoder(2, lr=1e-3 * (1 + rank)).fit(X)
-            except ValueError as error:
-                print(error)
-            try:
-                own.fit(X)
-            except ValueError as error:
-                print(error)
-            try:
-                skae.JetAutoencoder(2, checkpoint=sys.argv[1]).fit(X)
-            except CheckpointError as error:
-                print(error)
+            for model, rows, kind in (
+                (skae.JetAutoencoder(2), make_jets(50, random_state=rank), ValueError),
+                (skae.JetAutoencoder(2, lr=1e-3 * (1 + rank)), X, ValueError),
+                (own, X, ValueError),
+                (skae.JetAutoencoder(2, checkpoint=sys.argv[1]), X, CheckpointError),
+            ):
+                try:
+                    model.fit(rows)
+                except kind as error:
+                    print(error)
     """
     for process in in_processes(code, tmp_path / "file"):
         rows, rates, nets, unwritable = process.out.splitlines()
@@ -218,7 +206,6 @@ def test_errors_reach_every_process(tmp_path):
 
 def test_the_main_process_draws_the_seed_and_decides_when_to_stop():
     code = """
-        from skae.datasets import make_jets
         from skorch.callbacks import Callback
         class Stop(Callback):
             def on_epoch_end(self, net, **kwargs):
@@ -243,7 +230,6 @@ def test_the_main_process_draws_the_seed_and_decides_when_to_stop():
 def test_no_thread_is_left_that_could_abort_the_exit():
     code = """
         import contextlib, os
-        from skae.datasets import make_jets
         def has_gloo_threads():
             names = []
             for thread in os.listdir("/proc/self/task"):
@@ -260,19 +246,14 @@ def test_no_thread_is_left_that_could_abort_the_exit():
         assert process.out.split() == ["True", "False"]
 
 
-class Processes:
-    """Processes that are played one after another, with what Accelerate says to each of them."""
-
-    def __init__(self, size):
-        self.size = size
-
-    def accelerator(self, rank):
-        return SimpleNamespace(
-            num_processes=self.size,
-            process_index=rank,
-            device=torch.device("cpu"),
-            reduce=lambda tensor, reduction: tensor,
-        )
+def accelerator(rank=0, size=1):
+    """What Accelerate says to one of several processes; here they are played one after another."""
+    return SimpleNamespace(
+        num_processes=size,
+        process_index=rank,
+        device=torch.device("cpu"),
+        reduce=lambda tensor, reduction: tensor,
+    )
 
 
 @given(n=st.integers(1, 20), size=st.integers(1, 6), weighted=st.booleans())
@@ -290,17 +271,15 @@ def test_shares_add_up_to_the_minibatch(n, size, weighted):
         return [loss.detach(), *(p.grad.clone() for p in module.parameters())]
 
     whole = computed(Step(*arguments))
-    processes = Processes(size)
-    teams = [AcceleratedProcesses(processes.accelerator(rank)) for rank in range(size)]
+    teams = [AcceleratedProcesses(accelerator(rank, size)) for rank in range(size)]
     parts = [computed(team.step(*arguments)) for team in teams]
     for expected, *added in zip(whole, *parts, strict=True):
         torch.testing.assert_close(sum(added), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_team_is_there_inside_its_context_only():
-    accelerator = Processes(1).accelerator(0)
     assert PROCESSES.get() is None
-    with skae.distribute(accelerator):
+    with skae.distribute(accelerator()):
         assert PROCESSES.get().device == torch.device("cpu")
     assert PROCESSES.get() is None
 
@@ -309,6 +288,6 @@ def test_processes_that_the_accelerator_does_not_know_of_are_an_error(monkeypatc
     monkeypatch.setenv("WORLD_SIZE", "2")
     with (
         pytest.raises(ValueError, match=r"2 processes were started.*Accelerator\(cpu=True\)"),
-        skae.distribute(Processes(1).accelerator(0)),
+        skae.distribute(accelerator()),
     ):
         pass
