@@ -1,8 +1,10 @@
 """Displays: what they draw, by artists and data rather than by pixels."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from fits import small
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -20,6 +22,8 @@ from skae.plotting import (
 
 pytestmark = pytest.mark.usefixtures("close_figures")
 
+NAMES = ["E", "pt", "eta", "phi"]
+
 
 @pytest.fixture(scope="module")
 def model(jets):
@@ -35,11 +39,9 @@ def decoded(jets, rng):
 
 
 def test_the_corner_plot_shows_residuals_moments_and_correlations(jets, decoded):
-    names = ["E", "pT", "η", "φ"]
-    display = ResidualDisplay.from_predictions(
-        jets, decoded, names=names, angles=[3], absolute=[2, 3]
-    )
-    moments = residual_moments(relative_residuals(jets, decoded, angles=[3], absolute=[2, 3]))
+    names, kinds = ["E", "pT", "η", "φ"], {"angles": [3], "absolute": [2, 3]}
+    display = ResidualDisplay.from_predictions(jets, decoded, names=names, **kinds)
+    moments = residual_moments(relative_residuals(jets, decoded, **kinds))
     assert display.ax_.shape == (4, 4)
     assert [ax.get_xlabel() for ax in display.ax_[3]] == ["Δ E / E", "Δ pT / pT", "Δ η", "Δ φ"]
     for j in range(4):
@@ -104,9 +106,9 @@ def test_one_column_and_perfect_reconstructions_can_be_drawn(jets):
 
 
 def test_names_come_from_a_frame(jets, decoded):
-    frame = pd.DataFrame(jets, columns=["E", "pt", "eta", "phi"])
+    frame = pd.DataFrame(jets, columns=NAMES)
     display = ReconstructionDisplay.from_predictions(frame, decoded, log_columns=[0, 1])
-    assert [ax.get_xlabel() for ax in display.ax_] == ["E", "pt", "eta", "phi"]
+    assert [ax.get_xlabel() for ax in display.ax_] == NAMES
     assert [ax.get_xscale() for ax in display.ax_] == ["log", "log", "linear", "linear"]
 
 
@@ -120,23 +122,19 @@ def test_raw_and_decoded_are_histograms_of_the_data(jets, decoded):
 
 @pytest.mark.parametrize("display", [ResidualDisplay, ReconstructionDisplay])
 def test_from_estimator_is_from_predictions_of_the_round_trip(display, model, jets):
-    drawn = display.from_estimator(model, jets, names=["E", "pt", "eta", "phi"])
-    same = display.from_predictions(
-        jets, model.inverse_transform(model.transform(jets)), names=["E", "pt", "eta", "phi"]
-    )
+    drawn = display.from_estimator(model, jets, names=NAMES)
+    decoded = model.inverse_transform(model.transform(jets))
+    same = display.from_predictions(jets, decoded, names=NAMES)
     for ours, theirs in zip(drawn.figure_.axes, same.figure_.axes, strict=True):
         assert ours.get_title() == theirs.get_title()
         assert len(ours.patches) == len(theirs.patches)
         for one, other in zip(ours.patches, theirs.patches, strict=True):
             np.testing.assert_array_equal(one.get_path().vertices, other.get_path().vertices)
-        assert (
-            len(ours.patches) or ours.get_label() == "<colorbar>" or ours.texts or not ours.axison
-        )
+        is_empty = not ours.axison or ours.get_label() == "<colorbar>"
+        assert is_empty or ours.patches or ours.texts
 
 
 def test_figures_can_be_given(jets, decoded):
-    import matplotlib.pyplot as plt
-
     figure = plt.figure()
     assert ResidualDisplay.from_predictions(jets, decoded, figure=figure).figure_ is figure
     _, ax = plt.subplots()
@@ -166,9 +164,7 @@ def test_a_loss_that_is_negative_has_a_linear_axis():
 
 
 def test_the_learning_curve_has_gaps_where_nothing_was_held_out(standard_jets):
-    model = JetAutoencoder(hidden_layer_sizes=(8,), max_epochs=2, warm_start=True).fit(
-        standard_jets
-    )
+    model = small(max_epochs=2, warm_start=True).fit(standard_jets)
     model.set_params(early_stopping=True).fit(standard_jets)
     display = LearningCurveDisplay.from_estimator(model)
     assert len(display.train_loss) == 4
@@ -176,38 +172,29 @@ def test_the_learning_curve_has_gaps_where_nothing_was_held_out(standard_jets):
 
 
 def test_the_learning_curve_of_a_search_is_that_of_its_best(standard_jets):
-    model = JetAutoencoder(hidden_layer_sizes=(8,), max_epochs=2)
-    search = GridSearchCV(model, {"n_components": [1, 2]}, cv=2).fit(standard_jets)
+    search = GridSearchCV(small(), {"n_components": [1, 2]}, cv=2).fit(standard_jets)
     display = LearningCurveDisplay.from_estimator(search)
     assert display.train_loss == search.best_estimator_.loss_curve_
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("display", "options", "message"),
     [
-        (
-            lambda X: ResidualDisplay.from_predictions(X, X, names=["E"]),
-            "has 1 entries, but X has 4",
-        ),
-        (lambda X: ReconstructionDisplay.from_predictions(X, X[:3]), r"X_pred \(3, 4\)"),
-        (
-            lambda X: ReconstructionDisplay.from_predictions(X, X, log_columns=[2]),
-            "log_columns has column 2",
-        ),
-        (
-            lambda X: ResidualDisplay.from_predictions(X, X, sample_weight=[1.0]),
-            "sample_weight.shape",
-        ),
-        (
-            lambda X: ReconstructionDisplay.from_predictions(X, X, sample_weight=[1.0]),
-            "sample_weight.shape",
-        ),
-        (lambda X: LearningCurveDisplay.from_estimator(KinematicsTransformer()), "has no history_"),
+        (ResidualDisplay, {"names": ["E"]}, "has 1 entries, but X has 4"),
+        (ReconstructionDisplay, {"X_pred": np.ones((3, 4))}, r"X_pred \(3, 4\)"),
+        (ReconstructionDisplay, {"log_columns": [2]}, "log_columns has column 2"),
+        (ResidualDisplay, {"sample_weight": [1.0]}, "sample_weight.shape"),
+        (ReconstructionDisplay, {"sample_weight": [1.0]}, "sample_weight.shape"),
     ],
 )
-def test_bad_input_is_an_error(call, message, jets):
+def test_bad_input_is_an_error(display, options, message, jets):
     with pytest.raises(ValueError, match=message):
-        call(jets)
+        display.from_predictions(jets, **{"X_pred": jets, **options})
+
+
+def test_a_learning_curve_needs_a_history():
+    with pytest.raises(ValueError, match="has no history_"):
+        LearningCurveDisplay.from_estimator(KinematicsTransformer())
 
 
 def test_pulses_are_drawn_with_truth_and_distribution():
@@ -216,10 +203,8 @@ def test_pulses_are_drawn_with_truth_and_distribution():
     distribution[np.arange(3), y] = 0.75
     display = PulseDisplay.from_predictions(X, distribution, y)
     assert len(display.ax_) == len(display.probability_ax_) == 3
-    for i, (ax, probability_ax) in enumerate(
-        zip(display.ax_, display.probability_ax_, strict=True)
-    ):
-        *traces, truth = ax.lines
+    for i, probability_ax in enumerate(display.probability_ax_):
+        *traces, truth = display.ax_[i].lines
         assert np.array_equal([line.get_ydata() for line in traces], X[i])
         assert list(truth.get_xdata()) == [y[i], y[i]]
         (stairs,) = probability_ax.patches

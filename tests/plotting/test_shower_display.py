@@ -1,5 +1,6 @@
 """ShowerDisplay: what it draws, by artists and data."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from sklearn.pipeline import make_pipeline
@@ -107,8 +108,6 @@ def test_estimators_draw_at_the_energies_of_real_showers(pair):
 
 
 def test_dark_showers_and_a_given_figure(pair):
-    import matplotlib.pyplot as plt
-
     figure = plt.figure()
     dark = pair[0].copy()
     dark[:, 1:] = 0.0
