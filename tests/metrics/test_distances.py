@@ -13,7 +13,14 @@ from skae.metrics import PhysicsDistanceAndFloor, frechet_physics_distance, kern
 from skae.metrics.distances import gaussian_frechet_distance, moments, unbiased_mmd
 
 SMALL = {"min_samples": 500, "max_samples": 2000, "n_batches": 5, "n_points": 6}
-BOTH = ((frechet_physics_distance, SMALL), (kernel_physics_distance, {"batch_size": 300}))
+each_distance = pytest.mark.parametrize(
+    "distance", [frechet_physics_distance, kernel_physics_distance]
+)
+
+
+def small(distance, batch_size=300):
+    """Options with which a distance takes a moment."""
+    return SMALL if distance is frechet_physics_distance else {"batch_size": batch_size}
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +47,8 @@ def test_the_published_algorithm(published, generated, normalise, frechet, kerne
     pair = published["real"], published[generated]
     value, error = frechet_physics_distance(*pair, **SMALL, normalise=normalise)
     assert value == pytest.approx(frechet[0], rel=1e-6)
-    assert error == pytest.approx(
-        frechet[1], rel=1e-4
-    )  # of a fit that stops where it has converged
+    # the error is that of a fit, which stops where it has converged
+    assert error == pytest.approx(frechet[1], rel=1e-4)
     result = kernel_physics_distance(*pair, batch_size=700, n_batches=6, normalise=normalise)
     assert result == pytest.approx(kernel, rel=1e-6)
 
@@ -102,22 +108,13 @@ def test_mean_discrepancy_by_hand():
     assert unbiased_mmd(x, y) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("distance", ["frechet", "kernel"])
+@each_distance
 def test_one_distribution_is_at_the_floor_and_another_is_not(distance):
     rng = np.random.default_rng(1)
-    real, same, other = (
-        rng.normal(size=(6000, 4)),
-        rng.normal(size=(3000, 4)),
-        rng.normal(size=(3000, 4)),
-    )
+    real, same, other = (rng.normal(size=(n, 4)) for n in (6000, 3000, 3000))
     other[:, 0] = 1.2 * other[:, 0] + 0.3
-
-    def of(generated):
-        if distance == "frechet":
-            return frechet_physics_distance(real, generated, return_floor=True, **SMALL)
-        return kernel_physics_distance(real, generated, return_floor=True, batch_size=1000)
-
-    near, far = of(same), of(other)
+    options = {"return_floor": True, **small(distance, batch_size=1000)}
+    near, far = (distance(real, generated, **options) for generated in (same, other))
     assert near.at_floor
     assert ", at the floor of " in str(near)
     assert not far.at_floor
@@ -126,32 +123,32 @@ def test_one_distribution_is_at_the_floor_and_another_is_not(distance):
     assert isinstance(near, PhysicsDistanceAndFloor)
 
 
-def test_sizes_are_equal_where_a_floor_is_asked_for():
+@each_distance
+def test_sizes_are_equal_where_a_floor_is_asked_for(distance):
     """The distance is then between half of the real rows and as many generated ones."""
     rng = np.random.default_rng(2)
     real, generated = rng.normal(size=(1001, 2)), rng.normal(size=(5000, 2))
     chosen = np.random.default_rng(42)
     order, others = chosen.permutation(1001), chosen.permutation(5000)
     scale = np.abs(real).max(axis=0)
-    for function, options in BOTH:
-        options = {**options, "normalise": False}
-        result = function(real / scale, generated / scale, return_floor=True, **options)
-        first, second = (real / scale)[order[:500]], (real / scale)[order[500:1000]]
-        between = function(first, generated[others[:500]] / scale, **options)
-        floor = function(first, second, **options)
-        assert (result.value, result.floor) == pytest.approx((between.value, floor.value))
-        # what other halves would have given is in both errors
-        spread = result.error**2 - between.error**2
-        assert spread > 0.0
-        assert result.floor_error**2 - floor.error**2 == pytest.approx(spread)
+    options = {"normalise": False, **small(distance)}
+    result = distance(real / scale, generated / scale, return_floor=True, **options)
+    first, second = (real / scale)[order[:500]], (real / scale)[order[500:1000]]
+    between = distance(first, generated[others[:500]] / scale, **options)
+    floor = distance(first, second, **options)
+    assert (result.value, result.floor) == pytest.approx((between.value, floor.value))
+    # what other halves would have given is in both errors
+    spread = result.error**2 - between.error**2
+    assert spread > 0.0
+    assert result.floor_error**2 - floor.error**2 == pytest.approx(spread)
 
 
-@pytest.mark.parametrize("distance", [frechet_physics_distance, kernel_physics_distance])
+@each_distance
 def test_rows_may_come_in_any_order(distance):
     """Files are often sorted by energy."""
     rng = np.random.default_rng(7)
     real, generated = rng.normal(size=(4000, 2)), rng.normal(size=(4000, 2))
-    options = SMALL if distance is frechet_physics_distance else {"batch_size": 1000}
+    options = small(distance, batch_size=1000)
     ordered = [part[np.argsort(part[:, 0])] for part in (real, generated)]
     assert distance(*ordered, return_floor=True, **options).at_floor
     # half of them lack a side
@@ -160,31 +157,28 @@ def test_rows_may_come_in_any_order(distance):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("distance", ["frechet", "kernel"])
+@each_distance
 def test_false_alarms_are_as_rare_as_two_standard_errors_say(distance, weighted):
+    sizes = small(distance)
+    if distance is frechet_physics_distance:
+        sizes = {"min_samples": 400, "max_samples": 1000, "n_points": 4, "n_batches": 5}
     alarms = 0
     for seed in range(40):
         rng = np.random.default_rng(seed)
         real, generated = rng.normal(size=(1600, 10)), rng.normal(size=(800, 10))
         weight = (rng.uniform(0.5, 1.5, 1600), None) if weighted else None
         options = {"sample_weight": weight, "return_floor": True, "random_state": seed}
-        if distance == "frechet":
-            sizes = {"min_samples": 400, "max_samples": 1000, "n_points": 4, "n_batches": 5}
-            alarms += not frechet_physics_distance(real, generated, **sizes, **options).at_floor
-        else:
-            alarms += not kernel_physics_distance(
-                real, generated, batch_size=300, **options
-            ).at_floor
+        alarms += not distance(real, generated, **sizes, **options).at_floor
     assert alarms <= 3  # 0.9 are expected; more than 3 come once in fifty
 
 
-@pytest.mark.parametrize("distance", [frechet_physics_distance, kernel_physics_distance])
+@each_distance
 def test_weights_stand_for_rows(distance):
     """Weights that turn one distribution into another bring them together."""
     rng = np.random.default_rng(3)
     real, generated = rng.normal(0.4, 1.0, size=(8000, 1)), rng.normal(size=(8000, 1))
     weight = np.exp(0.4 * generated[:, 0] - 0.08)  # N(0.4, 1) / N(0, 1)
-    options = SMALL if distance is frechet_physics_distance else {"batch_size": 2000}
+    options = small(distance, batch_size=2000)
     plain = distance(real, generated, normalise=False, **options)
     weighted = distance(real, generated, normalise=False, sample_weight=(None, weight), **options)
     assert plain.value > 0.1
@@ -210,18 +204,19 @@ def test_features_are_divided_by_the_largest_real_value():
     assert first.value == pytest.approx(second.value, rel=1e-5)  # of a fit that stops at 1e-8
 
 
-def test_seeds():
+@each_distance
+def test_seeds(distance):
     rng = np.random.default_rng(5)
     real, generated = rng.normal(size=(900, 2)), rng.normal(size=(900, 2))
-    for function, options in BOTH:
-        assert function(real, generated, **options) == function(real, generated, **options)
-        other = {**options, "random_state": 43}
-        assert function(real, generated, **options) != function(real, generated, **other)
-        drawn = [np.random.RandomState(3) for _ in range(2)]
-        first, second = (function(real, generated, **{**options, "random_state": r}) for r in drawn)
-        assert first == second
-        unseeded = {**options, "random_state": None}
-        assert function(real, generated, **unseeded) != function(real, generated, **unseeded)
+
+    def drawn(**seed):
+        return distance(real, generated, **small(distance), **seed)
+
+    assert drawn() == drawn()
+    assert drawn() != drawn(random_state=43)
+    first, second = (drawn(random_state=np.random.RandomState(3)) for _ in range(2))
+    assert first == second
+    assert drawn(random_state=None) != drawn(random_state=None)
 
 
 @pytest.mark.parametrize(
@@ -239,12 +234,12 @@ def test_seeds():
         ({"sample_weight": (np.ones(3), None)}, "sample_weight.shape"),
     ],
 )
-def test_bad_input_is_named(arguments, message):
+@each_distance
+def test_bad_input_is_named(distance, arguments, message):
     rng = np.random.default_rng(6)
     pair = {"real": rng.normal(size=(6, 2)), "generated": rng.normal(size=(6, 2)), **arguments}
-    for function in (frechet_physics_distance, kernel_physics_distance):
-        with pytest.raises(ValueError, match=message):
-            function(**pair)
+    with pytest.raises(ValueError, match=message):
+        distance(**pair)
 
 
 def test_threads_that_compare_at_once_leave_linear_algebra_its_threads():
