@@ -19,18 +19,23 @@ needs_real = pytest.mark.skipif(
 
 def published_formula(tau, q):
     """The pulsed correlation as published: seven peaks, written out."""
-    total = q.background.to_numpy()[:, None] * np.ones(len(tau))
-    for weight, lifetime in ((q.weight_1, q.lifetime_1), (1.0 - q.weight_1, q.lifetime_2)):
+    total = q["background"] * np.ones(len(tau))
+    weights = q["weight_1"], 1.0 - q["weight_1"]
+    for weight, lifetime in zip(weights, (q["lifetime_1"], q["lifetime_2"]), strict=True):
         for k in range(-3, 4):
-            height = weight * (q.g2_zero if k == 0 else 1.0)
-            t = tau + k * q.period.to_numpy()[:, None]
-            total += height.to_numpy()[:, None] * np.exp(-np.abs(t) / lifetime.to_numpy()[:, None])
+            height = weight * (q["g2_zero"] if k == 0 else 1.0)
+            total += height * np.exp(-np.abs(tau + k * q["period"]) / lifetime)
     return total
+
+
+def columns_of(g2):
+    """The parameters of the curves, each as a column."""
+    return {name: g2.params[name].to_numpy()[:, None] for name in g2.params}
 
 
 def test_pulsed_curves_are_the_published_formula_over_its_largest_value():
     g2 = make_photon_correlations(200, random_state=0)
-    formula = published_formula(g2.tau, g2.params)
+    formula = published_formula(g2.tau, columns_of(g2))
     np.testing.assert_allclose(g2.params["scale"], formula.max(axis=1), rtol=1e-10)
     np.testing.assert_allclose(g2.clean, formula / formula.max(axis=1, keepdims=True), atol=1e-10)
     np.testing.assert_allclose(g2.tau, np.linspace(-1.5, 1.5, 1501))
@@ -59,9 +64,8 @@ def test_counts_are_poisson_in_proportion_to_the_width_of_bins():
     g2 = make_photon_correlations(
         400, n_times=200, tau_range=(0.001, 1.5), spacing="log", gaussian_fraction=0, random_state=0
     )
-    exposure = (
-        g2.params["counts"].to_numpy()[:, None] * np.gradient(g2.tau) / np.gradient(g2.tau).mean()
-    )
+    widths = np.gradient(g2.tau)
+    exposure = columns_of(g2)["counts"] * widths / widths.mean()
     counts, expected = g2.noisy * exposure, g2.clean * exposure
     np.testing.assert_allclose(counts, np.rint(counts), atol=1e-6)
     many = expected > 20.0
@@ -84,7 +88,7 @@ def test_blurred_trains_are_sums_of_blurred_peaks_at_any_zero_delay():
         20, n_times=500, tau_range=(0.0, 128.0), period=(12.0, 13.0), lifetimes=((0.3, 4.0),),
         jitter=(0.1, 0.8), zero_delay=(20.0, 100.0), random_state=0,
     )  # fmt: skip
-    q = {name: g2.params[name].to_numpy()[:, None] for name in g2.params}
+    q = columns_of(g2)
     total = q["background"] * np.ones(500)
     for k in range(-30, 31):
         height = np.where(k == 0, q["g2_zero"], 1.0)
@@ -97,11 +101,11 @@ def test_continuous_excitation_of_two_and_three_levels():
     two = make_photon_correlations(
         50, kind="continuous", lifetimes=((0.02, 0.1),), zero_delay=0.1, random_state=0
     )
-    q = {name: two.params[name].to_numpy()[:, None] for name in two.params}
+    q = columns_of(two)
     dip = np.exp(-np.abs(two.tau - 0.1) / q["lifetime_1"])
     np.testing.assert_allclose(two.clean * q["scale"], 1.0 - q["signal"] ** 2 * dip, atol=1e-12)
     three = make_photon_correlations(50, kind="continuous", bunching=(0.2, 1.0), random_state=0)
-    q = {name: three.params[name].to_numpy()[:, None] for name in three.params}
+    q = columns_of(three)
     first, second = (np.exp(-np.abs(three.tau) / q[f"lifetime_{i}"]) for i in (1, 2))
     g = 1.0 - (1.0 + q["bunching"]) * first + q["bunching"] * second
     expected = 1.0 + q["signal"] ** 2 * (g - 1.0)
@@ -163,10 +167,8 @@ TABLE = "0.0\t1\t0\t2\n0.25\t0\t0\t1\n0.5\t4\t1\t1\n"
 )
 def test_tables_of_any_separator_are_read(tmp_path, separator, head):
     file = tmp_path / "g2.csv"
-    file.write_text(
-        (head if head.startswith("#") else head.replace(" ", separator))
-        + TABLE.replace("\t", separator)
-    )
+    head = head if head.startswith("#") else head.replace(" ", separator)
+    file.write_text(head + TABLE.replace("\t", separator))
     g2 = load_photon_correlations(file)
     np.testing.assert_array_equal(g2.tau, [0.0, 0.25, 0.5])
     np.testing.assert_array_equal(g2.counts, [[1, 0, 4], [0, 0, 1], [2, 1, 1]])
@@ -208,7 +210,6 @@ def test_a_measured_histogram_has_forty_peaks():
     g2 = load_photon_correlations(REAL / "hbt_8uW_5100cps.txt.gz", drop_last=2)
     assert g2.counts.shape == (290, 1954)
     histogram = g2.counts.sum(axis=0)
-    waves = np.abs(
-        np.exp(-2j * np.pi * np.outer(1.0 / np.arange(11.0, 14.0, 0.01), g2.tau)) @ histogram
-    )
+    frequencies = 1.0 / np.arange(11.0, 14.0, 0.01)
+    waves = np.abs(np.exp(-2j * np.pi * np.outer(frequencies, g2.tau)) @ histogram)
     assert 11.0 + 0.01 * waves.argmax() == pytest.approx(12.5, abs=0.02)
