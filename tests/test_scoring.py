@@ -46,6 +46,12 @@ def showers():
     return make_showers(900, geometry=GEOMETRY, random_state=0)
 
 
+def response_power(*pair):
+    """The separation power of visible over incident energies."""
+    response = [part[:, 1:].sum(axis=1, dtype=np.float64) / part[:, 0] for part in pair]
+    return separation_power(*response, bins=np.linspace(0.5, 1.5, 101))
+
+
 @pytest.mark.parametrize("metric", OPTIONS)
 def test_the_better_model_scores_higher(showers, metric):
     scorer = skae.make_shower_scorer(metric, geometry=GEOMETRY, **OPTIONS[metric])
@@ -64,13 +70,10 @@ def test_scores_are_the_metrics(showers):
     )
     scorer = skae.make_shower_scorer("frechet", geometry=GEOMETRY, **OPTIONS["frechet"])
     assert scorer(Generator(), showers) == -expected.value
-    response = [part[:, 1:].sum(axis=1, dtype=np.float64) / part[:, 0] for part in (showers, drawn)]
     scorer = skae.make_shower_scorer("response", geometry=GEOMETRY)
-    assert scorer(Generator(), showers) == -separation_power(
-        *response, bins=np.linspace(0.5, 1.5, 101)
-    )
+    assert scorer(Generator(), showers) == -response_power(showers, drawn)
     weight = np.r_[np.ones(450), np.zeros(450)]
-    halved = separation_power(*(r[:450] for r in response), bins=np.linspace(0.5, 1.5, 101))
+    halved = response_power(showers[:450], drawn[:450])
     assert scorer(Generator(), showers, sample_weight=weight) == pytest.approx(-halved)
 
 
@@ -80,9 +83,7 @@ def test_pipelines_are_scored_in_mev(showers):
         skae.CaloShowerVAE(n_components=2, hidden_size=8, max_epochs=1, random_state=0),
     ).fit(showers)
     scorer = skae.make_shower_scorer("response", geometry=GEOMETRY)
-    drawn = skae.sample(model, showers[:, 0], random_state=0)
-    response = [part[:, 1:].sum(axis=1, dtype=np.float64) / part[:, 0] for part in (showers, drawn)]
-    expected = separation_power(*response, bins=np.linspace(0.5, 1.5, 101))
+    expected = response_power(showers, skae.sample(model, showers[:, 0], random_state=0))
     assert scorer(model, showers) == pytest.approx(-expected)
     assert scorer(model, showers) == scorer(model, showers)
 
