@@ -32,9 +32,8 @@ def public_names():
         for name in room.__all__:
             yield f"{room.__name__}.{name}", getattr(room, name)
     undocumented = {"__version__", "TRUSTED_TYPES"}  # no docstrings
-    for name in sorted(
-        {*skae.__all__} - {*estimators.__all__, *transformers.__all__, *undocumented}
-    ):
+    elsewhere = {*estimators.__all__, *transformers.__all__}
+    for name in sorted({*skae.__all__} - elsewhere - undocumented):
         if not inspect.ismodule(getattr(skae, name)):
             yield f"skae.{name}", getattr(skae, name)
 
@@ -70,15 +69,10 @@ def test_importing_skae_imports_nothing():
 
 
 def test_transformers_datasets_and_metrics_bring_no_torch():
-    code = "; ".join(
-        f"from skae.{room} import *" for room in ("transformers", "datasets", "metrics")
-    )
-    loaded = loaded_by(code)
-    assert {
-        "skae.transformers.box_cox",
-        "skae.datasets.jets",
-        "skae.metrics.shower_observables",
-    } <= loaded
+    rooms = ("transformers", "datasets", "metrics")
+    loaded = loaded_by("; ".join(f"from skae.{room} import *" for room in rooms))
+    files = ("transformers.box_cox", "datasets.jets", "metrics.shower_observables")
+    assert {f"skae.{file}" for file in files} <= loaded
     assert not {*NOT_NEEDED, "torch", "skorch", "skae.training", "skae.estimators"} & loaded
 
 
@@ -182,11 +176,8 @@ def test_shared_parameters_are_documented_with_their_defaults():
     for name, parameter in inspect.signature(skae.JetAutoencoder).parameters.items():
         assert f"    {name} : " in text
         line = next(ln for ln in text.splitlines() if ln.startswith(f"    {name} : "))
-        shown = (
-            f'"{parameter.default}"'
-            if isinstance(parameter.default, str)
-            else str(parameter.default)
-        )
+        default = parameter.default
+        shown = f'"{default}"' if isinstance(default, str) else str(default)
         assert line.endswith(f"default={shown}"), line
 
 
