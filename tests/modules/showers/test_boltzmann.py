@@ -6,19 +6,24 @@ import math
 import numpy as np
 import pytest
 import torch
+from fits import generator
 
 from skae.modules.showers.boltzmann import BoltzmannMachine
 
 SIZES = (3, 2, 4, 3)
 
 
-def machine(sizes=SIZES, seed=0, scale=0.8, mask=None):
-    generator = torch.Generator().manual_seed(seed)
-    result = BoltzmannMachine(sizes, mask).double()
+def machine(sizes=SIZES):
+    draws = generator()
+    result = BoltzmannMachine(sizes).double()
     with torch.no_grad():
         for parameter in (result.bias, result.weight):
-            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
+            parameter.copy_(0.8 * torch.randn(parameter.shape, generator=draws))
     return result
+
+
+def random_bits(n, generator, p=0.5, width=12):
+    return torch.bernoulli(torch.full((n, width), p), generator=generator).double()
 
 
 def all_states(n):
@@ -48,7 +53,7 @@ def test_energies_are_sums_over_pairs_in_different_partitions():
 def test_free_energy_sums_over_a_partition(partition):
     result = machine()
     part = result.parts[partition]
-    for state in torch.bernoulli(torch.full((5, 12), 0.5), generator=torch.Generator()).double():
+    for state in random_bits(5, torch.Generator()):
         inside = all_states(SIZES[partition])
         states = state.repeat(len(inside), 1)
         states[:, part] = inside
@@ -58,9 +63,7 @@ def test_free_energy_sums_over_a_partition(partition):
 
 def test_differences_of_mean_energies_are_the_gradient_of_the_likelihood():
     result = machine()
-    data = torch.bernoulli(
-        torch.full((7, 12), 0.4), generator=torch.Generator().manual_seed(1)
-    ).double()
+    data = random_bits(7, generator(1), p=0.4)
     states, p = probabilities(result)
     loss = result.energy(data).mean() - p.detach() @ result.energy(states)
     found = torch.autograd.grad(loss, [result.bias, result.weight])
@@ -74,9 +77,9 @@ def test_differences_of_mean_energies_are_the_gradient_of_the_likelihood():
 def test_gibbs_samples_have_the_marginals_and_pair_correlations(clamped):
     n = 40_000
     result = machine()
-    generator = torch.Generator().manual_seed(2)
-    start = torch.bernoulli(torch.full((1, 12), 0.5), generator=generator).double().expand(n, -1)
-    drawn = result.gibbs(start, 60, generator, clamped=clamped)
+    draws = generator(2)
+    start = random_bits(1, draws).expand(n, -1)
+    drawn = result.gibbs(start, 60, draws, clamped=clamped)
     states, p = probabilities(result)
     p = p.detach()
     for i in clamped:
@@ -93,8 +96,7 @@ def test_gibbs_samples_have_the_marginals_and_pair_correlations(clamped):
 @pytest.mark.parametrize("clamped", [(), (0,), (1, 3)])
 def test_annealing_finds_the_partition_function(clamped):
     result = machine()
-    generator = torch.Generator().manual_seed(3)
-    rows = torch.bernoulli(torch.full((6, 12), 0.5), generator=generator).double()
+    rows = random_bits(6, generator(3))
     states = all_states(12)
     expected = []
     for row in rows:
@@ -109,16 +111,14 @@ def test_annealing_finds_the_partition_function(clamped):
     alone, _ = result.log_partition(rows[2:3], clamped, n_chains=400, n_temperatures=300)
     assert alone.item() == pytest.approx(value[2].item(), abs=1e-9)
     if not clamped:
-        assert result.log_partition(n_chains=400).value.item() == pytest.approx(
-            expected[0], abs=0.1
-        )
+        whole = result.log_partition(n_chains=400).value.item()
+        assert whole == pytest.approx(expected[0], abs=0.1)
 
 
 def test_a_partition_function_is_the_same_in_whatever_company():
     # in single precision a product's rounding depends on it, and decides bits now and then
     result = machine((8, 7, 6, 5)).float()
-    generator = torch.Generator().manual_seed(4)
-    rows = torch.bernoulli(torch.full((67, 26), 0.5), generator=generator)
+    rows = random_bits(67, generator(4), width=26).float()
     together = result.log_partition(rows, (0,)).value
     assert together.dtype == torch.float64
     backwards = result.log_partition(rows.flip(0), (0,)).value.flip(0)
@@ -132,9 +132,8 @@ def test_without_couplings_the_partition_function_is_exact():
     with torch.no_grad():
         result.weight.zero_()
     value, error = result.log_partition()
-    assert value.item() == pytest.approx(
-        torch.nn.functional.softplus(result.bias).sum().item(), abs=1e-12
-    )
+    expected = torch.nn.functional.softplus(result.bias).sum().item()
+    assert value.item() == pytest.approx(expected, abs=1e-12)
     assert error.item() < 1e-12
 
 
@@ -151,17 +150,17 @@ def test_bars_and_stripes_are_learnt():
     images = bars_and_stripes()
     assert len(images) == 6
     result = BoltzmannMachine((4, 3, 3, 2))
-    generator = torch.Generator().manual_seed(0)
+    draws = generator()
     with torch.no_grad():
-        result.weight.copy_(0.1 * torch.randn(result.weight.shape, generator=generator))
+        result.weight.copy_(0.1 * torch.randn(result.weight.shape, generator=draws))
     optimizer = torch.optim.Adam(result.parameters(), lr=0.02)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3500)
-    chains = result.random_states(600, generator)
-    seen = result.random_states(300, generator)
+    chains = result.random_states(600, draws)
+    seen = result.random_states(300, draws)
     for _ in range(3500):
         seen[:, :4] = images.repeat(50, 1)
-        seen = result.gibbs(seen, 5, generator, clamped=(0,))
-        chains = result.gibbs(chains, 5, generator)
+        seen = result.gibbs(seen, 5, draws, clamped=(0,))
+        chains = result.gibbs(chains, 5, draws)
         loss = result.energy(seen).mean() - result.energy(chains).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -174,14 +173,14 @@ def test_bars_and_stripes_are_learnt():
 
 
 def test_there_is_no_coupling_outside_of_the_mask():
-    generator = torch.Generator().manual_seed(4)
-    mask = torch.rand(12, 12, generator=generator) < 0.4
+    draws = generator(4)
+    mask = torch.rand(12, 12, generator=draws) < 0.4
     mask = mask | mask.T
     result = BoltzmannMachine(SIZES, mask)
     optimizer = torch.optim.AdamW(result.parameters(), lr=0.1)
     for _ in range(20):
-        data = torch.bernoulli(torch.full((9, 12), 0.3), generator=generator)
-        chains = result.gibbs(data, 1, generator)
+        data = random_bits(9, draws, p=0.3).float()
+        chains = result.gibbs(data, 1, draws)
         loss = (result.energy(data) - result.energy(chains)).mean()
         optimizer.zero_grad()
         loss.backward()
