@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from skae.training.batches import Minibatches, TensorRows
-from skae.training.seeding import RandomStreams
 
 
 @pytest.mark.parametrize(
@@ -28,19 +27,6 @@ def test_batches_hold_every_row_once_and_never_end_in_a_single_row(n, batch_size
     for inputs, target, weight in batches:
         assert torch.equal(target, 2 * inputs)
         assert torch.equal(weight, 3 * inputs[:, 0])
-
-
-def test_each_epoch_has_its_own_order_and_each_seed_its_own_epochs():
-    rows = TensorRows(torch.arange(50).float()[:, None])
-
-    def order(seed, epoch):
-        streams = RandomStreams(seed, torch.device("cpu"))
-        streams.begin_epoch(epoch)
-        return torch.cat([b[0] for b in Minibatches(rows, 7, streams.shuffle)]).flatten().tolist()
-
-    assert order(0, 1) == order(0, 1)
-    assert order(0, 1) != order(0, 2)
-    assert order(0, 1) != order(1, 1)
 
 
 def test_rows_are_not_copied_where_the_order_stays():

@@ -32,6 +32,11 @@ def numbered(n, dtype=np.float64):
     return StreamedRows.from_arrays(x, 2.0 * x, 3.0 * np.arange(n), 1.0)
 
 
+def in_memory(rows):
+    (batch,) = Minibatches(rows, len(rows))
+    return TensorRows(*batch)
+
+
 def numbers_of(batches):
     numbers = []
     for inputs, target, weight in batches:
@@ -77,8 +82,9 @@ def test_batches_are_as_many_and_as_large_as_those_of_tensors(
     assert (flat == list(range(n))) == (not shuffled or n == 1)
 
 
-def test_each_epoch_has_its_own_order_and_each_seed_its_own_epochs(small_pieces):
-    rows = numbered(300)
+@pytest.mark.parametrize("of", [lambda rows: rows, in_memory], ids=["streamed", "in memory"])
+def test_each_epoch_has_its_own_order_and_each_seed_its_own_epochs(of, small_pieces):
+    rows = of(numbered(300))
 
     def order(seed, epoch):
         streams = RandomStreams(seed, torch.device("cpu"))
