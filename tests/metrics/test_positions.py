@@ -25,12 +25,10 @@ def test_rmse_may_leave_gross_errors_out():
 def test_weights_repeat_events():
     weight = np.array([1, 3, 0, 2])
     repeated = np.repeat(TRUE, weight), np.repeat(PREDICTED, weight)
-    assert position_accuracy(TRUE, PREDICTED, sample_weight=weight) == pytest.approx(
-        position_accuracy(*repeated)
-    )
-    assert position_rmse(TRUE, PREDICTED, sample_weight=weight, within=1) == pytest.approx(
-        position_rmse(*repeated, within=1)
-    )
+    accuracy = position_accuracy(TRUE, PREDICTED, sample_weight=weight)
+    assert accuracy == pytest.approx(position_accuracy(*repeated))
+    rmse = position_rmse(TRUE, PREDICTED, sample_weight=weight, within=1)
+    assert rmse == pytest.approx(position_rmse(*repeated, within=1))
 
 
 @pytest.mark.parametrize("metric", [position_accuracy, position_rmse])

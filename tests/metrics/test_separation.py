@@ -37,9 +37,8 @@ def test_a_value_of_weight_0_is_as_none():
 
 def test_values_outside_count_for_the_bins_at_the_edge():
     assert separation_power([-5.0, 0.1], [0.2, 7.0], bins=2, range=(0, 1)) == pytest.approx(1 / 3)
-    assert separation_power([0.5, 0.5], [0.5, 9.0]) == pytest.approx(
-        0.5 * (0.25 / 1.5 + 0.25 / 0.5)
-    )
+    expected = 0.5 * (0.25 / 1.5 + 0.25 / 0.5)
+    assert separation_power([0.5, 0.5], [0.5, 9.0]) == pytest.approx(expected)
 
 
 @settings(max_examples=50, deadline=None)
@@ -55,8 +54,7 @@ def test_separation_power_is_symmetric_and_between_0_and_1(first, second, bins):
     assert separation_power(first, first, bins=bins) == 0.0
 
 
-def test_separation_power_of_one_distribution_is_as_stated():
-    rng = np.random.default_rng(0)
+def test_separation_power_of_one_distribution_is_as_stated(rng):
     n, bins = 2000, 100
     powers = [
         separation_power(rng.uniform(size=n), rng.uniform(size=n), bins=bins, range=(0, 1))
@@ -73,15 +71,13 @@ def test_bins_that_are_none_are_refused(arguments):
         separation_power([0.1, 0.2], [0.1], **arguments)
 
 
-def test_auc_of_shifted_gaussians():
+def test_auc_of_shifted_gaussians(rng):
     """Φ(δ/√2) for means that are δ apart along one axis; the default finds it as the linear one."""
-    rng = np.random.default_rng(0)
     real, generated = rng.normal(size=(1500, 3)), rng.normal(size=(1500, 3))
     generated[:, 1] += 1.0
     for classifier in (None, LogisticRegression(), LinearSVC(), HistGradientBoostingClassifier()):
-        auc, error = classifier_two_sample_test(
-            real, generated, classifier=classifier, random_state=0
-        )
+        options = {"classifier": classifier, "random_state": 0}
+        auc, error = classifier_two_sample_test(real, generated, **options)
         assert 0.01 < error < 0.03
         assert auc == pytest.approx(ndtr(1 / np.sqrt(2)), abs=4 * error)
 

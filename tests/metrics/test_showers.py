@@ -54,8 +54,7 @@ def check(X, geometry, threshold):
 
 
 @pytest.mark.parametrize("threshold", [None, 0.0, 1.0])
-def test_features_are_those_of_loops(threshold):
-    rng = np.random.default_rng(0)
+def test_features_are_those_of_loops(threshold, rng):
     X = rng.exponential(size=(6, 1 + UNEVEN.n_voxels)) * (rng.uniform(size=(6, 21)) < 0.7)
     X[:, 0] = rng.uniform(10, 100, 6)
     X[0, 1:] = 0.0  # nothing is lit

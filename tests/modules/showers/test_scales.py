@@ -19,9 +19,8 @@ def test_noise_is_normal_until_more_is_known():
 
 
 @pytest.mark.parametrize("shape", [1.0, 2.0, 30.0])
-def test_noise_has_mean_spread_and_shape_of_what_was_seen(shape):
+def test_noise_has_mean_spread_and_shape_of_what_was_seen(shape, rng):
     """Gamma laws, as few particles make them, to either side; sums multiply an error of the mean."""
-    rng = np.random.default_rng(0)
     relative = rng.uniform(0.1, 2.0, 500_000)
     seen = (rng.gamma(shape, size=len(relative)) - shape) / np.sqrt(shape)
     seen[relative > 1.0] *= -1.0

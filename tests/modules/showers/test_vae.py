@@ -9,8 +9,7 @@ from skae.modules.showers.vae import ShowerLoss
 
 @pytest.mark.parametrize("energy_weight", [False, True])
 @pytest.mark.parametrize(("a", "b"), [(0.0, 0.0), (0.7, 0.0), (0.0, 0.2), (0.7, 0.2)])
-def test_the_loss_is_that_of_loops(a, b, energy_weight):
-    rng = np.random.default_rng(0)
+def test_the_loss_is_that_of_loops(a, b, energy_weight, rng):
     n, d = 5, 7
     energy = rng.uniform(1e3, 1e5, n)
     x = rng.exponential(size=(n, d)) * (rng.uniform(size=(n, d)) < 0.6)
