@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sklearn
+from fits import small
 from fitted import FITTED
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -14,21 +15,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_html_repr
 
 import skae
+from skae import estimators, transformers
 from skae.datasets import make_jets
 
-ESTIMATORS = [
-    skae.JetAutoencoder,
-    skae.PulseLocator,
-    skae.MatchedFilterLocator,
-    skae.SpectraVAE,
-    skae.MultiResRNNRegressor,
-    skae.CaloShowerVAE,
-    skae.BoxCoxTransformer,
-    skae.KinematicsTransformer,
-    skae.LogRatioTransformer,
-    skae.NoiseInjector,
-    skae.PhotonCorrelationFit,
-]
+ESTIMATORS = [getattr(skae, name) for name in (*estimators.__all__, *transformers.__all__)]
 
 
 VOID = {"br", "img", "input", "link", "meta"}  # tags that are never closed
@@ -101,12 +91,7 @@ def test_skorchs_tensorboard_logger_as_it_is(X, tmp_path):
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(tmp_path)) as writer:
-        model = skae.JetAutoencoder(
-            hidden_layer_sizes=(8,),
-            max_epochs=3,
-            early_stopping=True,
-            callbacks=[TensorBoard(writer)],
-        ).fit(X)
+        model = small(early_stopping=True, callbacks=[TensorBoard(writer)]).fit(X)
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     for name, column in (("Loss/train_loss", "train_loss"), ("Loss/valid_loss", "valid_loss")):
