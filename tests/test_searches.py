@@ -68,15 +68,13 @@ def test_optunas_search_prunes_by_epoch(X):
     epochs = []
     count = each("on_epoch_end", lambda net: epochs.append(len(net.history)))
     estimator = model(callbacks=[count])[-1]
+    grid = {"n_components": [3, 1], "lr": [1e-2, 1e-5]}
     study = optuna.create_study(
         direction="maximize",
-        sampler=optuna.samplers.GridSampler({"n_components": [3, 1], "lr": [1e-2, 1e-5]}, seed=0),
+        sampler=optuna.samplers.GridSampler(grid, seed=0),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=1),
     )
-    laws = {
-        "n_components": CategoricalDistribution([3, 1]),
-        "lr": CategoricalDistribution([1e-2, 1e-5]),
-    }
+    laws = {name: CategoricalDistribution(values) for name, values in grid.items()}
     search = OptunaSearchCV(
         estimator, laws, study=study, cv=2, n_trials=4, max_iter=6, enable_pruning=True,
         error_score="raise", verbose=0,

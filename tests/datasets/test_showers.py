@@ -60,9 +60,8 @@ def test_showers_have_these_shapes(material):
     expected_t, expected_alpha, sigma_t, sigma_alpha, _ = published(energy / 1e3, material)
     # a few in a thousand for spots and the width of layers, which add to the variance
     assert log_t.mean() == pytest.approx(expected_t, abs=4 * sigma_t / np.sqrt(n) + 0.003)
-    assert log_alpha.mean() == pytest.approx(
-        expected_alpha, abs=4 * sigma_alpha / np.sqrt(n) + 0.004
-    )
+    error = 4 * sigma_alpha / np.sqrt(n) + 0.004
+    assert log_alpha.mean() == pytest.approx(expected_alpha, abs=error)
 
 
 @pytest.mark.parametrize(("energy", "material"), [(1e6, TUNGSTEN), (3e4, HOMOGENEOUS)])
@@ -102,9 +101,8 @@ def test_radial_shape_is_the_published_formula():
     log_e, z = np.log(10.0), 72.5
     assert core[0] == pytest.approx(0.0251 + 0.00319 * log_e + (0.1162 - 0.000381 * z))
     k4 = 0.3585 + 0.0412 * log_e
-    assert tail[0] == pytest.approx(
-        (0.659 - 0.00309 * z) * (np.exp(-2.59 * 0.355) + np.exp(k4 * 0.355))
-    )
+    k1 = 0.659 - 0.00309 * z
+    assert tail[0] == pytest.approx(k1 * (np.exp(-2.59 * 0.355) + np.exp(k4 * 0.355)))
     q = (0.401 + 0.00187 * z - 1.0) / (1.313 - 0.0686 * log_e)
     assert p[0] == pytest.approx((2.632 - 0.00094 * z) * np.exp(q - np.exp(q)))
 
@@ -128,9 +126,8 @@ def test_a_voxel_holds_a_gamma_distributed_energy_for_each_of_its_spots():
     relative = X[:, 1] / 1e3
     assert relative.mean() == pytest.approx(1.0, abs=4 * np.sqrt(2 / n / 40_000))
     assert relative.var() == pytest.approx(2.0 / n, rel=0.05)
-    assert np.mean((relative - 1) ** 3) == pytest.approx(
-        6.0 / n**2, rel=0.3
-    )  # n · E[e³] of exponentials
+    # n · E[e³] of exponentials
+    assert np.mean((relative - 1) ** 3) == pytest.approx(6.0 / n**2, rel=0.3)
 
 
 def test_showers_are_even_in_the_angle():
@@ -170,13 +167,9 @@ def test_any_energy_and_geometry_gives_finite_showers(
         [n_angles] * n_layers,
         layer_edges=np.cumsum(rng.uniform(0.1, 100, n_layers + 1)),
     )
-    X = make_showers(
-        7,
-        energy=np.exp(log_energy),
-        geometry=geometry,
-        material=TUNGSTEN if sampling else HOMOGENEOUS,
-        random_state=seed,
-    )
+    material = TUNGSTEN if sampling else HOMOGENEOUS
+    options = {"geometry": geometry, "material": material, "random_state": seed}
+    X = make_showers(7, energy=np.exp(log_energy), **options)
     assert np.isfinite(X).all()
     assert (X >= 0.0).all()
 

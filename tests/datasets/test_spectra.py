@@ -15,6 +15,11 @@ needs_real = pytest.mark.skipif(
 )
 
 
+def parts_of(X, fluxes):
+    """Baseline and lines, by least squares."""
+    return np.linalg.lstsq(np.c_[np.ones(len(X)), fluxes], X, rcond=None)[0]
+
+
 def test_spectra_are_baseline_and_lines_with_poisson_noise():
     X, fluxes = make_spectra(2000, random_state=0)
     expected, same = make_spectra(2000, noise=False, random_state=0)
@@ -23,9 +28,8 @@ def test_spectra_are_baseline_and_lines_with_poisson_noise():
     pulls = (X - expected) / np.sqrt(expected)
     assert pulls.mean() == pytest.approx(0.0, abs=4 / np.sqrt(pulls.size))
     assert pulls.var() == pytest.approx(1.0, abs=0.005)
-    design = np.c_[np.ones(2000), fluxes]
-    parts, *_ = np.linalg.lstsq(design, expected, rcond=None)
-    np.testing.assert_allclose(design @ parts, expected, rtol=1e-9)
+    parts = parts_of(expected, fluxes)
+    np.testing.assert_allclose(parts[0] + fluxes @ parts[1:], expected, rtol=1e-9)
     np.testing.assert_allclose(parts[1:].mean(axis=1), 1.0, rtol=1e-3)
     assert list(parts.argmax(axis=1)) == [0, 149, 274]
 
@@ -50,12 +54,9 @@ def test_they_look_like_the_published_ones():
         lit, mine = theirs[theirs > 0], ours[ours > 0]
         assert mine.mean() == pytest.approx(lit.mean(), abs=4 * lit.std() / np.sqrt(len(lit)))
         assert mine.std() == pytest.approx(lit.std(), rel=0.2)
-    parts = [
-        np.linalg.lstsq(np.c_[np.ones(len(f)), f], x, rcond=None)[0]
-        for x, f in ((X, fluxes), (real, truth))
-    ]
-    assert np.abs(parts[0] - parts[1])[0].max() < 20.0  # of 500 counts
-    assert np.abs(parts[0] - parts[1])[1:].max() < 0.2  # of 8
+    ours, theirs = (parts_of(*pair) for pair in ((X, fluxes), (real, truth)))
+    assert np.abs(ours - theirs)[0].max() < 20.0  # of 500 counts
+    assert np.abs(ours - theirs)[1:].max() < 0.2  # of 8
 
 
 def test_other_templates_and_baselines():
@@ -190,9 +191,8 @@ def test_fits_images_with_their_grid(tmp_path, table):
     log = fits.PrimaryHDU(table)
     log.header.update({"CRVAL1": 2.6, "CDELT1": 0.1, "CRPIX1": 2.0, "DC-FLAG": 1})
     log.writeto(tmp_path / "log.fits")
-    np.testing.assert_allclose(
-        load_spectra(tmp_path / "log.fits").wavelengths, 10.0 ** (2.5 + 0.1 * np.arange(6))
-    )
+    wavelengths = load_spectra(tmp_path / "log.fits").wavelengths
+    np.testing.assert_allclose(wavelengths, 10.0 ** (2.5 + 0.1 * np.arange(6)))
 
 
 def test_fits_grids_in_the_natural_logarithm_and_along_the_other_axis(tmp_path, table):

@@ -95,9 +95,8 @@ def test_a_checkpoint_of_another_format_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(packing, "__version__", "9.0")
     write(tmp_path, 1)
     monkeypatch.undo()
-    with pytest.raises(
-        CheckpointError, match=rf"skae 9\.0 in the format 2, and this is skae {__version__}, "
-    ):
+    message = rf"skae 9\.0 in the format 2, and this is skae {__version__}, "
+    with pytest.raises(CheckpointError, match=message):
         read(tmp_path)
 
 

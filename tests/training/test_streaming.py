@@ -208,13 +208,11 @@ def test_workers_that_are_handed_files_learn_what_one_process_does():
     regressor = skae.MultiResRNNRegressor(
         downsampling=(8,), hidden_size=4, max_epochs=1, batch_size=256, random_state=0
     )
-    first, second = (
-        BaggingRegressor(regressor, n_estimators=2, n_jobs=n_jobs, random_state=0)
-        .fit(X, X[:, 0])
-        .predict(X[:50])
+    alone, shared = (
+        BaggingRegressor(regressor, n_estimators=2, n_jobs=n_jobs, random_state=0).fit(X, X[:, 0])
         for n_jobs in (1, 2)
     )
-    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(alone.predict(X[:50]), shared.predict(X[:50]))
 
 
 def test_event_weights_are_streamed_too(standard_jets, small_pieces):

@@ -90,10 +90,8 @@ def test_the_period_of_a_long_histogram_is_found_without_a_range():
         1, n_times=16384, tau_range=(-2000.0, 2000.0), period=12.49, zero_delay=61.0, g2_zero=0.3,
         lifetimes=(1.0,), counts=20.0, gaussian_fraction=0.0, random_state=0,
     )  # fmt: skip
-    fit = PhotonCorrelationFit(times=g2.tau)
-    found = dict(
-        zip(fit.fit(20 * g2.noisy).param_names_, fit.transform(20 * g2.noisy)[0], strict=True)
-    )
+    fit = PhotonCorrelationFit(times=g2.tau).set_output(transform="pandas")
+    found = fit.fit_transform(20 * g2.noisy).iloc[0]
     assert found["period"] == pytest.approx(12.49, abs=1e-3)
     assert found["zero_delay"] == pytest.approx(61.0, abs=0.2)
     assert found["g2_zero"] == pytest.approx(0.3, abs=0.2)
