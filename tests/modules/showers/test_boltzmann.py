@@ -53,7 +53,7 @@ def test_energies_are_sums_over_pairs_in_different_partitions():
 def test_free_energy_sums_over_a_partition(partition):
     result = machine()
     part = result.parts[partition]
-    for state in random_bits(5, torch.Generator()):
+    for state in torch.bernoulli(torch.full((5, 12), 0.5), generator=torch.Generator()).double():
         inside = all_states(SIZES[partition])
         states = state.repeat(len(inside), 1)
         states[:, part] = inside
