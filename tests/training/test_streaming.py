@@ -136,12 +136,17 @@ def test_single_rows_are_there_for_callbacks(small_pieces):
 small = partial(fits.small, max_epochs=10, batch_size=32, device="cpu")
 
 
-def fits_of(make, X, *arguments, tmp_path, monkeypatch):
+@pytest.fixture
+def fits_of(tmp_path, monkeypatch):
     """One fit three times: of an array at hand, of its file, and of that file read as it is needed."""
-    file = mapped(X, tmp_path)
-    for rows, share in ((X, 1.0), (file, 1.0), (file, 0.0)):
-        monkeypatch.setattr(hardware, "SHARE_OF_MEMORY", share)
-        yield make().fit(rows, *arguments)
+
+    def fits_of(make, X, *arguments):
+        file = mapped(X, tmp_path)
+        for rows, share in ((X, 1.0), (file, 1.0), (file, 0.0)):
+            monkeypatch.setattr(hardware, "SHARE_OF_MEMORY", share)
+            yield make().fit(rows, *arguments)
+
+    return fits_of
 
 
 @pytest.mark.parametrize("buffer_rows", [70, 10_000])
@@ -157,14 +162,11 @@ def fits_of(make, X, *arguments, tmp_path, monkeypatch):
 )
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_streamed_fit_is_the_fit_in_memory(
-    options, weighted, buffer_rows, standard_jets, small_pieces, tmp_path, monkeypatch
+    options, weighted, buffer_rows, standard_jets, small_pieces, fits_of, rng, monkeypatch
 ):
     monkeypatch.setattr(batches, "BUFFER_NUMBERS", 4 * buffer_rows)
-    rng = np.random.default_rng(0)
     weight = [None, rng.uniform(0.5, 2.0, size=400)] if weighted else []
-    whole, of_file, streamed = fits_of(
-        lambda: small(**options), standard_jets, *weight, tmp_path=tmp_path, monkeypatch=monkeypatch
-    )
+    whole, of_file, streamed = fits_of(lambda: small(**options), standard_jets, *weight)
     assert len(whole.loss_curve_) > 5
     for other in (of_file, streamed):
         assert other.loss_curve_ == whole.loss_curve_
@@ -193,11 +195,9 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_every_estimator_streams_to_the_bit(name, small_pieces, tmp_path, monkeypatch):
+def test_every_estimator_streams_to_the_bit(name, small_pieces, fits_of):
     model, X, *y = OTHERS[name]
-    whole, of_file, streamed = fits_of(
-        lambda: clone(model), X, *y, tmp_path=tmp_path, monkeypatch=monkeypatch
-    )
+    whole, of_file, streamed = fits_of(lambda: clone(model), X, *y)
     assert torch.equal(weights_of(of_file), weights_of(whole))
     assert torch.equal(weights_of(streamed), weights_of(whole))
 
