@@ -16,7 +16,6 @@ from sklearn.utils import estimator_html_repr
 
 import skae
 from skae import estimators, transformers
-from skae.datasets import make_jets
 
 ESTIMATORS = [getattr(skae, name) for name in (*estimators.__all__, *transformers.__all__)]
 
@@ -59,13 +58,8 @@ def test_notebooks_show_what_is_fitted(name):
     assert type(model).__name__ in page.words
 
 
-@pytest.fixture(scope="module", name="X")
-def few_jets():
-    return make_jets(300, random_state=0)
-
-
-def test_weights_are_routed_through_a_search_over_a_pipeline(X):
-    weight = np.random.default_rng(0).uniform(0.2, 2.0, size=len(X))
+def test_weights_are_routed_through_a_search_over_a_pipeline(jets):
+    weight = np.random.default_rng(0).uniform(0.2, 2.0, size=len(jets))
     seen = []
 
     class Weighted(skae.JetAutoencoder):
@@ -78,20 +72,20 @@ def test_weights_are_routed_through_a_search_over_a_pipeline(X):
         last.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), last)
         search = GridSearchCV(pipeline, {"weighted__n_components": [1, 2]}, cv=2)
-        search.fit(X, sample_weight=weight)
-        assert [len(part) for part in seen] == [150, 150, 150, 150, 300]
+        search.fit(jets, sample_weight=weight)
+        assert [len(part) for part in seen] == [200, 200, 200, 200, 400]
         assert sorted(np.concatenate(seen[:2])) == sorted(weight)
-        weighted = search.score(X, sample_weight=weight)
-    assert weighted != search.best_estimator_.score(X)
+        weighted = search.score(jets, sample_weight=weight)
+    assert weighted != search.best_estimator_.score(jets)
 
 
-def test_skorchs_tensorboard_logger_as_it_is(X, tmp_path):
+def test_skorchs_tensorboard_logger_as_it_is(jets, tmp_path):
     from skorch.callbacks import TensorBoard
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(tmp_path)) as writer:
-        model = small(early_stopping=True, callbacks=[TensorBoard(writer)]).fit(X)
+        model = small(early_stopping=True, callbacks=[TensorBoard(writer)]).fit(jets)
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     for name, column in (("Loss/train_loss", "train_loss"), ("Loss/valid_loss", "valid_loss")):
