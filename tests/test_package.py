@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import os
 import pickle
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from numpydoc.validate import validate
+from scripts import printed_by
 
 import skae
 from skae import datasets, estimators, exceptions, export, metrics, plotting, transformers
@@ -52,10 +52,7 @@ def public_methods():
 
 def loaded_by(code, **environment):
     """Return the modules that are loaded once a fresh interpreter has run the code."""
-    run = [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"]
-    environment = {**os.environ, **environment}
-    output = subprocess.run(run, capture_output=True, text=True, check=True, env=environment).stdout
-    return set(output.split())
+    return set(printed_by(f"{code}; import sys; print(*sys.modules)", **environment).split())
 
 
 NOT_NEEDED = {"matplotlib", "h5py", "dask", "onnx", "skops", "uproot", "polars", "astropy"}
