@@ -1,13 +1,11 @@
 """The smallest estimator that there is: what a new one has to say, and nothing else."""
 
-from numbers import Integral
 from typing import Any
 
-from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 
+from skae._parameters import COUNT, estimator, parameter
 from skae.estimators._autoencoder import BaseAutoencoder
-from skae.estimators._parameters import estimator, parameter
 from skae.modules.autoencoder import Autoencoder
 from skae.modules.losses import SquaredError
 from skae.training.batches import Rows
@@ -29,9 +27,7 @@ class LinearAutoencoder(BaseAutoencoder):
     {shared_attributes}
     """
 
-    n_components: Any = parameter(
-        default=2, allowed=Interval(Integral, 1, None, closed="left"), shapes=True, kw_only=False
-    )
+    n_components: Any = parameter(default=2, allowed=COUNT, shapes=True, kw_only=False)
     lr: Any = 1e-2
 
     def _check_parameters(self, n_samples: int) -> None:

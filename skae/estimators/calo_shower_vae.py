@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from skae._parameters import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, estimator, parameter
 from skae._sklearn import Interval, StrOptions
 from skae.estimators._boltzmann import TOPOLOGIES, check_sampler, make_bits
-from skae.estimators._parameters import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, estimator, parameter
 from skae.estimators._shower_callbacks import (
     LearnNoiseShape,
     SharpenBits,

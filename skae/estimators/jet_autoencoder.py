@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from skae._parameters import COUNT, NOT_NEGATIVE, SHARE, estimator, parameter
 from skae._sklearn import StrOptions
 from skae.estimators._autoencoder import BaseAutoencoder
-from skae.estimators._parameters import COUNT, NOT_NEGATIVE, SHARE, estimator, parameter
 from skae.modules.autoencoder import Autoencoder, LinearPath
 from skae.modules.blocks import BLOCKS, conv_decoder, conv_encoder, dense_stack
 from skae.modules.losses import SquaredError

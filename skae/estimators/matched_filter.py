@@ -7,10 +7,10 @@ from scipy.ndimage import correlate1d
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, column_or_1d
 
+from skae._parameters import POSITIVE, Parameters, estimator, parameter
 from skae._pickling import RecordsVersion
 from skae._sklearn import _fit_context
 from skae.estimators._locator import BaseLocator, validate_positions, validate_traces
-from skae.estimators._parameters import POSITIVE, Parameters, estimator, parameter
 
 # Standard deviations that a Gaussian template extends to either side.
 _EXTENT = 4.0

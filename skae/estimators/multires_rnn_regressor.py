@@ -15,9 +15,9 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from skae._parameters import NOT_NEGATIVE, estimator, parameter
 from skae._sklearn import Interval, StrOptions
 from skae.estimators._base import BaseNeuralEstimator
-from skae.estimators._parameters import NOT_NEGATIVE, estimator, parameter
 from skae.estimators._sequences import (
     SequenceWords,
     check_downsampling,

@@ -11,6 +11,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from skae._parameters import COUNT, estimator, parameter
 from skae._sklearn import StrOptions
 from skae.estimators._base import BaseNeuralEstimator
 from skae.estimators._locator import (
@@ -19,7 +20,6 @@ from skae.estimators._locator import (
     validate_positions,
     validate_traces,
 )
-from skae.estimators._parameters import COUNT, estimator, parameter
 from skae.modules.pulses.locators import ReferenceLocator, ResidualLocator
 from skae.modules.pulses.positions import BinDistribution, MixtureDistribution, PositionDistribution
 from skae.modules.pulses.symmetries import RandomSymmetries

@@ -12,8 +12,8 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from skae._parameters import COUNT, POSITIVE, SHARE, estimator, parameter
 from skae._sklearn import StrOptions
-from skae.estimators._parameters import COUNT, POSITIVE, SHARE, estimator, parameter
 from skae.estimators._sequences import (
     SEQUENCE_DECODERS,
     check_downsampling,

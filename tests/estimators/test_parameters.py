@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skae
-from skae.estimators._parameters import estimator, parameter
+from skae._parameters import estimator, parameter
 
 
 @estimator

@@ -1,0 +1,206 @@
+"""A parameter of an estimator or a transformer, declared once: its default, and what it may be.
+
+Both are dataclasses whose fields are their parameters. The fields give the constructor and its
+signature, the constraints that ``fit`` checks, the parameters that a built network is bound to, and the
+documentation of those that base classes declare.
+"""
+
+import inspect
+import re
+from dataclasses import MISSING, Field, dataclass, field
+from numbers import Integral, Real
+from textwrap import indent
+from typing import Any, dataclass_transform
+
+from skae._sklearn import Interval
+
+#: what numbers are most often allowed to be
+COUNT = Interval(Integral, 1, None, closed="left")
+POSITIVE = Interval(Real, 0, None, closed="neither")
+NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+SHARE = Interval(Real, 0, 1, closed="left")
+
+_SECTION = r"^{}\n-+\n(.*?)(?=\n\n[A-Z][\w ]*\n-+\n|\Z)"
+
+
+def parameter(
+    *, default: Any, allowed: Any, shapes: bool = False, of_fit: bool = True, kw_only: bool = True
+) -> Any:
+    """Declare a parameter, as the value of an annotated name in the class of an estimator.
+
+    Parameters
+    ----------
+    default : object
+        Its default, immutable.
+    allowed : constraint or list of constraints
+        What it may be, in the words of scikit-learn's ``_parameter_constraints``.
+    shapes : bool
+        Whether a network, once built, depends on it: a further fit may not change it.
+    of_fit : bool
+        Whether what a fit learns depends on it.
+    kw_only : bool
+        Whether a call has to name it.
+    """
+    constraints = allowed if isinstance(allowed, list) or allowed == "no_validation" else [allowed]
+    metadata = {"allowed": constraints, "shapes": shapes, "of_fit": of_fit}
+    return field(default=default, kw_only=kw_only, metadata=metadata)
+
+
+@dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(parameter,))
+def estimator(cls: type) -> type:
+    """Make an estimator of a class whose annotated names are its parameters.
+
+    Names that begin or end with an underscore are none. A parameter of a base class gets another default
+    by ``lr: Any = 0.5`` or ``lr = 0.5``, and keeps its constraints.
+
+    Raises
+    ------
+    TypeError
+        If a new parameter has no default, if a method or property takes the name of a parameter, or if
+        defaults are given beside a constructor that is written by hand.
+    """
+    if "__dataclass_fields__" in vars(cls):
+        return cls
+    declared = _declared(cls)
+    maker = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    if maker is object or "__dataclass_fields__" in vars(maker):
+        _make(cls, declared)
+    elif declared:
+        raise TypeError(
+            f"{cls.__name__} sets {', '.join(declared)}, but {maker.__name__} writes its constructor by "
+            "hand, where this has no effect: set the defaults in a constructor."
+        )
+    return cls
+
+
+@dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(parameter,))
+class Parameters:
+    """Base of estimators: :func:`estimator` makes each subclass, decorated or not."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        estimator(cls)
+
+
+def _inherited(cls: type) -> dict[str, Field]:
+    """Return the parameters of the base classes, those of the nearest first."""
+    found: dict[str, Field] = {}
+    for base in cls.__mro__[1:]:
+        for name, known in vars(base).get("__dataclass_fields__", {}).items():
+            found.setdefault(name, known)
+    introduced = [name for base in cls.__mro__[1:] for name in _introduced(base)]
+    return {name: found[name] for name in introduced}
+
+
+def _introduced(cls: type) -> list[str]:
+    """Return the parameters that a class declares and none of its bases has."""
+    known = {
+        name for base in cls.__mro__[1:] for name in vars(base).get("__dataclass_fields__", ())
+    }
+    return [name for name in vars(cls).get("__dataclass_fields__", ()) if name not in known]
+
+
+def _declared(cls: type) -> dict[str, Field]:
+    """Return the parameters that a class declares, or gives another default."""
+    inherited, own = _inherited(cls), _own_attributes(cls)
+    annotated = [
+        name
+        for name, hint in inspect.get_annotations(cls).items()
+        if name.strip("_") == name and "ClassVar" not in str(hint)
+    ]
+    for name in own:
+        if name in inherited and name not in annotated:
+            if hasattr(own[name], "__get__"):
+                raise TypeError(
+                    f"{name} is a parameter of {cls.__name__}: no method or property can have its name. "
+                    f"If a function is meant to be its default, write {name}: Any = …"
+                )
+            annotated.append(name)
+    return {
+        name: _as_field(cls, name, own.get(name, MISSING), inherited.get(name))
+        for name in annotated
+    }
+
+
+def _own_attributes(cls: type) -> dict[str, Any]:
+    """Return the attributes of a class, and of plain classes mixed in before its nearest estimator."""
+    found: dict[str, Any] = {}
+    for base in cls.__mro__:
+        if base is not cls and "__dataclass_fields__" in vars(base):
+            break
+        found = {**vars(base), **found}
+    return found
+
+
+def _as_field(cls: type, name: str, value: Any, known: Field | None) -> Field:
+    if isinstance(value, Field):
+        return value
+    if known is not None:
+        default = known.default if value is MISSING else value
+        return field(default=default, kw_only=known.kw_only, metadata=known.metadata)
+    if value is MISSING:
+        raise TypeError(f"{name} of {cls.__name__} needs a default, as all parameters do.")
+    return parameter(default=value, allowed="no_validation")
+
+
+def _make(cls: type, declared: dict[str, Field]) -> None:
+    """Give a class what follows from its parameters."""
+    inherited = _inherited(cls)
+    new = {name: known for name, known in declared.items() if name not in inherited}
+    parameters = new | inherited | declared
+    annotations, doc = inspect.get_annotations(cls), cls.__doc__
+    for name, known in declared.items():
+        setattr(cls, name, known)
+    cls.__annotations__ = dict.fromkeys(declared, Any)  # the others are no fields
+    dataclass(eq=False, repr=False, kw_only=True)(cls)
+    cls.__annotations__ = {**dict.fromkeys(declared, Any), **annotations}
+    for name in declared.keys() & vars(cls).keys():
+        delattr(cls, name)  # an attribute of the class would stand in for one that an object lacks
+    cls.__init__.__signature__ = _signature(parameters)
+    cls._parameter_constraints = {
+        name: known.metadata["allowed"] for name, known in parameters.items()
+    } | vars(cls).get("_parameter_constraints", {})
+    cls.__doc__ = doc and _documented(cls, doc, {n: f.default for n, f in parameters.items()})
+
+
+def _signature(parameters: dict[str, Field]) -> inspect.Signature:
+    """Return the signature of a constructor: parameters of the class before those of its bases."""
+    kinds = inspect.Parameter
+    ordered = sorted(parameters.items(), key=lambda item: item[1].kw_only)
+    return inspect.Signature(
+        [
+            kinds("self", kinds.POSITIONAL_OR_KEYWORD),
+            *(
+                kinds(
+                    name,
+                    kinds.KEYWORD_ONLY if known.kw_only else kinds.POSITIONAL_OR_KEYWORD,
+                    default=known.default,
+                )
+                for name, known in ordered
+            ),
+        ]
+    )
+
+
+def _documented(cls: type, doc: str, defaults: dict[str, Any]) -> str:
+    """Fill in what base classes say of their parameters and attributes, with the class's defaults."""
+    nearest = next((base for base in cls.__mro__[1:] if _introduced(base)), object)
+
+    def entry(line: re.Match) -> str:
+        value = defaults.get(line[1], line[3])
+        shown = f'"{value}"' if isinstance(value, str) else repr(value)
+        return f"{line[1]} : {line[2]}, default={shown}"
+
+    for title in ("Parameters", "Attributes"):
+        section = re.search(
+            _SECTION.format(title), inspect.cleandoc(nearest.__doc__ or ""), re.S | re.M
+        )
+        text = (
+            re.sub(r"^(\w+) : (.*), default=(.*)$", entry, section[1], flags=re.M)
+            if section
+            else ""
+        )
+        # behind a margin, which Python 3.13 takes off
+        for line in re.finditer(rf"^( *)\{{shared_{title.lower()}\}}$", doc, re.M):
+            doc = doc.replace(line[0], indent(text, line[1]))
+    return doc
