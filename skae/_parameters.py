@@ -184,7 +184,6 @@ def _signature(parameters: dict[str, Field]) -> inspect.Signature:
 
 def _documented(cls: type, doc: str, defaults: dict[str, Any]) -> str:
     """Fill in what base classes say of their parameters and attributes, with the class's defaults."""
-    nearest = next((base for base in cls.__mro__[1:] if _introduced(base)), object)
 
     def entry(line: re.Match) -> str:
         value = defaults.get(line[1], line[3])
@@ -192,15 +191,18 @@ def _documented(cls: type, doc: str, defaults: dict[str, Any]) -> str:
         return f"{line[1]} : {line[2]}, default={shown}"
 
     for title in ("Parameters", "Attributes"):
-        section = re.search(
-            _SECTION.format(title), inspect.cleandoc(nearest.__doc__ or ""), re.S | re.M
-        )
-        text = (
-            re.sub(r"^(\w+) : (.*), default=(.*)$", entry, section[1], flags=re.M)
-            if section
-            else ""
-        )
+        section = _section_of_bases(cls, title)
+        text = re.sub(r"^(\w+) : (.*), default=(.*)$", entry, section, flags=re.M)
         # behind a margin, which Python 3.13 takes off
         for line in re.finditer(rf"^( *)\{{shared_{title.lower()}\}}$", doc, re.M):
             doc = doc.replace(line[0], indent(text, line[1]))
     return doc
+
+
+def _section_of_bases(cls: type, title: str) -> str:
+    """Return a section of the documentation of the nearest base that has it."""
+    docs = (base.__doc__ or "" for base in cls.__mro__[1:] if hasattr(base, "__dataclass_fields__"))
+    sections = (
+        re.search(_SECTION.format(title), inspect.cleandoc(doc), re.S | re.M) for doc in docs
+    )
+    return next((section[1] for section in sections if section), "")

@@ -1,7 +1,6 @@
-"""Base of the transformers: validation of X and of what comes back, and callbacks."""
+"""Base of the transformers: fit, and validation of X and of what comes back."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -9,13 +8,57 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_array, validate_data
 
+from skae._parameters import Parameters
 from skae._pickling import RecordsVersion
+from skae._sklearn import _fit_context
 
 _DTYPES = [np.float64, np.float32]
 
 
-class TableTransformer(CallbackSupportMixin, TransformerMixin, RecordsVersion, BaseEstimator):
-    """A transformer of float32 and float64 tables that keeps their dtype."""
+class TableTransformer(
+    Parameters, CallbackSupportMixin, TransformerMixin, RecordsVersion, BaseEstimator, ABC
+):
+    """A transformer of float32 and float64 tables that keeps their dtype.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of columns seen in fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where X had string names.
+    """
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Check X and the parameters, and learn what is to be learnt.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training data, as the class describes them.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted transformer.
+
+        Raises
+        ------
+        ValueError
+            If X cannot be transformed, or a parameter does not suit it.
+        """
+        X = self._validate(X, reset=True)
+        context = self._init_callback_context().call_on_fit_task_begin(estimator=self, X=X, y=y)
+        self._learn(X)
+        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
+        return self
+
+    @abstractmethod
+    def _learn(self, X: np.ndarray) -> None:
+        """Learn from X, after checking what no single parameter's constraint can."""
 
     def _validate(self, X, *, reset):
         return validate_data(
@@ -31,13 +74,6 @@ class TableTransformer(CallbackSupportMixin, TransformerMixin, RecordsVersion, B
 
     def _finite_or_nan(self):
         return "allow-nan" if get_tags(self).input_tags.allow_nan else True
-
-    @contextmanager
-    def _fit_task(self, X: np.ndarray, y: object) -> Iterator[None]:
-        """Tell scikit-learn's callbacks when the fit inside begins, and when it has ended well."""
-        context = self._init_callback_context().call_on_fit_task_begin(estimator=self, X=X, y=y)
-        yield
-        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -5,12 +5,14 @@ nothing but the tail. Reach for this transformer before an autoencoder, as for P
 """
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skae._sklearn import Interval, StrOptions, _fit_context
+from skae._parameters import parameter
+from skae._sklearn import Interval, StrOptions
 from skae._warn import warn
 from skae._workers import map_in_threads
 from skae.exceptions import ClippingWarning
@@ -75,11 +77,7 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
     skewness_ : ndarray of shape (n_features,)
         Skewness of each column before the transformation; 0 for a constant one.
 
-    n_features_in_ : int
-        Number of columns seen in fit.
-
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X had string names.
+    {shared_attributes}
 
     See Also
     --------
@@ -96,7 +94,9 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
     1e-3 in float32.
 
     **Clipping.** Beyond the range in which that holds, which contains all that was seen in fit, values
-    are clipped to its ends, in both directions; a `ClippingWarning` counts them.
+    are clipped to its ends, in both directions; a `ClippingWarning` counts them. ``fit`` refuses a column
+    with values that are not positive after a given shift, and one that a given power takes out of the
+    range of floating-point numbers.
 
     **Missing values** (NaN) are ignored in fit and kept by the transformations, as scikit-learn's
     scalers do. Constant and all-missing columns are left alone.
@@ -120,49 +120,13 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
     True
     """
 
-    _parameter_constraints: dict = {
-        "lmbda": [Real, "array-like", None],
-        "shift": [StrOptions({"auto"}), Real, "array-like", None],
-        "skew_threshold": [Interval(Real, 0, None, closed="left"), None],
-        "standardize": ["boolean"],
-        "copy": ["boolean"],
-    }
-
-    def __init__(
-        self, *, lmbda=None, shift="auto", skew_threshold=None, standardize=True, copy=True
-    ):
-        self.lmbda = lmbda
-        self.shift = shift
-        self.skew_threshold = skew_threshold
-        self.standardize = standardize
-        self.copy = copy
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Find the power, the shift, and the mean and spread of each column.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training data; NaN is a missing value.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self : object
-            The fitted transformer.
-
-        Raises
-        ------
-        ValueError
-            If a column cannot be transformed: it has values that are not positive after the shift, or
-            a given power takes it out of the range of floating-point numbers.
-        """
-        X = self._validate(X, reset=True)
-        with self._fit_task(X, y):
-            self._solve(X)
-        return self
+    lmbda: Any = parameter(default=None, allowed=[Real, "array-like", None])
+    shift: Any = parameter(default="auto", allowed=[StrOptions({"auto"}), Real, "array-like", None])
+    skew_threshold: Any = parameter(
+        default=None, allowed=[Interval(Real, 0, None, closed="left"), None]
+    )
+    standardize: Any = parameter(default=True, allowed="boolean")
+    copy: Any = parameter(default=True, allowed="boolean")
 
     def transform(self, X):
         """Transform the columns.
@@ -208,7 +172,7 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
         X = self._validate_transformed(X, self.n_features_in_)
         return self._map(X, BoxCoxMap.backward, "what is to be brought back")
 
-    def _solve(self, X):
+    def _learn(self, X):
         n_columns = X.shape[1]
         power = self._one_per_column("lmbda", n_columns)
         shift = self._one_per_column("shift", n_columns)

@@ -5,11 +5,13 @@ close to the surface E = pT·cosh η that a network spends all its precision on 
 logarithm, and a mass term in place of the energy, take both away.
 """
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skae._sklearn import _fit_context
+from skae._parameters import parameter
 from skae.physics.kinematics import features_of_momenta, momenta_of_features
 from skae.transformers._base import TableTransformer
 
@@ -46,11 +48,7 @@ class KinematicsTransformer(TableTransformer):
 
     Attributes
     ----------
-    n_features_in_ : int
-        Number of columns seen in fit.
-
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X had string names.
+    {shared_attributes}
 
     See Also
     --------
@@ -61,6 +59,8 @@ class KinematicsTransformer(TableTransformer):
     Computed in float64 whatever the dtype of X, which the result has. In float64 the round trip is
     exact to 1e-12 of E and pT (of pT, for px and py), in float32 to a few 1e-7. An energy in float32
     fixes m² only to about :math:`10^{-7} E^2`, but that much is kept.
+
+    ``fit`` checks X, and learns nothing.
 
     References
     ----------
@@ -80,40 +80,7 @@ class KinematicsTransformer(TableTransformer):
     True
     """
 
-    _parameter_constraints: dict = {"columns": ["array-like"]}
-
-    def __init__(self, columns=("E", "pt", "eta", "phi")):
-        self.columns = columns
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Check X; nothing is learnt from it.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Four-momenta, and any further columns.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self : object
-            The transformer.
-        """
-        if frozenset(self.columns) not in _COORDINATES or len(self.columns) != 4:
-            raise ValueError(
-                f"columns={tuple(self.columns)} does not fix a four-momentum; use ('E', 'pt', 'eta', "
-                "'phi'), ('m', 'pt', 'eta', 'phi') or ('px', 'py', 'pz', 'E'), in any order."
-            )
-        X = self._validate(X, reset=True)
-        if X.shape[1] < 4:
-            raise ValueError(
-                f"X has {X.shape[1]} columns; the first four must be {tuple(self.columns)}."
-            )
-        with self._fit_task(X, y):
-            self._check_momenta(X)
-        return self
+    columns: Any = parameter(default=("E", "pt", "eta", "phi"), allowed="array-like", kw_only=False)
 
     def transform(self, X):
         """Turn four-momenta into features.
@@ -173,6 +140,18 @@ class KinematicsTransformer(TableTransformer):
         check_is_fitted(self, "n_features_in_")
         names = OneToOneFeatureMixin.get_feature_names_out(self, input_features)
         return np.array([*_FEATURES, *names[4:]], dtype=object)
+
+    def _learn(self, X):
+        if frozenset(self.columns) not in _COORDINATES or len(self.columns) != 4:
+            raise ValueError(
+                f"columns={tuple(self.columns)} does not fix a four-momentum; use ('E', 'pt', 'eta', "
+                "'phi'), ('m', 'pt', 'eta', 'phi') or ('px', 'py', 'pz', 'E'), in any order."
+            )
+        if X.shape[1] < 4:
+            raise ValueError(
+                f"X has {X.shape[1]} columns; the first four must be {tuple(self.columns)}."
+            )
+        self._check_momenta(X)
 
     def _check_momenta(self, X):
         """Name the first four columns, in float64, after checking that they are physical."""

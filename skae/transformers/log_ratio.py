@@ -5,11 +5,13 @@ and fractions add up to one. Reach for this transformer before an autoencoder of
 """
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skae._sklearn import Interval, StrOptions, _check_feature_names_in, _fit_context
+from skae._parameters import parameter
+from skae._sklearn import Interval, StrOptions, _check_feature_names_in
 from skae._workers import map_in_threads
 from skae.transformers._base import TableTransformer
 from skae.transformers._blocks import BLOCK_SIZE, row_blocks
@@ -72,11 +74,7 @@ class LogRatioTransformer(TableTransformer):
     reference_ : int or None
         Number of the column that holds the total.
 
-    n_features_in_ : int
-        Number of columns seen in fit.
-
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X had string names.
+    {shared_attributes}
 
     See Also
     --------
@@ -85,10 +83,12 @@ class LogRatioTransformer(TableTransformer):
     Notes
     -----
     A row of zeros gives zeros. A *sum* of parts above E is fine (calibrated energies do that), a part of
-    :math:`(1 + R/(1 - 2R))\,E` or more is not, for the logit ends there. On the way back
-    coordinates of "logit" and "log1p" below zero, which a network may give, mean an empty part. "alr",
-    "clr" and "ilr" come back exactly where a row had no zeros; a zero comes back as ``epsilon`` times
-    the total.
+    :math:`(1 + R/(1 - 2R))\,E` or more is not, for the logit ends there, and neither are negative values
+    and parts that are lit where the total is zero. ``fit`` looks for these, and learns nothing.
+
+    On the way back coordinates of "logit" and "log1p" below zero, which a network may give, mean an empty
+    part. "alr", "clr" and "ilr" come back exactly where a row had no zeros; a zero comes back as
+    ``epsilon`` times the total.
 
     Computed block by block in float64, without a copy of X, whatever the dtype of X, which the
     result has.
@@ -115,51 +115,12 @@ class LogRatioTransformer(TableTransformer):
     True
     """
 
-    _parameter_constraints: dict = {
-        "kind": [StrOptions({*SINGLE, "alr", "clr", "ilr"})],
-        "reference": [Integral, str, None],
-        "threshold": [Interval(Real, 0, None, closed="left")],
-        "epsilon": [Interval(Real, 0, 0.5, closed="neither")],
-    }
-
-    def __init__(self, kind="logit", *, reference=None, threshold=0.0, epsilon=1e-7):
-        self.kind = kind
-        self.reference = reference
-        self.threshold = threshold
-        self.epsilon = epsilon
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Check X; nothing is learnt from it.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Parts, and their total where there is a ``reference``; none negative.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self : object
-            The transformer.
-
-        Raises
-        ------
-        ValueError
-            If a value is negative, a part is too large for the logit, or parts are lit where the
-            total is zero.
-        """
-        if self.threshold > 0.0 and self.kind not in SINGLE:
-            raise ValueError(
-                f"threshold={self.threshold} makes zeros, which kind={self.kind!r} cannot have; use "
-                "kind='logit' or 'log1p', or threshold=0."
-            )
-        X = self._validate(X, reset=True)
-        with self._fit_task(X, y):
-            self.reference_ = self._find_reference()
-            self._blockwise(lambda rows: self._check(X, X[rows]), X)
-        return self
+    kind: Any = parameter(
+        default="logit", allowed=StrOptions({*SINGLE, "alr", "clr", "ilr"}), kw_only=False
+    )
+    reference: Any = parameter(default=None, allowed=[Integral, str, None])
+    threshold: Any = parameter(default=0.0, allowed=Interval(Real, 0, None, closed="left"))
+    epsilon: Any = parameter(default=1e-7, allowed=Interval(Real, 0, 0.5, closed="neither"))
 
     def transform(self, X):
         """Turn parts into log-ratios.
@@ -261,6 +222,15 @@ class LogRatioTransformer(TableTransformer):
     def _base(self):
         """The part that alr divides by, or that the others scale back with."""
         return self.n_features_in_ - 1 if self.reference_ is None else self.reference_
+
+    def _learn(self, X):
+        if self.threshold > 0.0 and self.kind not in SINGLE:
+            raise ValueError(
+                f"threshold={self.threshold} makes zeros, which kind={self.kind!r} cannot have; use "
+                "kind='logit' or 'log1p', or threshold=0."
+            )
+        self.reference_ = self._find_reference()
+        self._blockwise(lambda rows: self._check(X, X[rows]), X)
 
     def _find_reference(self):
         if self.reference is None:

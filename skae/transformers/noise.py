@@ -8,12 +8,14 @@ clean.
 
 from collections.abc import Mapping
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skae._sklearn import Interval, StrOptions, _fit_context
+from skae._parameters import parameter
+from skae._sklearn import Interval, StrOptions
 from skae.transformers._base import TableTransformer
 from skae.transformers._messages import name_column
 
@@ -64,11 +66,7 @@ class NoiseInjector(OneToOneFeatureMixin, TableTransformer):
 
     Attributes
     ----------
-    n_features_in_ : int
-        Number of columns seen in fit.
-
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X had string names.
+    {shared_attributes}
 
     See Also
     --------
@@ -79,7 +77,7 @@ class NoiseInjector(OneToOneFeatureMixin, TableTransformer):
     Its tag ``non_deterministic`` is set: ``fit_transform(X)`` is not ``fit(X).transform(X)``, and the
     noise of a row depends on how many rows were drawn for before it. That is what it is for.
 
-    A row whose scale is 0 stays as it is.
+    A row whose scale is 0 stays as it is. ``fit`` checks the clean rows, and learns nothing.
 
     Examples
     --------
@@ -94,55 +92,19 @@ class NoiseInjector(OneToOneFeatureMixin, TableTransformer):
     True
     """
 
-    _parameter_constraints: dict = {
-        "kind": [StrOptions(set(_KINDS)), Mapping],
-        "counts": [Interval(Real, 0, None, closed="neither"), "array-like"],
-        "sigma": [Interval(Real, 0, None, closed="left")],
-        "relative_to": [StrOptions({"clean_max", "std"}), None],
-        "bin_widths": ["array-like", None],
-        "apply": [StrOptions({"fit", "always"})],
-        "random_state": ["random_state"],
-    }
-
-    def __init__(
-        self,
-        kind="poisson",
-        *,
-        counts=100.0,
-        sigma=0.1,
-        relative_to="clean_max",
-        bin_widths=None,
-        apply="fit",
-        random_state=None,
-    ):
-        self.kind = kind
-        self.counts = counts
-        self.sigma = sigma
-        self.relative_to = relative_to
-        self.bin_widths = bin_widths
-        self.apply = apply
-        self.random_state = random_state
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Check X; nothing is learnt from it.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Clean rows.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self : object
-            The transformer.
-        """
-        X = self._validate(X, reset=True)
-        with self._fit_task(X, y):
-            self._resolve_noise(X)
-        return self
+    kind: Any = parameter(
+        default="poisson", allowed=[StrOptions(set(_KINDS)), Mapping], kw_only=False
+    )
+    counts: Any = parameter(
+        default=100.0, allowed=[Interval(Real, 0, None, closed="neither"), "array-like"]
+    )
+    sigma: Any = parameter(default=0.1, allowed=Interval(Real, 0, None, closed="left"))
+    relative_to: Any = parameter(
+        default="clean_max", allowed=[StrOptions({"clean_max", "std"}), None]
+    )
+    bin_widths: Any = parameter(default=None, allowed=["array-like", None])
+    apply: Any = parameter(default="fit", allowed=StrOptions({"fit", "always"}))
+    random_state: Any = parameter(default=None, allowed="random_state")
 
     def fit_transform(self, X, y=None):
         """Check X, and return it with noise.
@@ -178,6 +140,9 @@ class NoiseInjector(OneToOneFeatureMixin, TableTransformer):
         check_is_fitted(self, "n_features_in_")
         X = self._validate(X, reset=False)
         return self._add_noise(X) if self.apply == "always" else X.copy()
+
+    def _learn(self, X):
+        self._resolve_noise(X)
 
     def _resolve_noise(self, X):
         """Check what no single parameter's constraint can; return what the noise of these rows is.

@@ -9,7 +9,8 @@ from scipy.stats import chi2
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from skae._sklearn import StrOptions, _check_feature_names_in, _fit_context
+from skae._parameters import parameter
+from skae._sklearn import StrOptions, _check_feature_names_in
 from skae.transformers._base import TableTransformer
 from skae.transformers._messages import name_column
 from skae.transformers._pulse_train import PulseTrain
@@ -28,8 +29,8 @@ class PhotonCorrelationFit(TableTransformer):
 
     with decays :math:`D_i(t) = e^{-|t|/T_i}` that a Gaussian jitter may blur. ``transform`` returns the
     parameters, ``inverse_transform`` the curves, :meth:`errors` the Cramér–Rao errors, and
-    :meth:`interval` a likelihood interval of :math:`g^{(2)}(0)`. Fits begin where the histogram,
-    folded at the period, is likeliest.
+    :meth:`interval` a likelihood interval of :math:`g^{(2)}(0)`. Rows are fitted there, not in ``fit``;
+    a fit of one begins where the histogram, folded at the period, is likeliest.
 
     Each parameter of the model is a number, which fixes it, a pair (low, high) that it stays within, or
     None, which leaves it free.
@@ -63,10 +64,7 @@ class PhotonCorrelationFit(TableTransformer):
         Names of the parameters that ``transform`` returns.
     times_ : ndarray of shape (n_times,)
         Delays.
-    n_features_in_ : int
-        Number of delays.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X had string names.
+    {shared_attributes}
 
     See Also
     --------
@@ -89,64 +87,15 @@ class PhotonCorrelationFit(TableTransformer):
     True
     """
 
-    _parameter_constraints: dict = {
-        "period": _LIMITS,
-        "zero_delay": _LIMITS,
-        "g2_zero": _LIMITS,
-        "lifetimes": ["array-like"],
-        "jitter": _LIMITS,
-        "background": _LIMITS,
-        "times": ["array-like", None],
-        "likelihood": [StrOptions({"poisson", "gaussian"})],
-        "n_jobs": [Integral, None],
-    }
-
-    def __init__(
-        self,
-        *,
-        period=None,
-        zero_delay=None,
-        g2_zero=None,
-        lifetimes=(None,),
-        jitter=0.0,
-        background=None,
-        times=None,
-        likelihood="poisson",
-        n_jobs=None,
-    ):
-        self.period = period
-        self.zero_delay = zero_delay
-        self.g2_zero = g2_zero
-        self.lifetimes = lifetimes
-        self.jitter = jitter
-        self.background = background
-        self.times = times
-        self.likelihood = likelihood
-        self.n_jobs = n_jobs
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Check X and the parameters; rows are fitted in ``transform``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_times)
-            Histograms.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self : object
-            The transformer.
-        """
-        X = self._checked(X, reset=True)
-        with self._fit_task(X, y):
-            times = self._check_times(X.shape[1])
-            is_gaussian = self.likelihood == "gaussian"
-            model = PulseTrain(times, self._bounds(times), len(self.lifetimes), is_gaussian)
-            self.times_, self._model, self.param_names_ = times, model, model.names
-        return self
+    period: Any = parameter(default=None, allowed=_LIMITS)
+    zero_delay: Any = parameter(default=None, allowed=_LIMITS)
+    g2_zero: Any = parameter(default=None, allowed=_LIMITS)
+    lifetimes: Any = parameter(default=(None,), allowed="array-like")
+    jitter: Any = parameter(default=0.0, allowed=_LIMITS)
+    background: Any = parameter(default=None, allowed=_LIMITS)
+    times: Any = parameter(default=None, allowed=["array-like", None])
+    likelihood: Any = parameter(default="poisson", allowed=StrOptions({"poisson", "gaussian"}))
+    n_jobs: Any = parameter(default=None, allowed=[Integral, None])
 
     def transform(self, X):
         """Return the most likely parameters of each histogram.
@@ -163,7 +112,7 @@ class PhotonCorrelationFit(TableTransformer):
             ``background``, the lifetimes, ``weight_1`` where there are two, and ``amplitude``.
         """
         check_is_fitted(self, "times_")
-        X = self._checked(X, reset=False)
+        X = self._validate(X, reset=False)
         return self._each(self._model.fit, X, 0).astype(X.dtype)
 
     def inverse_transform(self, X):
@@ -199,7 +148,7 @@ class PhotonCorrelationFit(TableTransformer):
             determine it.
         """
         check_is_fitted(self, "times_")
-        X = self._checked(X, reset=False)
+        X = self._validate(X, reset=False)
 
         def of_row(x):
             return (self._errors(self._model.information(self._model.fit(x)[0], x)),)
@@ -228,7 +177,7 @@ class PhotonCorrelationFit(TableTransformer):
         check_is_fitted(self, "times_")
         if not 0.0 < confidence < 1.0:
             raise ValueError(f"confidence={confidence!r} must lie between 0 and 1.")
-        X = self._checked(X, reset=False)
+        X = self._validate(X, reset=False)
         return self._each(lambda x: (self._interval(x, chi2.ppf(confidence, 1)),), X, 0).astype(
             X.dtype
         )
@@ -281,10 +230,16 @@ class PhotonCorrelationFit(TableTransformer):
                 inner, reach = outer, 2.0 * reach
         return tuple(ends)
 
+    def _learn(self, X):
+        times = self._check_times(X.shape[1])
+        is_gaussian = self.likelihood == "gaussian"
+        self._model = PulseTrain(times, self._bounds(times), len(self.lifetimes), is_gaussian)
+        self.times_, self.param_names_ = times, self._model.names
+
     # -- checks --------------------------------------------------------------------------------
 
-    def _checked(self, X, *, reset):
-        X = self._validate(X, reset=reset)
+    def _validate(self, X, *, reset):
+        X = super()._validate(X, reset=reset)
         if self.likelihood == "poisson" and (X < 0.0).any():
             row, column = np.argwhere(X < 0.0)[0]
             raise ValueError(

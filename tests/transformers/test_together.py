@@ -1,13 +1,28 @@
-"""The transformers in one Pipeline, before an autoencoder, under one search."""
+"""The transformers in one Pipeline, before an autoencoder, under one search; and as base classes."""
 
+import inspect
+import pickle
 import warnings
+from typing import Any
 
 import numpy as np
+import pytest
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skae import BoxCoxTransformer, JetAutoencoder, LogRatioTransformer, NoiseInjector
+from skae import (
+    BoxCoxTransformer,
+    JetAutoencoder,
+    KinematicsTransformer,
+    LogRatioTransformer,
+    NoiseInjector,
+    PhotonCorrelationFit,
+    transformers,
+)
 from skae.exceptions import ClippingWarning
 
 
@@ -53,3 +68,66 @@ def test_what_the_pipeline_decodes_are_showers(rng):
     assert back.shape == X.shape
     assert np.isfinite(back).all()
     assert (back >= 0).all()
+
+
+# -- parameters that a subclass gives another default --------------------------------------------
+
+
+class SquareRoot(BoxCoxTransformer):
+    lmbda = 0.5
+
+
+class Momenta(KinematicsTransformer):
+    columns: Any = ("px", "py", "pz", "E")
+
+
+class Centred(LogRatioTransformer):
+    kind = "clr"
+
+
+class Loud(NoiseInjector):
+    sigma = 0.5
+
+
+class Blurred(PhotonCorrelationFit):
+    jitter: Any = 0.3
+
+
+each_subclass = pytest.mark.parametrize(
+    ("cls", "name", "value"),
+    [
+        (SquareRoot, "lmbda", 0.5),
+        (Momenta, "columns", ("px", "py", "pz", "E")),
+        (Centred, "kind", "clr"),
+        (Loud, "sigma", 0.5),
+        (Blurred, "jitter", 0.3),
+    ],
+)
+
+
+@each_subclass
+def test_a_new_default_reaches_the_object_and_its_copies(cls, name, value):
+    model = cls()
+    assert model.get_params() == {**cls.__base__().get_params(), name: value}
+    assert inspect.signature(cls).parameters[name].default == value
+    for copy in (clone(model), pickle.loads(pickle.dumps(model))):
+        assert copy.get_params() == model.get_params()
+    assert repr(cls(**{name: value})) == f"{cls.__name__}()"
+
+
+@each_subclass
+def test_constraints_are_inherited_and_methods_refused(cls, name, value, rng):
+    with pytest.raises(InvalidParameterError, match=f"'{name}' parameter of {cls.__name__}"):
+        cls(**{name: object()}).fit(rng.uniform(1.0, 2.0, size=(5, 4)))
+    with pytest.raises(TypeError, match=f"{name} is a parameter of Mine"):
+        type("Mine", (cls,), {name: lambda self: value})
+
+
+def test_every_transformer_is_among_them():
+    bases = [cls.__base__.__name__ for cls in (SquareRoot, Momenta, Centred, Loud, Blurred)]
+    assert bases == transformers.__all__
+
+
+@parametrize_with_checks([SquareRoot(), Centred(), Loud("gaussian")])
+def test_scikit_learn_checks_of_subclasses(estimator, check):
+    check(estimator)
