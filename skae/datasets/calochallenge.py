@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils import check_array
 
 from skae._sklearn import Interval, Options, StrOptions, validate_params
+from skae.datasets._files import reading
 from skae.physics.calorimeter import CALOCHALLENGE, CaloGeometry, resolve_geometry
 
 _ENERGIES, _SHOWERS = "incident_energies", "showers"
@@ -190,35 +191,22 @@ class LazyShowers:
 
 @contextmanager
 def _open(path):
-    """Open a file, and say of what it was to be whatever goes wrong with it."""
-    if not path.is_file():
-        raise FileNotFoundError(f"path={str(path)!r} is not a file.")
-    h5py = _h5py()
-    try:
+    what = (
+        "showers of the CaloChallenge, HDF5 with "
+        f"{_ENERGIES!r} of shape (n, 1) and {_SHOWERS!r} of shape (n, n_voxels)"
+    )
+    with reading(path, what):
+        import h5py
+
         with h5py.File(path, "r") as file:
             yield file
-    except (PermissionError, MemoryError):
-        raise
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"path={str(path)!r} cannot be read as showers of the CaloChallenge, HDF5 with "
-            f"{_ENERGIES!r} of shape (n, 1) and {_SHOWERS!r} of shape (n, n_voxels): {error}"
-        ) from error
-
-
-def _h5py():
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError("HDF5 files need h5py; pip install h5py.") from error
-    return h5py
 
 
 def _shape_of(path):
     """Return a file's numbers of showers and voxels."""
     with _open(path) as file:
         for name in (_ENERGIES, _SHOWERS):
-            if not isinstance(file.get(name), _h5py().Dataset):
+            if not hasattr(file.get(name), "shape"):  # nothing, or a group
                 raise ValueError(
                     f"it has no {name!r} but {', '.join(map(repr, file)) or 'nothing'}"
                 )
@@ -298,7 +286,10 @@ def save_calochallenge(path, X, *, source, compression="gzip"):
     ...     bool((load_calochallenge(file, dtype="float64") == X).all())
     True
     """
-    h5py = _h5py()
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError("HDF5 files need h5py; pip install h5py.") from error
     X = check_array(
         X,
         dtype=(np.float64, np.float32),

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils import Bunch, check_array, check_random_state
 
 from skae._sklearn import Interval, StrOptions, validate_params
+from skae.datasets._files import is_number, reading
 from skae.physics.correlations import continuous_correlation, pulsed_correlation
 
 _RANGE = ["array-like", Interval(Real, None, None, closed="neither")]
@@ -336,9 +337,7 @@ def load_photon_correlations(path, *, drop_last=0):
     import pandas as pd
 
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"path={str(path)!r} is not a file.")
-    try:
+    with reading(path, "a table of coincidences"):
         names = _count_lines_of_names(path)
         table = pd.read_csv(
             path, sep=r"[\t,; ]+", engine="python", header=None, comment="#", skiprows=names
@@ -356,12 +355,6 @@ def load_photon_correlations(path, *, drop_last=0):
             raise ValueError("its first column, of delays, does not increase")
         if (counts < 0).any():
             raise ValueError(f"{(counts < 0).sum()} of its counts are negative")
-    except (PermissionError, MemoryError):
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"path={str(path)!r} cannot be read as a table of coincidences: {error}"
-        ) from error
     return Bunch(counts=np.ascontiguousarray(counts), tau=tau)
 
 
@@ -370,14 +363,6 @@ def _count_lines_of_names(path):
     with np.lib.npyio.DataSource(None).open(str(path), "rt", encoding="utf-8") as lines:
         for number, line in enumerate(lines):
             words = [word for word in re.split(r"[\t,; ]+", line.strip()) if word]
-            if words and not line.startswith("#") and all(map(_is_number, words)):
+            if words and not line.startswith("#") and all(map(is_number, words)):
                 return number
     raise ValueError("it has no line of numbers")
-
-
-def _is_number(word):
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True

@@ -1,7 +1,6 @@
 """Jets: a generator with the look of a real sample, and a reader for the files people have."""
 
 from collections.abc import Sequence
-from itertools import islice, takewhile
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skae._sklearn import Interval, StrOptions, validate_params
+from skae.datasets._files import is_number, kind_of, read_head, reading, words_of
 
 _NAMES = ("E", "pt", "eta", "phi")
 _GEV = {"MeV": 1e-3, "GeV": 1.0, "TeV": 1e3}
@@ -131,29 +131,11 @@ def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False):
     columns = list(columns)
     if len(columns) != 4:
         raise ValueError(f"columns={columns} must name four columns: energy, pT, eta and phi.")
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise ValueError(
-            f"path={str(path)!r} ends in {path.suffix!r}; known are {', '.join(_READERS)}."
-        )
-    if not path.is_file():
-        raise FileNotFoundError(f"path={str(path)!r} is not a file.")
-    try:
-        table = reader(path, columns, key)
-        X = np.array(table, dtype=np.float64)
+    kind = kind_of(path, _READERS)
+    with reading(path, f"four columns of numbers from a {kind} file"):
+        X = np.array(_READERS[kind](path, columns, key), dtype=np.float64)
         if len(X) == 0:
             raise ValueError("it has no rows")
-    except ImportError as error:
-        raise ImportError(
-            f"Reading {path.suffix} files needs {error.name}; pip install {error.name}."
-        ) from error
-    except (PermissionError, MemoryError):
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"path={str(path)!r} cannot be read as four columns of numbers from a "
-            f"{path.suffix} file: {error}"
-        ) from error
     if not (finite := np.isfinite(X).all(axis=1)).all():
         raise ValueError(
             f"path={str(path)!r} has {(~finite).sum()} rows with missing or infinite values, the first "
@@ -187,19 +169,14 @@ def _read_csv(path: Path, columns: Sequence[str], key: str | None) -> np.ndarray
     """Read a table whose names stand in its first line, plain or behind a #, or nowhere."""
     import pandas as pd
 
-    with open(path, encoding="utf-8") as lines:
-        comments = list(takewhile(lambda line: line.startswith("#") or not line.strip(), lines))
-    with open(path, encoding="utf-8") as lines:
-        first = next(islice(lines, len(comments), None), "")
-    separator = "," if "," in first else r"\s+"
-    words = _words(first)
-    names = None if _are_numbers(words) else words
-    skipped = len(comments) + (names is not None)
-    if names is None:  # the last comment may be NumPy's way to give them
-        described = _words(comments[-1].lstrip("#")) if comments else []
+    remarks, words, separator = read_head(path)
+    are_numbers = all(map(is_number, words))
+    are_counted = words == [str(j) for j in range(len(words))]  # pandas' names of columns without
+    names = None if are_numbers else words
+    if are_numbers and not are_counted and remarks:  # the last may be NumPy's way to give names
+        described = words_of(remarks[-1].lstrip("#"))
         names = described if set(columns) <= set(described) else None
-    elif words == [str(j) for j in range(len(words))]:
-        names = None
+    skipped = len(remarks) + (are_counted or not are_numbers)
     table = pd.read_csv(path, sep=separator, header=None, skiprows=skipped, skipinitialspace=True)
     if names is None:
         return _first_four(table.to_numpy())
@@ -207,21 +184,6 @@ def _read_csv(path: Path, columns: Sequence[str], key: str | None) -> np.ndarray
         raise ValueError(f"it has {len(names)} names {names}, but {table.shape[1]} columns")
     _require(columns, names)
     return table.to_numpy()[:, [names.index(name) for name in columns]]
-
-
-def _words(line: str) -> list[str]:
-    """The entries of a line, separated by commas or white space, without quotes."""
-    words = line.split(",") if "," in line else line.split()
-    return [word.strip().strip("\"'") for word in words]
-
-
-def _are_numbers(words: list[str]) -> bool:
-    """Tell data from names; 0, 1, 2, … are the names that pandas gives to columns without."""
-    try:
-        values = [float(word) for word in words]
-    except ValueError:
-        return False
-    return words != [str(j) for j in range(len(words))] or not values
 
 
 def _read_hdf5(path: Path, columns: Sequence[str], key: str | None) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from skae._sklearn import StrOptions, validate_params
+from skae.datasets._files import is_number, kind_of, read_head, reading
 
 # Names under which tables keep what is needed, in lower case.
 _FLUX = ("flux", "flux_density", "counts", "intensity", "spec", "spectrum")
@@ -84,26 +85,11 @@ def load_spectra(path, *, orient="rows", grid=None, column=None, hdu=None):
     array([400., 500., 600.])
     """
     path = Path(path)
-    name = path.name.lower()
-    kind = next((suffix for suffix in _READERS if name.endswith(suffix)), None)
-    if kind is None:
-        raise ValueError(
-            f"path={str(path)!r} is of no known kind; known are {', '.join(_READERS)}."
-        )
-    if not path.is_file():
-        raise FileNotFoundError(f"path={str(path)!r} is not a file.")
-    try:
+    kind = kind_of(path, _READERS)
+    with reading(path, f"spectra from a {kind} file"):
         spectra = _READERS[kind](path, orient, grid, column, hdu)
         if spectra.data.ndim != 2 or spectra.data.size == 0:
             raise ValueError(f"its shape is {spectra.data.shape}, not (n_samples, n_bins)")
-    except ImportError as error:
-        raise ImportError(f"Reading {kind} files needs astropy; pip install astropy.") from error
-    except (PermissionError, MemoryError):
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"path={str(path)!r} cannot be read as spectra from a {kind} file: {error}"
-        ) from error
     return spectra
 
 
@@ -145,15 +131,11 @@ def _read_npy(path: Path, orient: str, grid: bool | None, column: str | None, hd
 def _read_text(path: Path, orient: str, grid: bool | None, column: str | None, hdu: Any) -> Bunch:
     import pandas as pd
 
-    with open(path, encoding="utf-8-sig") as lines:
-        first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
-    words = [
-        word.strip().strip("\"'") for word in (first.split(",") if "," in first else first.split())
-    ]
-    has_names = any(not _is_number(word) for word in words)
-    options: dict[str, Any] = {"sep": "," if "," in first else r"\s+", "encoding": "utf-8-sig"}
-    options.update(comment="#", skipinitialspace=True, header=None, skiprows=0)
-    table = pd.read_csv(path, **options)
+    _, words, separator = read_head(path)
+    has_names = not all(map(_may_be_number, words))
+    table = pd.read_csv(
+        path, sep=separator, comment="#", skipinitialspace=True, header=None, encoding="utf-8-sig"
+    )
     if has_names:
         table = table.iloc[1:]
     array = table.apply(pd.to_numeric).to_numpy(dtype=np.float64)
@@ -162,22 +144,16 @@ def _read_text(path: Path, orient: str, grid: bool | None, column: str | None, h
     has_index = words[0] in ("", "index") and np.array_equal(body[:, 0], np.arange(len(body)))
     if has_index and len(body):
         words, array = words[1:], body[:, 1:]
-        numbers = [float(word) if _is_number(word) and word else np.nan for word in words]
+        numbers = [float(word) if is_number(word) else np.nan for word in words]
         if grid is None and orient == "rows" and np.isfinite(numbers).all():
             return _bunch(array, numbers)
         has_names = True
     return _from_array(array, words if has_names else None, orient, grid)
 
 
-def _is_number(word: str) -> bool:
+def _may_be_number(word: str) -> bool:
     """Tell numbers, and what stands for a missing one, from names."""
-    if word.lower() in ("", "-", "na", "n/a", "null", "none"):
-        return True
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+    return word.lower() in ("", "-", "na", "n/a", "null", "none") or is_number(word)
 
 
 def _from_array(

@@ -220,7 +220,7 @@ def test_an_ambiguous_key_lists_the_choices(tmp_path):
 
 def test_other_arguments_are_checked(tmp_path):
     (tmp_path / "jets.xls").write_text("")
-    with pytest.raises(ValueError, match=r"ends in '.xls'; known are .npy, .csv"):
+    with pytest.raises(ValueError, match=r"is of no known kind; known are .npy, .csv"):
         load_jets(tmp_path / "jets.xls")
     with pytest.raises(ValueError, match="'unit' parameter of load_jets must be a str among"):
         load_jets(tmp_path / "jets.npy", unit="keV")
