@@ -59,6 +59,11 @@ class PulseTrain:
         return [*self.bounds, "amplitude"]
 
     @property
+    def limits(self) -> np.ndarray:
+        """Lowest and highest value of each of them, ``(2, n_params)``."""
+        return np.array([*self.bounds.values(), (0.0, np.inf)]).T
+
+    @property
     def _widths(self) -> np.ndarray | float:
         """Widths of the bins in units of their mean."""
         if self.gaussian or len(self.tau) == 1:
@@ -67,8 +72,10 @@ class PulseTrain:
         return widths / widths.mean()
 
     @property
-    def _n_free(self) -> int:
-        return 1 + sum(low < high for low, high in self.bounds.values())
+    def _is_underdetermined(self) -> bool:
+        """Whether many curves go through all of a histogram, or nearly."""
+        low, high = self.limits
+        return len(self.tau) < 3 * np.count_nonzero(low < high)
 
     def curve(self, values: np.ndarray) -> np.ndarray:
         """Return what is expected in each bin, ``(n_times,)``."""
@@ -93,14 +100,14 @@ class PulseTrain:
         if not x.max() > 0.0:  # nothing was counted: nothing is known but that
             return np.array([*(low for low, _ in self.bounds.values()), 0.0]), 0.0
         starts = self._starts(x)
-        if len(x) < 3 * self._n_free:  # many curves go through all of it, or nearly
+        if self._is_underdetermined:
             starts = starts[:1]
         fits = [self.improve(x, start) for start in starts]
         return min(fits, key=lambda fit: fit[1])
 
     def improve(self, x: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the most likely parameters near a start, and the deviance."""
-        low, high = np.array([*self.bounds.values(), (0.0, np.inf)]).T
+        low, high = self.limits
         free = low < high
         scale = self._scale(start)
         unit = 1.0 if self.gaussian else np.sqrt(x.mean())  # deviances of order one
@@ -128,7 +135,7 @@ class PulseTrain:
                 bounds=(low[free], high[free]),
                 x_scale=scale[free],
                 method="trf",
-                max_nfev=_MOST_STEPS if len(x) >= 3 * self._n_free else 10,
+                max_nfev=10 if self._is_underdetermined else _MOST_STEPS,
             )
         except np.linalg.LinAlgError:  # a histogram that says nothing of what it was fitted for
             return start, float(np.square(residuals(inside)).sum()) * unit**2
@@ -136,7 +143,7 @@ class PulseTrain:
 
     def information(self, values: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Return the Fisher information of all parameters, ``(n_params, n_params)``, zero where fixed."""
-        low, high = np.array([*self.bounds.values(), (0.0, np.inf)]).T
+        low, high = self.limits
         free = low < high
         mean = self.curve(values)
         if not mean.max() > 0.0:
@@ -212,11 +219,9 @@ class PulseTrain:
                 q = {name: 0.5 * sum(limits) for name, limits in bounds.items()}
                 q.update(period=period, zero_delay=zero_delay, background=0.0, amplitude=1.0)
                 q.update({f"lifetime_{i + 1}": value for i, value in enumerate(lifetimes)})
-                for name in ("jitter", "background", "g2_zero"):
+                guesses = {"jitter": 0.3 * min(lifetimes), "background": 0.1, "g2_zero": 0.7}
+                for name, guess in guesses.items():
                     low, high = bounds[name]
-                    guess = {"jitter": 0.3 * min(lifetimes), "background": 0.1, "g2_zero": 0.7}[
-                        name
-                    ]
                     q[name] = min(max(guess, low), high)
                 q = self._heights(x, q)
                 values = np.array([q[name] for name in self.names])

@@ -26,7 +26,7 @@ from skae.transformers._log_ratios import (
     single_forward,
     take_reference,
 )
-from skae.transformers._messages import name_column
+from skae.transformers._messages import name_column, refuse_negative
 
 
 class LogRatioTransformer(TableTransformer):
@@ -281,15 +281,11 @@ class LogRatioTransformer(TableTransformer):
 
     def _refuse(self, X, limit):
         """Say what is wrong with X, by column and count."""
-        negative = X < 0.0
-        if negative.any():
-            column = int(negative.sum(axis=0).argmax())
-            raise ValueError(
-                f"Negative values in data: X has {negative[:, column].sum()} negative values in "
-                f"{name_column(self, column)} (min {X[:, column].min():.6g}), one of "
-                f"{negative.any(axis=0).sum()} such columns; log-ratios need values of 0 or more. Clip "
-                "what is noise to 0, or use a BoxCoxTransformer."
-            )
+        refuse_negative(
+            self,
+            X,
+            "log-ratios need values of 0 or more. Clip what is noise to 0, or use a BoxCoxTransformer.",
+        )
         total = X[:, self.reference_]
         lit = np.delete(X, self.reference_, axis=1)
         of_total = name_column(self, self.reference_)

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from skae._parameters import parameter
 from skae._sklearn import Interval, StrOptions
 from skae.transformers._base import TableTransformer
-from skae.transformers._messages import name_column
+from skae.transformers._messages import refuse_negative
 
 _KINDS = ("poisson", "gaussian")
 #: from here on a Poisson draw is a Gaussian one, to 1e-6 of its width
@@ -171,13 +171,11 @@ class NoiseInjector(OneToOneFeatureMixin, TableTransformer):
                 "one for each column of X."
             )
         if kind.get("poisson", 0.0) > 0.0 and X.min() < 0.0:
-            negative = (X < 0.0).reshape(-1, X.shape[-1]).sum(axis=0)
-            column = int(negative.argmax())
-            raise ValueError(
-                f"Negative values in data: X has {negative[column]} negative values in "
-                f"{name_column(self, column)} (min {X[..., column].min():.6g}), one of "
-                f"{np.count_nonzero(negative)} such columns; Poisson noise needs values of 0 or more. "
-                "Use kind='gaussian', or put the noise before what makes them negative."
+            refuse_negative(
+                self,
+                X,
+                "Poisson noise needs values of 0 or more. Use kind='gaussian', or put the noise before "
+                "what makes them negative.",
             )
         return {
             "p_gaussian": float(kind.get("gaussian", 0.0)),

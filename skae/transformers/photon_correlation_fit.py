@@ -113,7 +113,7 @@ class PhotonCorrelationFit(TableTransformer):
         """
         check_is_fitted(self, "times_")
         X = self._validate(X, reset=False)
-        return self._each(self._model.fit, X, 0).astype(X.dtype)
+        return self._each(lambda x: self._model.fit(x)[0], X)
 
     def inverse_transform(self, X):
         """Return the curves of parameters.
@@ -149,11 +149,7 @@ class PhotonCorrelationFit(TableTransformer):
         """
         check_is_fitted(self, "times_")
         X = self._validate(X, reset=False)
-
-        def of_row(x):
-            return (self._errors(self._model.information(self._model.fit(x)[0], x)),)
-
-        return self._each(of_row, X, 0).astype(X.dtype)
+        return self._each(self._errors, X)
 
     def interval(self, X, confidence=0.6827):
         """Return a likelihood interval of g²(0).
@@ -178,15 +174,16 @@ class PhotonCorrelationFit(TableTransformer):
         if not 0.0 < confidence < 1.0:
             raise ValueError(f"confidence={confidence!r} must lie between 0 and 1.")
         X = self._validate(X, reset=False)
-        return self._each(lambda x: (self._interval(x, chi2.ppf(confidence, 1)),), X, 0).astype(
-            X.dtype
-        )
+        rise = chi2.ppf(confidence, 1)
+        return self._each(lambda x: self._interval(x, rise), X)
 
-    def _each(self, function, X, part):
+    def _each(self, function, X):
         rows = Parallel(n_jobs=self.n_jobs)(delayed(function)(x) for x in X.astype(np.float64))
-        return np.array([row[part] for row in rows])
+        return np.array(rows).astype(X.dtype)
 
-    def _errors(self, information):
+    def _errors(self, x):
+        best, _ = self._model.fit(x)
+        information = self._model.information(best, x)
         errors = np.zeros(len(information))
         free = information.any(axis=0)
         scale = np.sqrt(information.diagonal()[free])
@@ -196,8 +193,8 @@ class PhotonCorrelationFit(TableTransformer):
         variance = np.square(vectors[:, known]) @ (1.0 / values[known])
         lost = np.square(vectors[:, ~known]).sum(axis=1) > 1e-6
         errors[free] = np.where(lost, np.inf, np.sqrt(variance) / scale)
-        limits = np.array([*self._model.bounds.values(), (0.0, np.inf)])
-        errors[~free & (limits[:, 0] < limits[:, 1])] = np.inf
+        low, high = self._model.limits
+        errors[~free & (low < high)] = np.inf
         return errors
 
     def _interval(self, x, rise):
