@@ -10,8 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammainc
 
-__all__ = ["CaloMaterial", "Profiles", "draw_profiles", "longitudinal_moments", "radial_shape"]
-
 # Lower bounds of ln T and ln α on average, of α itself, and the upper one of their spread.
 _LEAST_LOG = 0.1
 LEAST_ALPHA = 1.1

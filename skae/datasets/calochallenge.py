@@ -146,9 +146,7 @@ class LazyShowers:
     def __getitem__(self, rows):
         """Read the rows of a slice, or one row."""
         if isinstance(rows, Integral):
-            row = range(len(self))[
-                rows
-            ]  # negative ones count from the end, others raise IndexError
+            row = range(len(self))[rows]  # counts negative ones from the end; IndexError beyond
             return self[row : row + 1][0]
         if not isinstance(rows, slice) or rows.step not in (None, 1):
             raise TypeError(

@@ -144,7 +144,6 @@ def make_photon_correlations(
 
     rng = check_random_state(random_state)
     tau = _delays(tau_range, n_times, spacing) if tau is None else _check_delays(tau)
-    n_times = len(tau)
     lifetimes = _LIFETIMES[kind] if lifetimes is None else lifetimes
     _check_lifetimes(kind, lifetimes, bunching)
 
@@ -231,27 +230,19 @@ def correlations_of(tau, params):
         As the formulas have them, not divided by anything.
     """
     tau = np.asarray(tau, dtype=np.float64)
+    is_pulsed, n_lifetimes = "period" in params, 1 + ("lifetime_2" in params)
+    names = ("g2_zero", "period", "background") if is_pulsed else ("bunching", "signal")
     curves = np.empty((len(params), len(tau)))
     for start in range(0, len(params), _ROWS):
         part = params.iloc[start : start + _ROWS]
-        columns = {name: part[name].to_numpy(dtype=np.float64) for name in part}
-        lifetimes = np.stack(
-            [columns[f"lifetime_{i}"] for i in (1, 2) if f"lifetime_{i}" in part], 1
-        )
-        shared = {
-            "zero_delay": columns["zero_delay"],
-            "jitter": columns["jitter"],
-            "lifetimes": lifetimes,
-        }
-        if "period" in part:
-            weight = columns["weight_1"]
-            weights = np.stack([weight, 1.0 - weight], axis=1)[:, : lifetimes.shape[1]]
-            names = ("g2_zero", "period", "background")
-            more = {name: columns[name] for name in names}
-            rows = pulsed_correlation(tau, weights=weights, **shared, **more)
+        q = {name: part[name].to_numpy(dtype=np.float64) for name in part}
+        lifetimes = np.stack([q[f"lifetime_{i + 1}"] for i in range(n_lifetimes)], axis=1)
+        others = {name: q[name] for name in ("zero_delay", "jitter", *names)}
+        if is_pulsed:
+            weights = np.stack([q["weight_1"], 1.0 - q["weight_1"]], axis=1)[:, :n_lifetimes]
+            rows = pulsed_correlation(tau, lifetimes=lifetimes, weights=weights, **others)
         else:
-            more = {name: columns[name] for name in ("bunching", "signal")}
-            rows = continuous_correlation(tau, **shared, **more)
+            rows = continuous_correlation(tau, lifetimes=lifetimes, **others)
         curves[start : start + _ROWS] = rows
     return curves
 

@@ -151,18 +151,18 @@ def _as_frame(X: np.ndarray) -> Any:
     return pd.DataFrame(X, columns=list(_NAMES))
 
 
-def _first_four(array: np.ndarray) -> np.ndarray:
-    """The columns of a table without names."""
+def _from_array(array: np.ndarray, columns: Sequence[str]) -> np.ndarray:
+    """The columns of a table, the first four where they have no names."""
+    if array.dtype.names:
+        _require(columns, array.dtype.names)
+        return np.column_stack([array[name] for name in columns])
     if array.ndim != 2 or array.shape[1] < 4:
         raise ValueError(f"its shape is {array.shape}, not (n, 4) or wider")
     return array[:, :4]
 
 
 def _read_npy(path: Path, columns: Sequence[str], key: str | None) -> np.ndarray:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if array.dtype.names:
-        return np.column_stack([array[name] for name in columns])
-    return _first_four(array)
+    return _from_array(np.load(path, mmap_mode="r", allow_pickle=False), columns)
 
 
 def _read_csv(path: Path, columns: Sequence[str], key: str | None) -> np.ndarray:
@@ -179,7 +179,7 @@ def _read_csv(path: Path, columns: Sequence[str], key: str | None) -> np.ndarray
     skipped = len(remarks) + (are_counted or not are_numbers)
     table = pd.read_csv(path, sep=separator, header=None, skiprows=skipped, skipinitialspace=True)
     if names is None:
-        return _first_four(table.to_numpy())
+        return _from_array(table.to_numpy(), columns)
     if len(names) != table.shape[1]:
         raise ValueError(f"it has {len(names)} names {names}, but {table.shape[1]} columns")
     _require(columns, names)
@@ -192,10 +192,7 @@ def _read_hdf5(path: Path, columns: Sequence[str], key: str | None) -> np.ndarra
     with h5py.File(path) as file:
         node = file[_only(file, key)] if key is not None or len(file) == 1 else file
         if isinstance(node, h5py.Dataset):
-            if node.dtype.names:
-                _require(columns, node.dtype.names)
-                return np.column_stack([node[name] for name in columns])
-            return _first_four(node[...])
+            return _from_array(node[...], columns)
         _require(columns, node)
         return np.column_stack([node[name][...] for name in columns])
 
