@@ -7,10 +7,15 @@ documentation of those that base classes declare.
 
 import inspect
 import re
+from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field
 from numbers import Integral, Real
 from textwrap import indent
-from typing import Any, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform
+
+from skae._sklearn import validate_params
+
+F = TypeVar("F", bound=Callable)
 
 from skae._sklearn import Interval
 
@@ -41,9 +46,18 @@ def parameter(
     kw_only : bool
         Whether a call has to name it.
     """
-    constraints = allowed if isinstance(allowed, list) or allowed == "no_validation" else [allowed]
-    metadata = {"allowed": constraints, "shapes": shapes, "of_fit": of_fit}
+    metadata = {"allowed": _constraints(allowed), "shapes": shapes, "of_fit": of_fit}
     return field(default=default, kw_only=kw_only, metadata=metadata)
+
+
+def arguments(**allowed: Any) -> Callable[[F], F]:
+    """Have the arguments of a function checked, given what each may be in the words of `parameter`."""
+    constraints = {name: _constraints(one) for name, one in allowed.items()}
+    return validate_params(constraints, prefer_skip_nested_validation=True)
+
+
+def _constraints(allowed: Any) -> Any:
+    return allowed if isinstance(allowed, list) or allowed == "no_validation" else [allowed]
 
 
 @dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(parameter,))

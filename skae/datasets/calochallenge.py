@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import check_array
 
-from skae._sklearn import Interval, Options, StrOptions, validate_params
+from skae._parameters import arguments
+from skae._sklearn import Interval, Options, StrOptions
 from skae.datasets._files import reading
 from skae.physics.calorimeter import CALOCHALLENGE, CaloGeometry, resolve_geometry
 
@@ -18,16 +19,13 @@ _ENERGIES, _SHOWERS = "incident_energies", "showers"
 _ROWS = 4096
 
 
-@validate_params(
-    {
-        "path": [str, Path, "array-like"],
-        "geometry": [str, CaloGeometry, None],
-        "start": [Interval(Integral, 0, None, closed="left")],
-        "stop": [Interval(Integral, 0, None, closed="left"), None],
-        "lazy": ["boolean"],
-        "dtype": [StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
-    },
-    prefer_skip_nested_validation=True,
+@arguments(
+    path=[str, Path, "array-like"],
+    geometry=[str, CaloGeometry, None],
+    start=Interval(Integral, 0, None, closed="left"),
+    stop=[Interval(Integral, 0, None, closed="left"), None],
+    lazy="boolean",
+    dtype=[StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
 )
 def load_calochallenge(path, *, geometry=None, start=0, stop=None, lazy=False, dtype="float32"):
     """Read showers in the HDF5 format of the CaloChallenge (needs h5py).
@@ -241,14 +239,11 @@ def _check_rows(X, first=0, where=""):
             )
 
 
-@validate_params(
-    {
-        "path": [str, Path],
-        "X": ["array-like"],
-        "source": [str],
-        "compression": [StrOptions({"gzip", "lzf"}), None],
-    },
-    prefer_skip_nested_validation=True,
+@arguments(
+    path=[str, Path],
+    X="array-like",
+    source=str,
+    compression=[StrOptions({"gzip", "lzf"}), None],
 )
 def save_calochallenge(path, X, *, source, compression="gzip"):
     """Write showers as the CaloChallenge has them (needs h5py).

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch, check_array, check_random_state
 
-from skae._sklearn import Interval, StrOptions, validate_params
+from skae._parameters import arguments
+from skae._sklearn import Interval, StrOptions
 from skae.datasets._files import is_number, reading
 from skae.physics.correlations import continuous_correlation, pulsed_correlation
 
@@ -18,28 +19,25 @@ _LIFETIMES = {"pulsed": ((0.02, 0.1), (0.01, 0.05)), "continuous": ((0.01, 0.1),
 _ROWS = 256
 
 
-@validate_params(
-    {
-        "n_samples": [Interval(Integral, 1, None, closed="left")],
-        "kind": [StrOptions({"pulsed", "continuous"})],
-        "n_times": [Interval(Integral, 2, None, closed="left")],
-        "tau_range": ["array-like"],
-        "spacing": [StrOptions({"linear", "log"})],
-        "tau": ["array-like", None],
-        "g2_zero": _RANGE,
-        "period": _RANGE,
-        "zero_delay": _RANGE,
-        "lifetimes": ["array-like", None],
-        "background": _RANGE,
-        "bunching": _RANGE,
-        "signal": _RANGE,
-        "jitter": _RANGE,
-        "counts": _RANGE,
-        "gaussian_fraction": [Interval(Real, 0, 1, closed="both")],
-        "sigma": [Interval(Real, 0, None, closed="left")],
-        "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
+@arguments(
+    n_samples=Interval(Integral, 1, None, closed="left"),
+    kind=StrOptions({"pulsed", "continuous"}),
+    n_times=Interval(Integral, 2, None, closed="left"),
+    tau_range="array-like",
+    spacing=StrOptions({"linear", "log"}),
+    tau=["array-like", None],
+    g2_zero=_RANGE,
+    period=_RANGE,
+    zero_delay=_RANGE,
+    lifetimes=["array-like", None],
+    background=_RANGE,
+    bunching=_RANGE,
+    signal=_RANGE,
+    jitter=_RANGE,
+    counts=_RANGE,
+    gaussian_fraction=Interval(Real, 0, 1, closed="both"),
+    sigma=Interval(Real, 0, None, closed="left"),
+    random_state="random_state",
 )
 def make_photon_correlations(
     n_samples=1000,
@@ -281,9 +279,9 @@ def _as_range(name, values, *, above=-np.inf, at_least=-np.inf, at_most=np.inf):
     return low, high
 
 
-@validate_params(
-    {"path": [str, Path], "drop_last": [Interval(Integral, 0, None, closed="left")]},
-    prefer_skip_nested_validation=True,
+@arguments(
+    path=[str, Path],
+    drop_last=Interval(Integral, 0, None, closed="left"),
 )
 def load_photon_correlations(path, *, drop_last=0):
     r"""Read a table of coincidences: a column of delays, and one for each snapshot that was counted.

@@ -8,20 +8,18 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skae._sklearn import Interval, StrOptions, validate_params
+from skae._parameters import arguments
+from skae._sklearn import Interval, StrOptions
 from skae.datasets._files import is_number, kind_of, read_head, reading, words_of
 
 _NAMES = ("E", "pt", "eta", "phi")
 _GEV = {"MeV": 1e-3, "GeV": 1.0, "TeV": 1e3}
 
 
-@validate_params(
-    {
-        "n_samples": [Interval(Integral, 1, None, closed="left")],
-        "random_state": ["random_state"],
-        "as_frame": ["boolean"],
-    },
-    prefer_skip_nested_validation=True,
+@arguments(
+    n_samples=Interval(Integral, 1, None, closed="left"),
+    random_state="random_state",
+    as_frame="boolean",
 )
 def make_jets(n_samples=10000, *, random_state=None, as_frame=False):
     r"""Generate jets that look like those of a mono-jet selection at the LHC.
@@ -74,15 +72,12 @@ def make_jets(n_samples=10000, *, random_state=None, as_frame=False):
     return _as_frame(X) if as_frame else X
 
 
-@validate_params(
-    {
-        "path": [str, Path],
-        "unit": [StrOptions(set(_GEV))],
-        "columns": ["array-like"],
-        "key": [str, None],
-        "as_frame": ["boolean"],
-    },
-    prefer_skip_nested_validation=True,
+@arguments(
+    path=[str, Path],
+    unit=StrOptions(set(_GEV)),
+    columns="array-like",
+    key=[str, None],
+    as_frame="boolean",
 )
 def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False):
     """Read jets from a CSV, NPY, HDF5 or ROOT file.

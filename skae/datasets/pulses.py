@@ -6,7 +6,8 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skae._sklearn import Interval, validate_params
+from skae._parameters import arguments
+from skae._sklearn import Interval
 
 # Events whose waveforms are computed at once: they stay in cache.
 _CHUNK_EVENTS = 256
@@ -18,19 +19,16 @@ _WAVES = 3
 _PULSE_WIDTH = 0.02
 
 
-@validate_params(
-    {
-        "n_samples": [Interval(Integral, 1, None, closed="left")],
-        "n_traces": [Interval(Integral, 1, None, closed="left")],
-        "n_times": [Interval(Integral, 2, None, closed="left")],
-        "amplitude": [Interval(Real, 0, None, closed="neither")],
-        "background_rate": [Interval(Real, 0, None, closed="left")],
-        "baseline": ["boolean"],
-        "noise_sigma": [Interval(Real, 0, None, closed="left")],
-        "sub_bin": ["boolean"],
-        "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
+@arguments(
+    n_samples=Interval(Integral, 1, None, closed="left"),
+    n_traces=Interval(Integral, 1, None, closed="left"),
+    n_times=Interval(Integral, 2, None, closed="left"),
+    amplitude=Interval(Real, 0, None, closed="neither"),
+    background_rate=Interval(Real, 0, None, closed="left"),
+    baseline="boolean",
+    noise_sigma=Interval(Real, 0, None, closed="left"),
+    sub_bin="boolean",
+    random_state="random_state",
 )
 def make_pulses(
     n_samples=10000,

@@ -5,7 +5,8 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils import check_array, check_random_state
 
-from skae._sklearn import Interval, Options, StrOptions, validate_params
+from skae._parameters import arguments
+from skae._sklearn import Interval, Options, StrOptions
 from skae.datasets._shower_profiles import (
     LEAST_ALPHA,
     CaloMaterial,
@@ -22,17 +23,14 @@ from skae.physics.calorimeter import resolve_geometry
 _ROWS = 512
 
 
-@validate_params(
-    {
-        "n_samples": [Interval(Integral, 1, None, closed="left")],
-        "energy": [Interval(Real, 0, None, closed="neither"), "array-like"],
-        "geometry": [str, CaloGeometry],
-        "material": [CaloMaterial, None],
-        "threshold": [Interval(Real, 0, None, closed="left"), None],
-        "dtype": [StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
-        "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
+@arguments(
+    n_samples=Interval(Integral, 1, None, closed="left"),
+    energy=[Interval(Real, 0, None, closed="neither"), "array-like"],
+    geometry=[str, CaloGeometry],
+    material=[CaloMaterial, None],
+    threshold=[Interval(Real, 0, None, closed="left"), None],
+    dtype=[StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
+    random_state="random_state",
 )
 def make_showers(
     n_samples=1000,

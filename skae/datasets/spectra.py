@@ -6,7 +6,8 @@ import numpy as np
 from scipy.special import ndtri
 from sklearn.utils import check_array, check_random_state
 
-from skae._sklearn import Interval, validate_params
+from skae._parameters import arguments
+from skae._sklearn import Interval
 
 # Centre and standard deviation of the two lines, in units of the spectrum's length.
 _LINES = ((0.30, 0.05), (0.55, 0.12))
@@ -19,19 +20,16 @@ _CONTINUUM = (500.0, -500.0, 200.0)
 _PRESENCE_CORRELATION = -0.5
 
 
-@validate_params(
-    {
-        "n_samples": [Interval(Integral, 1, None, closed="left")],
-        "n_bins": [Interval(Integral, 2, None, closed="left")],
-        "templates": ["array-like", None],
-        "baseline": ["array-like", None],
-        "flux_mean": ["array-like", Interval(Real, 0, None, closed="neither")],
-        "flux_std": ["array-like", Interval(Real, 0, None, closed="neither")],
-        "zero_fraction": [Interval(Real, 0, 1, closed="both")],
-        "noise": ["boolean"],
-        "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
+@arguments(
+    n_samples=Interval(Integral, 1, None, closed="left"),
+    n_bins=Interval(Integral, 2, None, closed="left"),
+    templates=["array-like", None],
+    baseline=["array-like", None],
+    flux_mean=["array-like", Interval(Real, 0, None, closed="neither")],
+    flux_std=["array-like", Interval(Real, 0, None, closed="neither")],
+    zero_fraction=Interval(Real, 0, 1, closed="both"),
+    noise="boolean",
+    random_state="random_state",
 )
 def make_spectra(
     n_samples=200,

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
-from skae._sklearn import StrOptions, validate_params
+from skae._parameters import arguments
+from skae._sklearn import StrOptions
 from skae.datasets._files import is_number, kind_of, read_head, reading
 
 # Names under which tables keep what is needed, in lower case.
@@ -17,15 +18,12 @@ _GRID = ("wavelength", "wave", "lambda", "lam", "loglam", "energy", "frequency",
 _ERROR = ("error", "err", "sigma", "flux_error", "flux_err", "uncertainty", "ivar")
 
 
-@validate_params(
-    {
-        "path": [str, Path],
-        "orient": [StrOptions({"rows", "columns"})],
-        "grid": ["boolean", None],
-        "column": [str, None],
-        "hdu": [Integral, str, None],
-    },
-    prefer_skip_nested_validation=True,
+@arguments(
+    path=[str, Path],
+    orient=StrOptions({"rows", "columns"}),
+    grid=["boolean", None],
+    column=[str, None],
+    hdu=[Integral, str, None],
 )
 def load_spectra(path, *, orient="rows", grid=None, column=None, hdu=None):
     r"""Read spectra from a CSV, NPY or FITS file.
