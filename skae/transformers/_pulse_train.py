@@ -41,16 +41,14 @@ class PulseTrain:
     tau : ndarray of shape (n_times,)
         Delays.
     bounds : dict
-        Lowest and highest value of each parameter by its name, ``amplitude`` left out.
-    n_lifetimes : int
-        One or two.
+        Lowest and highest value of each parameter by its name, ``amplitude`` left out. There are one
+        or two lifetimes; of two, ``weight_1`` is what the first contributes.
     gaussian : bool
         Whether noise is Gaussian and everywhere the same, and not Poisson.
     """
 
     tau: np.ndarray
     bounds: Bounds
-    n_lifetimes: int
     gaussian: bool
 
     @property
@@ -59,8 +57,13 @@ class PulseTrain:
         return [*self.bounds, "amplitude"]
 
     @property
+    def lifetimes(self) -> list[str]:
+        """Names of the lifetimes, one or two."""
+        return [name for name in self.bounds if name.startswith("lifetime")]
+
+    @property
     def limits(self) -> np.ndarray:
-        """Lowest and highest value of each of them, ``(2, n_params)``."""
+        """Lowest and highest value of each parameter, ``(2, n_params)``."""
         return np.array([*self.bounds.values(), (0.0, np.inf)]).T
 
     @property
@@ -80,10 +83,10 @@ class PulseTrain:
     def curve(self, values: np.ndarray) -> np.ndarray:
         """Return what is expected in each bin, ``(n_times,)``."""
         q = {name: np.array([value]) for name, value in zip(self.names, values, strict=True)}
-        weights = [q["weight_1"], 1.0 - q["weight_1"]] if self.n_lifetimes == 2 else [np.ones(1)]
+        weights = [q["weight_1"], 1.0 - q["weight_1"]] if "weight_1" in q else [np.ones(1)]
         shape = pulsed_correlation(
             self.tau,
-            lifetimes=np.stack([q[f"lifetime_{i + 1}"] for i in range(self.n_lifetimes)], axis=1),
+            lifetimes=np.stack([q[name] for name in self.lifetimes], axis=1),
             weights=np.stack(weights, axis=1),
             **{name: q[name] for name in _OTHERS},
         )
@@ -124,7 +127,7 @@ class PulseTrain:
             q = whole(values)
             mean = self.curve(q)
             by_mean = self._residuals(x, mean)[1]
-            return by_mean[:, None] * self._derivatives(q, mean, free, scale, low, high) / unit
+            return by_mean[:, None] * self._derivatives(q, mean, free, scale, high) / unit
 
         inside = np.clip(start[free], low[free], high[free])
         try:
@@ -148,7 +151,7 @@ class PulseTrain:
         mean = self.curve(values)
         if not mean.max() > 0.0:
             return np.zeros((len(values), len(values)))
-        slopes = self._derivatives(values, mean, free, self._scale(values), low, high)
+        slopes = self._derivatives(values, mean, free, self._scale(values), high)
         if self.gaussian:
             variance = np.full(len(x), max(np.square(x - mean).mean(), 1e-300))
         else:
@@ -174,7 +177,7 @@ class PulseTrain:
         slope = np.where(steep, (1.0 - x / mean) / np.where(steep, root, 1.0), 1.0 / np.sqrt(mean))
         return root, slope
 
-    def _derivatives(self, values, mean, free, scale, low, high):
+    def _derivatives(self, values, mean, free, scale, high):
         """Return the curve's derivatives by the free parameters, ``(n_times, n_free)``."""
         columns = []
         for index in np.flatnonzero(free):
@@ -192,33 +195,28 @@ class PulseTrain:
 
     def _scale(self, values):
         """Return what changes of the parameters are measured in."""
-        longest = max(
-            values[self.names.index(f"lifetime_{i + 1}")] for i in range(self.n_lifetimes)
-        )
-        scale = dict.fromkeys(_TIMES, longest)
-        scale["period"] = longest / max(1.0, np.ptp(self.tau) / values[self.names.index("period")])
-        return np.array([
-            max(values[-1], 1e-300) if name == "amplitude" else scale.get(name, 1.0)
-            for name in self.names
-        ])  # fmt: skip
+        q = dict(zip(self.names, values, strict=True))
+        longest = max(q[name] for name in self.lifetimes)
+        scale = dict.fromkeys(("zero_delay", "jitter", *self.lifetimes), longest)
+        scale["period"] = longest / max(1.0, np.ptp(self.tau) / q["period"])
+        scale["amplitude"] = max(q["amplitude"], 1e-300)
+        return np.array([scale.get(name, 1.0) for name in self.names])
 
     # -- where to begin ------------------------------------------------------------------------
 
     def _starts(self, x):
         """Return parameters to begin at: of the likeliest trains, by linear fits of their heights."""
         bounds = self.bounds
+        ranges = [
+            np.geomspace(low, high, _FIRST_LIFETIMES) if low < high else [low]
+            for low, high in map(bounds.get, self.lifetimes)
+        ]
         starts = []
         for period, zero_delay in self._combs(x):
-            ranges = [
-                np.geomspace(*bounds[f"lifetime_{i + 1}"], _FIRST_LIFETIMES)
-                if bounds[f"lifetime_{i + 1}"][0] < bounds[f"lifetime_{i + 1}"][1]
-                else [bounds[f"lifetime_{i + 1}"][0]]
-                for i in range(self.n_lifetimes)
-            ]
             for lifetimes in product(*ranges):
                 q = {name: 0.5 * sum(limits) for name, limits in bounds.items()}
                 q.update(period=period, zero_delay=zero_delay, background=0.0, amplitude=1.0)
-                q.update({f"lifetime_{i + 1}": value for i, value in enumerate(lifetimes)})
+                q.update(zip(self.lifetimes, lifetimes, strict=True))
                 guesses = {"jitter": 0.3 * min(lifetimes), "background": 0.1, "g2_zero": 0.7}
                 for name, guess in guesses.items():
                     low, high = bounds[name]
@@ -234,15 +232,15 @@ class PulseTrain:
         """Fit the heights of background and decays, which are linear, by least squares."""
         bounds = self.bounds
         basis = [np.ones(len(x)) * self._widths]
-        for number in range(self.n_lifetimes):
-            part = {**q, "background": 0.0, "weight_1": 1.0 if number == 0 else 0.0}
+        for weight in (1.0, 0.0)[: len(self.lifetimes)]:  # of one lifetime, then of the other
+            part = {**q, "background": 0.0, "weight_1": weight}
             basis.append(self.curve(np.array([part[name] for name in self.names])))
         heights, _ = nnls(np.stack(basis, axis=1), np.maximum(x, 0.0))
         total = heights[1:].sum()
         amplitude = total if total > 0.0 else max(x.mean(), 1e-300)
         q = {**q, "amplitude": amplitude}
         q["background"] = float(np.clip(heights[0] / amplitude, *bounds["background"]))
-        if self.n_lifetimes == 2:
+        if "weight_1" in bounds:
             share = heights[1] / total if total > 0.0 else 0.5
             q["weight_1"] = float(np.clip(np.clip(share, 0.05, 0.95), *bounds["weight_1"]))
         return q
@@ -294,7 +292,6 @@ class PulseTrain:
 
 
 _OTHERS = ("g2_zero", "period", "zero_delay", "jitter", "background")
-_TIMES = ("zero_delay", "jitter", "lifetime_1", "lifetime_2")
 
 
 def _at(values, index, value):

@@ -215,13 +215,11 @@ class PhotonCorrelationFit(TableTransformer):
         for limit, side in ((low, -1.0), (high, 1.0)):
             inner, reach = best[index], 0.1
             while True:
-                outer = best[index] + side * reach
-                beyond = outer <= limit if side < 0 else outer >= limit
-                outer = limit if beyond else outer
+                outer = np.clip(best[index] + side * reach, low, high)
                 if excess(outer) > 0.0:
                     ends.append(brentq(excess, *sorted((inner, outer)), xtol=1e-5, rtol=1e-6))
                     break
-                if beyond or reach > 1e3:
+                if outer == limit or reach > 1e3:
                     ends.append(limit)
                     break
                 inner, reach = outer, 2.0 * reach
@@ -229,8 +227,7 @@ class PhotonCorrelationFit(TableTransformer):
 
     def _learn(self, X):
         times = self._check_times(X.shape[1])
-        is_gaussian = self.likelihood == "gaussian"
-        self._model = PulseTrain(times, self._bounds(times), len(self.lifetimes), is_gaussian)
+        self._model = PulseTrain(times, self._bounds(times), self.likelihood == "gaussian")
         self.times_, self.param_names_ = times, self._model.names
 
     # -- checks --------------------------------------------------------------------------------
