@@ -123,25 +123,16 @@ def longitudinal_moments(energy, material, *, sampling):
     log_y = np.log(energy * 1e3 / material.critical_energy)
     t = np.maximum(log_y - 0.812, _LEAST_LOG)
     alpha = np.maximum(0.81 + (0.458 + 2.26 / material.z) * log_y, _LEAST_LOG)
-    if not sampling:
-        return Moments(
-            np.log(t),
-            np.log(alpha),
-            _spread(-1.4 + 1.26 * log_y),
-            _spread(-0.58 + 0.86 * log_y),
-            np.clip(0.705 - 0.023 * log_y, -1.0, 1.0),
-        )
-    per_frequency, less = 1.0 / material.sampling_frequency, 1.0 - material.e_over_mip
-    t = t - 0.55 * per_frequency - 0.69 * less
-    alpha = alpha - 0.476 * per_frequency
-    least = np.exp(_LEAST_LOG)
-    return Moments(
-        np.log(np.maximum(t, least)),
-        np.log(np.maximum(alpha, least)),
-        _spread(-2.5 + 1.25 * log_y),
-        _spread(-0.82 + 0.79 * log_y),
-        np.clip(0.784 - 0.023 * log_y, -1.0, 1.0),
-    )
+    if sampling:
+        per_frequency, less = 1.0 / material.sampling_frequency, 1.0 - material.e_over_mip
+        least = np.exp(_LEAST_LOG)
+        t = np.maximum(t - 0.55 * per_frequency - 0.69 * less, least)
+        alpha = np.maximum(alpha - 0.476 * per_frequency, least)
+        inverse_t, inverse_alpha, rho = -2.5 + 1.25 * log_y, -0.82 + 0.79 * log_y, 0.784
+    else:
+        inverse_t, inverse_alpha, rho = -1.4 + 1.26 * log_y, -0.58 + 0.86 * log_y, 0.705
+    rho = np.clip(rho - 0.023 * log_y, -1.0, 1.0)
+    return Moments(np.log(t), np.log(alpha), _spread(inverse_t), _spread(inverse_alpha), rho)
 
 
 def _spread(inverse):
