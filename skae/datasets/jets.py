@@ -212,9 +212,7 @@ def _only(names, key: str | None) -> str:
     names = list(names)
     if key is None and len(set(names)) == 1:
         return names[0]
-    if key not in names:
-        raise ValueError(f"key={key!r} does not choose one of its entries {names}")
-    return key
+    raise ValueError(f"key={key!r} does not choose one of its entries {names}")
 
 
 def _require(columns: Sequence[str], present) -> None:

@@ -105,9 +105,7 @@ def make_pulses(
     background = rng.uniform(size=counts.sum())
 
     X = np.empty((n_samples, n_traces, n_times), dtype=np.float32)
-    y = signal * (n_times - 1)
-    if not sub_bin:
-        y = np.empty(n_samples, dtype=np.int64)
+    y = signal * (n_times - 1) if sub_bin else np.empty(n_samples, dtype=np.int64)
     ends = np.cumsum(counts.sum(axis=1))
     for start in range(0, n_samples, _CHUNK_EVENTS):
         events = slice(start, start + _CHUNK_EVENTS)

@@ -92,13 +92,10 @@ def load_spectra(path, *, orient="rows", grid=None, column=None, hdu=None):
 
 
 def _bunch(data: Any, wavelengths: Any = None, errors: Any = None) -> Bunch:
-    parts = {"data": data, "wavelengths": wavelengths, "errors": errors}
-    spectra = Bunch(
-        **{
-            name: None if part is None else np.array(part, dtype=np.float64)
-            for name, part in parts.items()
-        }
-    )
+    def floats(part: Any) -> np.ndarray | None:
+        return None if part is None else np.array(part, dtype=np.float64)
+
+    spectra = Bunch(data=floats(data), wavelengths=floats(wavelengths), errors=floats(errors))
     if errors is not None:
         is_none = ~((spectra.errors > 0) & np.isfinite(spectra.errors))
         spectra.data[is_none] = np.nan
@@ -184,10 +181,8 @@ def _read_fits(path: Path, orient: str, grid: bool | None, column: str | None, h
     from astropy.io import fits
 
     with fits.open(path, memmap=False) as units:
-        if hdu is not None:
-            unit = units[hdu]
-        else:
-            unit = next((unit for unit in units if unit.data is not None), None)
+        with_data = (unit for unit in units if unit.data is not None)
+        unit = next(with_data, None) if hdu is None else units[hdu]
         if unit is None or unit.data is None:
             raise ValueError("it holds no data" + ("" if hdu is None else f" in hdu={hdu!r}"))
         if unit.data.dtype.names is not None:
