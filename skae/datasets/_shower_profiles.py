@@ -109,16 +109,9 @@ class Profiles(NamedTuple):
 
 
 def longitudinal_moments(energy, material, *, sampling):
-    """Return the :class:`Moments` of showers of some energies.
+    """Return the :class:`Moments` of showers of some energies ``(n,)``, in GeV.
 
-    Parameters
-    ----------
-    energy : ndarray of shape (n,)
-        In GeV.
-    material : CaloMaterial
-        What they meet.
-    sampling : bool
-        Of the sampling calorimeter, or of a homogeneous one of the same material.
+    Of the sampling calorimeter, or of a homogeneous one of the same material.
     """
     log_y = np.log(energy * 1e3 / material.critical_energy)
     t = np.maximum(log_y - 0.812, _LEAST_LOG)
@@ -179,14 +172,8 @@ def radial_shape(energy, tau, material):
 
     .. math:: f(r) = p \frac{2 r R_C^2}{(r^2 + R_C^2)^2} + (1 - p) \frac{2 r R_T^2}{(r^2 + R_T^2)^2}
 
-    Parameters
-    ----------
-    energy : ndarray of shape (n, 1)
-        In GeV.
-    tau : ndarray of shape (n, n_layers)
-        Depth in units of the shower's centre of gravity.
-    material : CaloMaterial
-        What they meet.
+    Energies ``(n, 1)`` are in GeV, depths ``tau`` ``(n, n_layers)`` in units of the shower's centre of
+    gravity.
     """
     z, log_energy = material.z, np.log(energy)
     core = 0.0251 + 0.00319 * log_energy + (0.1162 - 0.000381 * z) * tau

@@ -215,17 +215,7 @@ def _counted(clean, tau, counts, gaussian_fraction, sigma, rng):
 def correlations_of(tau, params):
     """Return the curves of a table of parameters as :func:`make_photon_correlations` returns it.
 
-    Parameters
-    ----------
-    tau : array-like of shape (n_times,)
-        Delays.
-    params : DataFrame of shape (n_samples, n_params)
-        Parameters by name.
-
-    Returns
-    -------
-    curves : ndarray of shape (n_samples, n_times)
-        As the formulas have them, not divided by anything.
+    ``(n_samples, n_times)``, as the formulas have them, not divided by anything.
     """
     tau = np.asarray(tau, dtype=np.float64)
     is_pulsed, n_lifetimes = "period" in params, 1 + ("lifetime_2" in params)

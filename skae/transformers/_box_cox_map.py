@@ -121,18 +121,9 @@ def fit_box_cox_map(
 ) -> tuple[BoxCoxMap, np.ndarray]:
     """Fit the map of these columns; return it, and their skewness.
 
-    Parameters
-    ----------
-    columns : ndarray of shape (n_columns, n)
-        A column in each row, float64; NaN where a value is missing.
-    power, shift : ndarray of shape (n_columns,) or None
-        Given ones; None finds them.
-    skew_threshold : float or None
-        Columns of a smaller skewness are left alone.
-    standardize : bool
-        Whether the transformed columns get zero mean and unit variance.
-    dtype : dtype
-        What the transformed columns will be stored in.
+    ``columns`` ``(n_columns, n)`` has a column in each row, float64, and NaN where a value is missing.
+    ``power`` and ``shift`` ``(n_columns,)`` are found where they are None. ``dtype`` is what the
+    transformed columns will be stored in; the others are parameters of :class:`BoxCoxTransformer`.
     """
     missing = np.isnan(columns)
     some_missing = bool(missing.any())

@@ -44,17 +44,10 @@ def largest_power(log_range: np.ndarray, precision: float) -> np.ndarray:
 def most_likely_power(
     logs: np.ndarray, count: np.ndarray, lower: np.ndarray, upper: np.ndarray
 ) -> np.ndarray:
-    """Return the maximum-likelihood power of each row of logs.
+    """Return the maximum-likelihood power of each row of logs ``(n_columns, n)``.
 
-    Parameters
-    ----------
-    logs : ndarray of shape (n_columns, n)
-        Logarithms of a column in each row, with zero mean and unit variance; 0 where a value is
-        missing.
-    count : ndarray of shape (n_columns,)
-        How many are not missing.
-    lower, upper : ndarray of shape (n_columns,)
-        Bounds of the power, one on each side of 0.
+    They have zero mean and unit variance, and are 0 where a value is missing. ``count`` is how many are
+    not; ``lower`` and ``upper`` are bounds of the power, one on each side of 0: all ``(n_columns,)``.
     """
     start = np.zeros(len(logs))
     step = logs.shape[1] // _SAMPLE
