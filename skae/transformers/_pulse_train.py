@@ -78,7 +78,7 @@ class PulseTrain:
     def _is_underdetermined(self) -> bool:
         """Whether many curves go through all of a histogram, or nearly."""
         low, high = self.limits
-        return len(self.tau) < 3 * np.count_nonzero(low < high)
+        return bool(len(self.tau) < 3 * np.count_nonzero(low < high))
 
     def curve(self, values: np.ndarray) -> np.ndarray:
         """Return what is expected in each bin, ``(n_times,)``."""
@@ -209,7 +209,7 @@ class PulseTrain:
         bounds = self.bounds
         ranges = [
             np.geomspace(low, high, _FIRST_LIFETIMES) if low < high else [low]
-            for low, high in map(bounds.get, self.lifetimes)
+            for low, high in (bounds[name] for name in self.lifetimes)
         ]
         starts = []
         for period, zero_delay in self._combs(x):
