@@ -99,19 +99,11 @@ class Parameters:
 def _inherited(cls: type) -> dict[str, Field]:
     """Return the parameters of the base classes, those of the nearest first."""
     found: dict[str, Field] = {}
-    for base in cls.__mro__[1:]:
-        for name, known in vars(base).get("__dataclass_fields__", {}).items():
-            found.setdefault(name, known)
-    introduced = [name for base in cls.__mro__[1:] for name in _introduced(base)]
-    return {name: found[name] for name in introduced}
-
-
-def _introduced(cls: type) -> list[str]:
-    """Return the parameters that a class declares and none of its bases has."""
-    known = {
-        name for base in cls.__mro__[1:] for name in vars(base).get("__dataclass_fields__", ())
-    }
-    return [name for name in vars(cls).get("__dataclass_fields__", ()) if name not in known]
+    for base in reversed(cls.__mro__[1:]):
+        fields = vars(base).get("__dataclass_fields__", {})
+        introduced = {name: known for name, known in fields.items() if name not in found}
+        found = introduced | found | fields
+    return found
 
 
 def _declared(cls: type) -> dict[str, Field]:
