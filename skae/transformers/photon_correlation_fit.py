@@ -111,8 +111,6 @@ class PhotonCorrelationFit(TableTransformer):
             In the order of ``param_names_``: ``g2_zero``, ``period``, ``zero_delay``, ``jitter``,
             ``background``, the lifetimes, ``weight_1`` where there are two, and ``amplitude``.
         """
-        check_is_fitted(self, "times_")
-        X = self._validate(X, reset=False)
         return self._each(lambda x: self._model.fit(x)[0], X)
 
     def inverse_transform(self, X):
@@ -147,8 +145,6 @@ class PhotonCorrelationFit(TableTransformer):
             Standard deviations; 0 where a parameter is fixed, infinite where the histogram does not
             determine it.
         """
-        check_is_fitted(self, "times_")
-        X = self._validate(X, reset=False)
         return self._each(self._errors, X)
 
     def interval(self, X, confidence=0.6827):
@@ -170,14 +166,15 @@ class PhotonCorrelationFit(TableTransformer):
         interval : ndarray of shape (n_samples, 2)
             Lower and upper ends.
         """
-        check_is_fitted(self, "times_")
         if not 0.0 < confidence < 1.0:
             raise ValueError(f"confidence={confidence!r} must lie between 0 and 1.")
-        X = self._validate(X, reset=False)
         rise = chi2.ppf(confidence, 1)
         return self._each(lambda x: self._interval(x, rise), X)
 
     def _each(self, function, X):
+        """Return what the function makes of each histogram."""
+        check_is_fitted(self, "times_")
+        X = self._validate(X, reset=False)
         rows = Parallel(n_jobs=self.n_jobs)(delayed(function)(x) for x in X.astype(np.float64))
         return np.array(rows).astype(X.dtype)
 
