@@ -13,11 +13,9 @@ from numbers import Integral, Real
 from textwrap import indent
 from typing import Any, TypeVar, dataclass_transform
 
-from skae._sklearn import validate_params
+from skae._sklearn import Interval, validate_params
 
 F = TypeVar("F", bound=Callable)
-
-from skae._sklearn import Interval
 
 #: what numbers are most often allowed to be
 COUNT = Interval(Integral, 1, None, closed="left")

@@ -5,7 +5,8 @@ from typing import Any
 
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from skae._sklearn import StrOptions, validate_params
+from skae._parameters import arguments
+from skae._sklearn import StrOptions
 from skae.metrics import (
     classifier_two_sample_test,
     frechet_physics_distance,
@@ -31,13 +32,10 @@ _METRICS = {
 _OWN = {"real", "generated", "sample_weight", "return_floor", "random_state"}
 
 
-@validate_params(
-    {
-        "metric": [StrOptions(set(_METRICS))],
-        "geometry": [str, CaloGeometry],
-        "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
+@arguments(
+    metric=StrOptions(set(_METRICS)),
+    geometry=[str, CaloGeometry],
+    random_state="random_state",
 )
 def make_shower_scorer(metric="frechet", *, geometry="dataset_2", random_state=0, **options):
     """Return a scorer of models of showers, for ``scoring=`` of GridSearchCV and others.

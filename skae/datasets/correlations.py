@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch, check_array, check_random_state
 
-from skae._parameters import arguments
+from skae._parameters import COUNT, NOT_NEGATIVE, arguments
 from skae._sklearn import Interval, StrOptions
 from skae.datasets._files import is_number, reading
 from skae.physics.correlations import continuous_correlation, pulsed_correlation
@@ -20,7 +20,7 @@ _ROWS = 256
 
 
 @arguments(
-    n_samples=Interval(Integral, 1, None, closed="left"),
+    n_samples=COUNT,
     kind=StrOptions({"pulsed", "continuous"}),
     n_times=Interval(Integral, 2, None, closed="left"),
     tau_range="array-like",
@@ -36,7 +36,7 @@ _ROWS = 256
     jitter=_RANGE,
     counts=_RANGE,
     gaussian_fraction=Interval(Real, 0, 1, closed="both"),
-    sigma=Interval(Real, 0, None, closed="left"),
+    sigma=NOT_NEGATIVE,
     random_state="random_state",
 )
 def make_photon_correlations(

@@ -1,15 +1,14 @@
 """Jets: a generator with the look of a real sample, and a reader for the files people have."""
 
 from collections.abc import Sequence
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skae._parameters import arguments
-from skae._sklearn import Interval, StrOptions
+from skae._parameters import COUNT, arguments
+from skae._sklearn import StrOptions
 from skae.datasets._files import is_number, kind_of, read_head, reading, words_of
 
 _NAMES = ("E", "pt", "eta", "phi")
@@ -17,7 +16,7 @@ _GEV = {"MeV": 1e-3, "GeV": 1.0, "TeV": 1e3}
 
 
 @arguments(
-    n_samples=Interval(Integral, 1, None, closed="left"),
+    n_samples=COUNT,
     random_state="random_state",
     as_frame="boolean",
 )

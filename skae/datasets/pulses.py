@@ -1,12 +1,12 @@
 """Pulses: digitised waveforms of a few detectors, in which one pulse is coincident."""
 
 import math
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skae._parameters import arguments
+from skae._parameters import COUNT, NOT_NEGATIVE, POSITIVE, arguments
 from skae._sklearn import Interval
 
 # Events whose waveforms are computed at once: they stay in cache.
@@ -20,13 +20,13 @@ _PULSE_WIDTH = 0.02
 
 
 @arguments(
-    n_samples=Interval(Integral, 1, None, closed="left"),
-    n_traces=Interval(Integral, 1, None, closed="left"),
+    n_samples=COUNT,
+    n_traces=COUNT,
     n_times=Interval(Integral, 2, None, closed="left"),
-    amplitude=Interval(Real, 0, None, closed="neither"),
-    background_rate=Interval(Real, 0, None, closed="left"),
+    amplitude=POSITIVE,
+    background_rate=NOT_NEGATIVE,
     baseline="boolean",
-    noise_sigma=Interval(Real, 0, None, closed="left"),
+    noise_sigma=NOT_NEGATIVE,
     sub_bin="boolean",
     random_state="random_state",
 )

@@ -1,12 +1,10 @@
 """Calorimeter showers, parametrised: spots of energy along measured shapes, not a simulation."""
 
-from numbers import Integral, Real
-
 import numpy as np
 from sklearn.utils import check_array, check_random_state
 
-from skae._parameters import arguments
-from skae._sklearn import Interval, Options, StrOptions
+from skae._parameters import COUNT, NOT_NEGATIVE, POSITIVE, arguments
+from skae._sklearn import Options, StrOptions
 from skae.datasets._shower_profiles import (
     LEAST_ALPHA,
     CaloMaterial,
@@ -24,11 +22,11 @@ _ROWS = 512
 
 
 @arguments(
-    n_samples=Interval(Integral, 1, None, closed="left"),
-    energy=[Interval(Real, 0, None, closed="neither"), "array-like"],
+    n_samples=COUNT,
+    energy=[POSITIVE, "array-like"],
     geometry=[str, CaloGeometry],
     material=[CaloMaterial, None],
-    threshold=[Interval(Real, 0, None, closed="left"), None],
+    threshold=[NOT_NEGATIVE, None],
     dtype=[StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
     random_state="random_state",
 )

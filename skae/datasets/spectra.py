@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import ndtri
 from sklearn.utils import check_array, check_random_state
 
-from skae._parameters import arguments
+from skae._parameters import COUNT, POSITIVE, arguments
 from skae._sklearn import Interval
 
 # Centre and standard deviation of the two lines, in units of the spectrum's length.
@@ -21,12 +21,12 @@ _PRESENCE_CORRELATION = -0.5
 
 
 @arguments(
-    n_samples=Interval(Integral, 1, None, closed="left"),
+    n_samples=COUNT,
     n_bins=Interval(Integral, 2, None, closed="left"),
     templates=["array-like", None],
     baseline=["array-like", None],
-    flux_mean=["array-like", Interval(Real, 0, None, closed="neither")],
-    flux_std=["array-like", Interval(Real, 0, None, closed="neither")],
+    flux_mean=["array-like", POSITIVE],
+    flux_std=["array-like", POSITIVE],
     zero_fraction=Interval(Real, 0, 1, closed="both"),
     noise="boolean",
     random_state="random_state",

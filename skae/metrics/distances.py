@@ -9,7 +9,8 @@ from scipy.linalg import eigh, eigvalsh
 from scipy.optimize import curve_fit
 from sklearn.utils import check_random_state
 
-from skae._sklearn import Interval, validate_params
+from skae._parameters import COUNT, arguments
+from skae._sklearn import Interval
 from skae._workers import map_in_threads, one_blas_thread
 from skae.metrics._pairs import Sample, make_pair
 
@@ -84,15 +85,12 @@ class PhysicsDistanceAndFloor(NamedTuple):
         )
 
 
-@validate_params(
-    {
-        **_COMMON,
-        "min_samples": [Interval(Integral, 2, None, closed="left")],
-        "max_samples": [Interval(Integral, 2, None, closed="left")],
-        "n_points": [Interval(Integral, 3, None, closed="left")],
-        "n_batches": [Interval(Integral, 1, None, closed="left")],
-    },
-    prefer_skip_nested_validation=True,
+@arguments(
+    **_COMMON,
+    min_samples=Interval(Integral, 2, None, closed="left"),
+    max_samples=Interval(Integral, 2, None, closed="left"),
+    n_points=Interval(Integral, 3, None, closed="left"),
+    n_batches=COUNT,
 )
 def frechet_physics_distance(
     real: ArrayLike,
@@ -194,13 +192,10 @@ def frechet_physics_distance(
     return distance(*pair)
 
 
-@validate_params(
-    {
-        **_COMMON,
-        "n_batches": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 2, None, closed="left")],
-    },
-    prefer_skip_nested_validation=True,
+@arguments(
+    **_COMMON,
+    n_batches=COUNT,
+    batch_size=Interval(Integral, 2, None, closed="left"),
 )
 def kernel_physics_distance(
     real: ArrayLike,

@@ -14,7 +14,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_random_state, column_or_1d
 
-from skae._sklearn import HasMethods, Interval, validate_params
+from skae._parameters import COUNT, arguments
+from skae._sklearn import HasMethods, Interval
 from skae.metrics._pairs import check_pair, check_pair_of_weights
 
 # Share of its training rows that the default classifier keeps to find its best epoch by.
@@ -24,15 +25,12 @@ _VALIDATION = 0.25
 _FEWEST = 10
 
 
-@validate_params(
-    {
-        "real": ["array-like"],
-        "generated": ["array-like"],
-        "bins": [Interval(Integral, 1, None, closed="left"), "array-like"],
-        "range": [tuple, None],
-        "sample_weight": ["array-like", tuple, None],
-    },
-    prefer_skip_nested_validation=True,
+@arguments(
+    real="array-like",
+    generated="array-like",
+    bins=[COUNT, "array-like"],
+    range=[tuple, None],
+    sample_weight=["array-like", tuple, None],
 )
 def separation_power(
     real: ArrayLike,
@@ -132,16 +130,13 @@ class ClassifierTwoSampleTest(NamedTuple):
     error: float
 
 
-@validate_params(
-    {
-        "real": ["array-like"],
-        "generated": ["array-like"],
-        "classifier": [HasMethods(["fit"]), None],
-        "test_size": [Interval(Real, 0, 1, closed="neither")],
-        "sample_weight": ["array-like", tuple, None],
-        "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
+@arguments(
+    real="array-like",
+    generated="array-like",
+    classifier=[HasMethods(["fit"]), None],
+    test_size=Interval(Real, 0, 1, closed="neither"),
+    sample_weight=["array-like", tuple, None],
+    random_state="random_state",
 )
 def classifier_two_sample_test(
     real: ArrayLike,

@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skae._parameters import parameter
-from skae._sklearn import Interval, StrOptions
+from skae._parameters import NOT_NEGATIVE, parameter
+from skae._sklearn import StrOptions
 from skae._warn import warn
 from skae._workers import map_in_threads
 from skae.exceptions import ClippingWarning
@@ -122,9 +122,7 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
 
     lmbda: Any = parameter(default=None, allowed=[Real, "array-like", None])
     shift: Any = parameter(default="auto", allowed=[StrOptions({"auto"}), Real, "array-like", None])
-    skew_threshold: Any = parameter(
-        default=None, allowed=[Interval(Real, 0, None, closed="left"), None]
-    )
+    skew_threshold: Any = parameter(default=None, allowed=[NOT_NEGATIVE, None])
     standardize: Any = parameter(default=True, allowed="boolean")
     copy: Any = parameter(default=True, allowed="boolean")
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skae._parameters import parameter
+from skae._parameters import NOT_NEGATIVE, parameter
 from skae._sklearn import Interval, StrOptions, _check_feature_names_in
 from skae._workers import map_in_threads
 from skae.transformers._base import TableTransformer
@@ -119,7 +119,7 @@ class LogRatioTransformer(TableTransformer):
         default="logit", allowed=StrOptions({*SINGLE, "alr", "clr", "ilr"}), kw_only=False
     )
     reference: Any = parameter(default=None, allowed=[Integral, str, None])
-    threshold: Any = parameter(default=0.0, allowed=Interval(Real, 0, None, closed="left"))
+    threshold: Any = parameter(default=0.0, allowed=NOT_NEGATIVE)
     epsilon: Any = parameter(default=1e-7, allowed=Interval(Real, 0, 0.5, closed="neither"))
 
     def transform(self, X):

@@ -14,8 +14,8 @@ import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skae._parameters import parameter
-from skae._sklearn import Interval, StrOptions
+from skae._parameters import NOT_NEGATIVE, POSITIVE, parameter
+from skae._sklearn import StrOptions
 from skae.transformers._base import TableTransformer
 from skae.transformers._messages import refuse_negative
 
@@ -95,10 +95,8 @@ class NoiseInjector(OneToOneFeatureMixin, TableTransformer):
     kind: Any = parameter(
         default="poisson", allowed=[StrOptions(set(_KINDS)), Mapping], kw_only=False
     )
-    counts: Any = parameter(
-        default=100.0, allowed=[Interval(Real, 0, None, closed="neither"), "array-like"]
-    )
-    sigma: Any = parameter(default=0.1, allowed=Interval(Real, 0, None, closed="left"))
+    counts: Any = parameter(default=100.0, allowed=[POSITIVE, "array-like"])
+    sigma: Any = parameter(default=0.1, allowed=NOT_NEGATIVE)
     relative_to: Any = parameter(
         default="clean_max", allowed=[StrOptions({"clean_max", "std"}), None]
     )
