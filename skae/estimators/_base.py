@@ -31,8 +31,8 @@ from skae.training.callbacks import EarlyStopping, EpochProgressBar, ScikitLearn
 from skae.training.hardware import fair_share_of_threads, resolve_device
 from skae.training.inference import apply_to_rows
 from skae.training.net import TrainingNet
-from skae.training.optimisation import SCHEDULES, resolve_optimizer
-from skae.training.seeding import RandomStreams, draw_seed, seeded_initialisation
+from skae.training.optimisation import SCHEDULES
+from skae.training.seeding import draw_seed, seeded_initialisation
 from skae.training.state import Run
 from skae.training.step import PROCESSES, check_precision
 
@@ -262,19 +262,17 @@ class BaseNeuralEstimator(
     def _build_net(
         self, rows: Rows, seed: int, device: torch.device, mean_weight: float
     ) -> TrainingNet:
-        optimizer, arguments = resolve_optimizer(self.optimizer, self.weight_decay, device)
         with seeded_initialisation(seed):
             module, criterion = self._build_network(rows)
         net = TrainingNet(
             module,
             criterion,
-            random_streams=RandomStreams(seed, device),
-            optimizer=optimizer,
+            seed=seed,
+            device=device,
+            optimizer=self.optimizer,
+            weight_decay=self.weight_decay,
             lr=self.lr,
-            device=str(device),
-            verbose=0,
-            **arguments,
-        ).initialize()
+        )
         net.weight_mean_ = mean_weight
         self._structure = self._current_structure()
         return net

@@ -17,7 +17,7 @@ from skae.training.callbacks import is_raised_by_code
 from skae.training.hardware import resolve_device
 from skae.training.inference import bounded_rows
 from skae.training.net_file import net_from_bytes, net_to_bytes
-from skae.training.optimisation import Weights, start_schedule
+from skae.training.optimisation import Weights, resolve_optimizer, start_schedule
 from skae.training.seeding import RandomStreams, attach_generator
 from skae.training.state import Position, Run, load_callbacks, load_state, take_state
 from skae.training.step import Step
@@ -38,13 +38,17 @@ class TrainingNet(NeuralNet):
     ----------
     module, criterion : nn.Module
         Built already; the criterion gives the loss of each row, ``(n,)``.
-    random_streams : RandomStreams
-        Where shuffling, noise and dropout draw from.
-    **kwargs
-        Those of :class:`skorch.NeuralNet`.
+    seed : int
+        Seed of shuffling, noise and dropout.
+    device : torch.device
+        Where the net is put.
+    optimizer, weight_decay, lr
+        As of :func:`skae.training.optimisation.resolve_optimizer`, and the learning rate.
 
     Attributes
     ----------
+    random_streams : RandomStreams
+        Where shuffling, noise and dropout draw from.
     progress_ : float
         Share of the run's epochs that ended.
     first_epoch_ : int
@@ -58,14 +62,28 @@ class TrainingNet(NeuralNet):
         module: nn.Module,
         criterion: nn.Module,
         *,
-        random_streams: RandomStreams,
-        **kwargs: Any,
+        seed: int,
+        device: torch.device,
+        optimizer: str | type[torch.optim.Optimizer],
+        weight_decay: float,
+        lr: float,
     ):
-        super().__init__(module, criterion, train_split=None, **kwargs)
-        self.random_streams = random_streams
+        optimizer, arguments = resolve_optimizer(optimizer, weight_decay, device)
+        super().__init__(
+            module,
+            criterion,
+            optimizer=optimizer,
+            lr=lr,
+            train_split=None,
+            device=str(device),
+            verbose=0,
+            **arguments,
+        )
+        self.random_streams = RandomStreams(seed, device)
         self.weight_mean_ = 1.0
         self.best_losses_: dict[str, float] = {}
         self.optimizer_starts_afresh = False
+        self.initialize()
 
     # -- building ------------------------------------------------------------------------------
 
@@ -180,12 +198,6 @@ class TrainingNet(NeuralNet):
                 if not is_raised_by_code(interrupt):
                     raise
                 self.stop_training = True
-
-    def on_batch_begin(
-        self, net: NeuralNet, batch: Any = None, training: bool = False, **_: Any
-    ) -> None:
-        """Open a row of the history for the batch."""
-        self.history.new_batch()
 
 
 class _Loop:

@@ -21,9 +21,7 @@ from torch import nn
 
 import skae.modules
 from skae.modules.blocks import activation_names, make_activation
-from skae.training.optimisation import resolve_optimizer
 from skae.training.packing import from_bytes, to_bytes
-from skae.training.seeding import RandomStreams
 
 Net = TypeVar("Net", bound=NeuralNet)
 
@@ -96,21 +94,16 @@ def net_from_bytes(content: bytes, cls: type[Net]) -> Net:
         If the content is not what was written.
     """
     parts = from_bytes(content)
-    device = torch.device("cpu")
     made = _Made()
-    optimizer, arguments = resolve_optimizer(
-        optimizers()[parts["optimizer"]], parts["weight_decay"], device
-    )
     net = cls(
         _put_together(parts["module"], made),
         _put_together(parts["criterion"], made),
-        random_streams=RandomStreams(int(parts["training"]["seed"]), device),
-        optimizer=optimizer,
+        seed=int(parts["training"]["seed"]),
+        device=torch.device("cpu"),
+        optimizer=optimizers()[parts["optimizer"]],
+        weight_decay=parts["weight_decay"],
         lr=parts["lr"],
-        device=str(device),
-        verbose=0,
-        **arguments,
-    ).initialize()
+    )
     net.history = History()
     load_training(net, parts["training"])
     net.weight_mean_ = parts["weight_mean"]
