@@ -31,28 +31,27 @@ _DEEPEST = 200
 _LONGEST_TEXT = 2**16  # bytes of an entry in an array of text
 _FIRST_PROTOCOL = 2  # of skops 0.16
 
+_ANY_TRUSTED = r"(?s:.*)"
+
 # The forms that skops gives to values, and the classes that each is for: elsewhere a name from the file
-# would be called with values from the file. None stands for all types that are trusted.
-_FORMS: dict[str, re.Pattern[str] | None] = {
-    form: None if classes is None else re.compile(classes)
-    for form, classes in {
-        "BytesNode": r"builtins\.bytes",
-        "ConstructorFromReduceNode": r"torch\.device|pathlib\.(_local\.)?(Posix|Windows)Path",
-        "DTypeNode": r"numpy\.dtype",
-        "DictNode": r"builtins\.dict|sklearn\.utils\._bunch\.Bunch",
-        "FunctionNode": None,
-        "JsonNode": r"builtins\.str",
-        "ListNode": r"builtins\.list",
-        "LossNode": r"(sklearn\.(_loss\._loss|linear_model\._sgd_fast)|_loss)\.\w+",
-        "NdArrayNode": r"numpy\.(?!void|record|dtype)\w+",
-        "ObjectNode": None,
-        "RandomStateNode": r"numpy\.random\.mtrand\.RandomState",
-        "SetNode": r"builtins\.set",
-        "SliceNode": r"builtins\.slice",
-        "SparseMatrixNode": r"scipy\.sparse\._csr\.csr_matrix",
-        "TupleNode": r"builtins\.tuple",
-        "TypeNode": None,
-    }.items()
+# would be called with values from the file.
+_FORMS = {
+    "BytesNode": r"builtins\.bytes",
+    "ConstructorFromReduceNode": r"torch\.device|pathlib\.(_local\.)?(Posix|Windows)Path",
+    "DTypeNode": r"numpy\.dtype",
+    "DictNode": r"builtins\.dict|sklearn\.utils\._bunch\.Bunch",
+    "FunctionNode": _ANY_TRUSTED,
+    "JsonNode": r"builtins\.str",
+    "ListNode": r"builtins\.list",
+    "LossNode": r"(sklearn\.(_loss\._loss|linear_model\._sgd_fast)|_loss)\.\w+",
+    "NdArrayNode": r"numpy\.(?!void|record|dtype)\w+",
+    "ObjectNode": _ANY_TRUSTED,
+    "RandomStateNode": r"numpy\.random\.mtrand\.RandomState",
+    "SetNode": r"builtins\.set",
+    "SliceNode": r"builtins\.slice",
+    "SparseMatrixNode": r"scipy\.sparse\._csr\.csr_matrix",
+    "TupleNode": r"builtins\.tuple",
+    "TypeNode": _ANY_TRUSTED,
 }
 _OF_A_SPARSE_MATRIX = ("data", "format", "indices", "indptr", "shape")
 _SUFFIXES = {"BytesNode": ".bin", "NdArrayNode": ".npy", "SparseMatrixNode": ".npz"}
@@ -197,7 +196,7 @@ def _check_nodes(schema: dict[str, Any]) -> None:
         if met.setdefault(number, value) != value:
             raise ValueError(f"two objects have the number {number}")
         name = f"{value['__module__']}.{value['__class__']}"
-        if form not in _FORMS or not ((classes := _FORMS[form]) is None or classes.fullmatch(name)):
+        if form not in _FORMS or not re.fullmatch(_FORMS[form], name):
             raise ValueError(f"an object of {name} is in the form {form}, which skae does not load")
         if "file" in value and value["file"] != f"{number}{_SUFFIXES[form]}":
             raise ValueError(f"the object {number} has the member {value['file']!r}")
@@ -229,7 +228,9 @@ def _is_node(value: dict[str, Any]) -> bool:
 # -- estimators ------------------------------------------------------------------------------------
 
 
-def parts_of(value: Any, where: str) -> Iterator[tuple[str, Any]]:
+def parts_of(
+    value: Any, where: str, met: dict[int, bool] | None = None
+) -> Iterator[tuple[str, Any]]:
     """Go through an estimator and all that it is made of, with where each stands; each object once.
 
     Raises
@@ -237,10 +238,7 @@ def parts_of(value: Any, where: str) -> Iterator[tuple[str, Any]]:
     TypeError
         If an estimator or a list is part of itself.
     """
-    return _parts(value, where, {})
-
-
-def _parts(value: Any, where: str, met: dict[int, bool]) -> Iterator[tuple[str, Any]]:
+    met = {} if met is None else met  # whether objects that were met are still being walked through
     if id(value) in met:
         if met[id(value)]:
             raise TypeError(f"{where} is part of itself")
@@ -248,9 +246,9 @@ def _parts(value: Any, where: str, met: dict[int, bool]) -> Iterator[tuple[str, 
     yield where, value
     inner = _inside(value, where)
     if inner:
-        met[id(value)] = True  # being walked through
+        met[id(value)] = True
         for place, part in inner:
-            yield from _parts(part, place, met)
+            yield from parts_of(part, place, met)
         met[id(value)] = False
 
 

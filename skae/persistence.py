@@ -18,7 +18,7 @@ from skae._trusted import TRUSTED_TYPES
 from skae._version import __version__
 from skae.training.hardware import resolve_device
 from skae.training.net import TrainingNet
-from skae.training.net_file import without_optimizer_state
+from skae.training.net_file import optimizer_state_kept
 from skae.training.packing import FORMAT, check_format, write_atomically
 
 __all__ = ["load", "save"]
@@ -86,10 +86,10 @@ def save(estimator, path, *, optimizer_state=False):
     True
     """
     if not isinstance(estimator, BaseEstimator):
-        is_class = isinstance(estimator, type)
-        name = (estimator if is_class else type(estimator)).__name__
-        what = f"the class {name}; make one, and fit it" if is_class else f"a {name}"
-        raise TypeError(f"skae.save takes an estimator or a Pipeline, not {what}.")
+        hint = "; make one, and fit it" if isinstance(estimator, type) else ""
+        raise TypeError(
+            f"skae.save takes an estimator or a Pipeline, not {_named(estimator)}{hint}."
+        )
     if hasattr(estimator, "best_estimator_"):
         raise TypeError(
             f"skae.save does not save a {type(estimator).__name__}; save its best_estimator_."
@@ -146,11 +146,16 @@ def load(path, *, device=None):
     ...
     FileNotFoundError: [Errno 2] No such file or directory: 'jets.skops'
     """
+    import skops.io
+
     device = None if device is None else resolve_device(device)
     path = os.fspath(path)
     content = Path(path).read_bytes()
     try:
-        estimator = _estimator_of(content)
+        about = checked(content)
+        check_format(about.get("format"), dict(about["versions"]).get("skae"))
+        estimator = skops.io.loads(content, trusted=TRUSTED_TYPES)
+        check_loaded(estimator)
         for _, part in parts_of(estimator, ""):
             if isinstance(getattr(part, "net_", None), TrainingNet):
                 part.net_.to(_device_of(part) if device is None else device)
@@ -181,8 +186,8 @@ def _content_of(estimator: BaseEstimator, optimizer_state: bool) -> bytes:
         raise TypeError(f"{error}, which skae cannot save. {_ELSE}") from error
     _refuse_what_skops_would_change(parts)
     try:
-        with _set_aside(parts):
-            content = _dumped(estimator, optimizer_state)
+        with _set_aside(parts), optimizer_state_kept(optimizer_state):
+            content = skops.io.dumps(estimator)
     except TypeError as error:
         why = str(error).rstrip(".")
         raise TypeError(f"skae cannot save this {name}: {why}. {_ELSE}") from error
@@ -212,15 +217,6 @@ def _refuse_what_skops_would_change(parts: list[tuple[str, Any]]) -> None:
             raise TypeError(
                 f"{where} has keys that are no text or numbers, which skae cannot save."
             )
-
-
-def _dumped(estimator: BaseEstimator, optimizer_state: bool) -> bytes:
-    import skops.io
-
-    if optimizer_state:
-        return skops.io.dumps(estimator)
-    with without_optimizer_state():
-        return skops.io.dumps(estimator)
 
 
 @contextmanager
@@ -253,16 +249,15 @@ def _keeps_its_keys(value: dict[Any, Any]) -> bool:
 
 def _names_of(value: Any) -> set[str]:
     """Return by which names skops may call an object."""
-    things = [
-        thing for thing in (value, type(value)) if isinstance(getattr(thing, "__name__", 0), str)
-    ]
-    return {f"{thing.__module__}.{thing.__name__}" for thing in things}
+    return {
+        f"{thing.__module__}.{thing.__name__}"
+        for thing in (value, type(value))
+        if isinstance(getattr(thing, "__name__", None), str)
+    }
 
 
 def _named(value: Any) -> str:
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    return f"a {type(value).__name__}"
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def _remedy(where: str) -> str:
@@ -280,17 +275,6 @@ def _versions() -> dict[str, str]:
 
 
 # -- reading ---------------------------------------------------------------------------------------
-
-
-def _estimator_of(content: bytes) -> Any:
-    """Return the estimator in a file, if it is one that this skae can read."""
-    import skops.io
-
-    about = checked(content)
-    check_format(about.get("format"), dict(about["versions"]).get("skae"))
-    estimator = skops.io.loads(content, trusted=TRUSTED_TYPES)
-    check_loaded(estimator)
-    return estimator
 
 
 def _device_of(estimator: Any) -> torch.device:

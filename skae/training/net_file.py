@@ -38,17 +38,17 @@ _OF_EVERY_RNN = frozenset({"_flat_weights", "_flat_weight_refs"})
 # Flags of an optimiser that depend on the device it runs on.
 _OF_THE_DEVICE = ("fused", "foreach", "capturable")
 
-_WITHOUT_OPTIMIZER_STATE: ContextVar[bool] = ContextVar("without_optimizer_state", default=False)
+_WITH_OPTIMIZER_STATE: ContextVar[bool] = ContextVar("with_optimizer_state", default=True)
 
 
 @contextmanager
-def without_optimizer_state() -> Iterator[None]:
-    """Leave out the optimiser's moments of nets that this thread writes inside."""
-    token = _WITHOUT_OPTIMIZER_STATE.set(True)
+def optimizer_state_kept(kept: bool) -> Iterator[None]:
+    """Keep, or leave out, the optimiser's moments of nets that this thread writes inside."""
+    token = _WITH_OPTIMIZER_STATE.set(kept)
     try:
         yield
     finally:
-        _WITHOUT_OPTIMIZER_STATE.reset(token)
+        _WITH_OPTIMIZER_STATE.reset(token)
 
 
 # -- nets ------------------------------------------------------------------------------------------
@@ -66,12 +66,10 @@ def net_to_bytes(net: NeuralNet) -> bytes:
         raise TypeError(f"the optimizer is a {net.optimizer.__name__}, which is not torch's own")
     training = training_of(net)
     starts_afresh = net.optimizer_starts_afresh
-    if _WITHOUT_OPTIMIZER_STATE.get():
+    if not _WITH_OPTIMIZER_STATE.get():
         starts_afresh = starts_afresh or bool(net.optimizer_.state)
         training["optimizer"] = None
-    numbers: dict[
-        int, int
-    ] = {}  # of modules that were met, as the criterion may be one of the module's
+    numbers: dict[int, int] = {}  # of modules met so far: the criterion may be one of the module's
     parts = {
         "module": _take_apart(net.module_, "module", numbers),
         "criterion": _take_apart(net.criterion_, "criterion", numbers),
@@ -131,13 +129,11 @@ def load_training(net: NeuralNet, training: dict[str, Any]) -> None:
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Give an optimiser a state that was saved, but for what depends on the device."""
-    own = [
-        {flag: group[flag] for flag in _OF_THE_DEVICE if flag in group}
-        for group in optimizer.param_groups
+    groups = [
+        saved | {flag: own[flag] for flag in _OF_THE_DEVICE if flag in own}
+        for saved, own in zip(state["param_groups"], optimizer.param_groups, strict=True)
     ]
-    optimizer.load_state_dict(state)
-    for group, flags in zip(optimizer.param_groups, own, strict=True):
-        group.update(flags)
+    optimizer.load_state_dict(state | {"param_groups": groups})
 
 
 # -- modules ---------------------------------------------------------------------------------------
