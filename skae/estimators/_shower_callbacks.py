@@ -165,7 +165,7 @@ class TwoStages(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the decisions to come depend on."""
-        return {"is_second": self.is_second_, "best": self.best_, "weights": self._best.copies()}
+        return {"is_second": self.is_second_, "best": self.best_, "weights": self._best.copies}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned."""

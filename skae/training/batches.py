@@ -7,9 +7,11 @@ random order and shuffled buffer by buffer, for a file is read in runs.
 """
 
 import math
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from operator import methodcaller
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,46 +44,44 @@ def to_float32(array: np.ndarray, name: str) -> np.ndarray:
         ) from error
 
 
-class Rows(Protocol):
-    """Rows of a fit: :class:`TensorRows`, or what reads them as they are needed.
+@dataclass(frozen=True)
+class Rows(Dataset, ABC):
+    """Rows of a fit, as tensors or as what reads them: slices, shapes and lengths are asked of it.
 
-    Of ``x``, ``target`` and ``weight`` only slices, shapes and lengths are asked.
+    Attributes
+    ----------
+    x : Tensor or ArrayRows of shape (n, ...)
+        Inputs.
+    target : Tensor or ArrayRows of shape (n, ...), or None
+        What the output is compared with; None where it is ``x`` itself.
+    weight : Tensor or ArrayRows of shape (n,), or None
+        Weights of the rows, divided by the mean weight of all of the fit's rows.
     """
 
     x: Any
-    target: Any
-    weight: Any
+    target: Any = None
+    weight: Any = None
 
     def __len__(self) -> int:
-        """Count the rows."""
+        return len(self.x)
 
+    def parts(self, function: Callable[[Any], Any]) -> tuple[Any, Any, Any]:
+        """Return what a function makes of inputs, targets and weights, None of what is not there."""
+        target = None if self.target is None else function(self.target)
+        weight = None if self.weight is None else function(self.weight)
+        return function(self.x), target, weight
+
+    @abstractmethod
     def buffers(self, generator: torch.Generator | None) -> Iterator["TensorRows"]:
         """Go through all rows, in order or shuffled by a generator on the CPU."""
 
 
 @dataclass(frozen=True)
-class TensorRows(Dataset):
-    """Rows on the device: inputs, targets and weights.
+class TensorRows(Rows):
+    """Rows on the device."""
 
-    Attributes
-    ----------
-    x : Tensor of shape (n, ...)
-        Inputs.
-    target : Tensor of shape (n, ...) or None
-        What the output is compared with; None where it is ``x`` itself.
-    weight : Tensor of shape (n,) or None
-        Weights of the rows, divided by the mean weight of all of the fit's rows.
-    runs : ndarray of shape (n_runs, 2) or None
-        First row, and the row behind the last, of each run; None where rows are shuffled freely.
-    """
-
-    x: Tensor
-    target: Tensor | None = None
-    weight: Tensor | None = None
-    runs: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.x)
+    #: first row, and the row behind the last, of each run; None where rows are shuffled freely
+    runs: np.ndarray | None = None  # (n_runs, 2)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Return one row and its target: what a scoring callback of skorch takes from a dataset."""
@@ -89,16 +89,11 @@ class TensorRows(Dataset):
 
     def to(self, device: torch.device) -> "TensorRows":
         """Return the rows on another device."""
-        target = None if self.target is None else self.target.to(device)
-        weight = None if self.weight is None else self.weight.to(device)
-        return TensorRows(self.x.to(device), target, weight, self.runs)
+        return TensorRows(*self.parts(methodcaller("to", device)), self.runs)
 
     def take(self, rows: Tensor) -> "TensorRows":
         """Return the rows with these indices, in this order."""
-        rows = rows.to(self.x.device)
-        target = None if self.target is None else self.target.index_select(0, rows)
-        weight = None if self.weight is None else self.weight.index_select(0, rows)
-        return TensorRows(self.x.index_select(0, rows), target, weight)
+        return TensorRows(*self.parts(methodcaller("index_select", 0, rows.to(self.x.device))))
 
     def followed_by(self, others: "TensorRows", start: int) -> "TensorRows":
         """Return these rows from ``start`` on and, behind them, others of the same kind."""

@@ -89,7 +89,7 @@ class EarlyStopping(Callback):
             "best_loss": self.best_loss_,
             "reference_loss": self.reference_loss_,
             "n_stale": self.n_stale_,
-            "best": self._best.copies(),
+            "best": self._best.copies,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

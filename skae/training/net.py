@@ -217,7 +217,7 @@ class _Loop:
             net.criterion_,
             torch.device(net.device),
             run.precision,
-            self.batches.sizes[0] if run.compile else 0,
+            compiled_rows=self.batches.sizes[0] if run.compile else 0,
         )
         self.step: Step = self._make_step()
         self.has_batch_callbacks = self._has_callback_for("on_batch_begin", "on_batch_end")
@@ -244,8 +244,8 @@ class _Loop:
         net, run = self.net, self.run
         net.stop_training = False
         if run.processes is not None:
-            self.step.synchronise(net)
-            self.has_batch_callbacks = self.step.any_of(self.has_batch_callbacks)
+            run.processes.synchronise(net)
+            self.has_batch_callbacks = run.processes.any_of(self.has_batch_callbacks)
         if run.resume_from is not None:
             self.position = load_state(self, run.resume_from)
         net.first_epoch_ = self.position.epoch
@@ -254,11 +254,11 @@ class _Loop:
             if run.resume_from is not None:
                 load_callbacks(net, run.resume_from)
             if run.processes is not None:
-                self.step.synchronise(net)
+                run.processes.synchronise(net)
             while self.position.epoch < run.epochs and not net.stop_training:
                 self._run_epoch()
         if run.processes is not None:
-            self.step.synchronise(net)  # what callbacks computed at the end
+            run.processes.synchronise(net)  # what callbacks computed at the end
 
     @contextlib.contextmanager
     def _begun(self) -> Iterator[None]:
@@ -289,7 +289,7 @@ class _Loop:
             attach_generator(net.module_, net.random_streams.corruption, self.step.share)
         self._pass_over(self.batches, position)
         if run.processes is not None:
-            self.step.synchronise(net)  # buffers follow rows that a process saw
+            run.processes.synchronise(net)  # buffers follow rows that a process saw
         if self.held_out is not None:
             self._pass_over(self.held_out, None)
         net._set_training(False)  # callbacks meet a module as it will be used
@@ -298,7 +298,7 @@ class _Loop:
         net.progress_ = position.epoch / epochs
         net.notify("on_epoch_end", **self.data)
         if run.processes is not None:
-            self.step.synchronise(net)
+            run.processes.synchronise(net)
         if run.checkpoint is not None:
             # the first epoch tells early what cannot be saved, the last is the result
             is_end = position.epoch == epochs or net.stop_training
@@ -352,7 +352,7 @@ class _Loop:
         net.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
         net.notify("on_batch_end", batch=batch[:2], training=training, **step)
         if self.run.processes is not None:
-            net.stop_training = self.step.of_main(net.stop_training)
+            net.stop_training = self.run.processes.of_main(net.stop_training)
 
     def _record(self, position: Position, sizes: list[int], prefix: str) -> None:
         """Write an epoch's mean loss into the history."""

@@ -133,9 +133,9 @@ class Weights:
 
     def __init__(self, module: nn.Module):
         self._tensors = list(module.state_dict(keep_vars=True).values())
-        self._copies: list[Tensor] = []
+        self.copies: list[Tensor] = []
         for tensor in self._tensors:
-            self._copies.append(tensor.detach().clone())
+            self.copies.append(tensor.detach().clone())
 
     def are_finite(self) -> bool:
         """Tell whether the module's weights, not their copies, are all finite."""
@@ -147,17 +147,13 @@ class Weights:
         return math.isfinite(total)
 
     def keep(self, tensors: list[Tensor] | None = None) -> None:
-        """Copy the weights as they are, or what :meth:`copies` of another one returned."""
+        """Copy the weights as they are, or the copies of another one."""
         with torch.no_grad():
-            for copy, tensor in zip(self._copies, tensors or self._tensors, strict=True):
+            for copy, tensor in zip(self.copies, tensors or self._tensors, strict=True):
                 copy.copy_(tensor)
-
-    def copies(self) -> list[Tensor]:
-        """Return the copied weights."""
-        return list(self._copies)
 
     def restore(self) -> None:
         """Put the copied weights back into the module."""
         with torch.no_grad():
-            for copy, tensor in zip(self._copies, self._tensors, strict=True):
+            for copy, tensor in zip(self.copies, self._tensors, strict=True):
                 tensor.copy_(copy)

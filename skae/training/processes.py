@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
-from torch import Tensor, nn
+from torch import Tensor
 
 from skae.modules.seeded import Share
 from skae.training.step import PROCESSES, Loss, Output, Step
@@ -62,9 +62,9 @@ class AcceleratedProcesses:
         self.is_main = self.rank == 0
         self.device = accelerator.device
 
-    def step(self, *arguments: Any) -> "SharedStep":
+    def step(self, *arguments: Any, compiled_rows: int = 0) -> "SharedStep":
         """Return how the processes compute a minibatch together; arguments as of :class:`Step`."""
-        return SharedStep(self, *arguments)
+        return SharedStep(self, *arguments, compiled_rows=len(self.rows_of(compiled_rows)))
 
     def rows_of(self, n: int) -> range:
         """Return this process's part of n rows.
@@ -85,6 +85,20 @@ class AcceleratedProcesses:
         from accelerate.utils import broadcast_object_list
 
         return broadcast_object_list([value], from_process=0)[0]
+
+    def any_of(self, value: bool) -> bool:
+        """Tell whether a value is true in any process."""
+        from accelerate.utils import gather_object
+
+        return any(gather_object([value]))
+
+    def synchronise(self, net: NeuralNet) -> None:
+        """Give every process the main one's weights and buffers, and its decision to stop."""
+        from accelerate.utils import broadcast
+
+        for tensor in net.module_.state_dict().values():
+            tensor.copy_(broadcast(tensor.contiguous(), from_process=0))
+        net.stop_training = self.of_main(net.stop_training)
 
     def on_main(self, function: Callable[[], Any]) -> Any:
         """Call a function in the main process; return its result, or raise its error, in each."""
@@ -126,22 +140,12 @@ class SharedStep(Step):
     ----------
     processes : AcceleratedProcesses
         The processes.
-    module, criterion, device, precision, compiled_rows
-        As of :class:`Step`; the rows are those of all processes.
+    *arguments, **options
+        Those of :class:`Step`.
     """
 
-    def __init__(
-        self,
-        processes: AcceleratedProcesses,
-        module: nn.Module,
-        criterion: nn.Module,
-        device: torch.device,
-        precision: str,
-        compiled_rows: int = 0,
-    ):
-        super().__init__(
-            module, criterion, device, precision, len(processes.rows_of(compiled_rows))
-        )
+    def __init__(self, processes: AcceleratedProcesses, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
         self.processes = processes
         self.share = Share()
         self._own_gradient, self._own_loss = self.gradient, self.loss
@@ -176,24 +180,6 @@ class SharedStep(Step):
         part = slice(rows.start, rows.stop)
         output, own = loss(x[part], target[part], None if weight is None else weight[part])
         return output, own, fraction
-
-    def synchronise(self, net: NeuralNet) -> None:
-        """Give every process the main one's weights and buffers, and its decision to stop."""
-        from accelerate.utils import broadcast
-
-        for tensor in self.module.state_dict().values():
-            tensor.copy_(broadcast(tensor.contiguous(), from_process=0))
-        net.stop_training = self.of_main(net.stop_training)
-
-    def of_main(self, value: Any) -> Any:
-        """Return the main process's value in each process."""
-        return self.processes.of_main(value)
-
-    def any_of(self, value: bool) -> bool:
-        """Tell whether a value is true in any process."""
-        from accelerate.utils import gather_object
-
-        return any(gather_object([value]))
 
 
 @contextlib.contextmanager

@@ -32,13 +32,9 @@ def draw_seed(random_state: int | np.random.RandomState | None) -> int:
 @contextmanager
 def seeded_initialisation(seed: int) -> Iterator[None]:
     """Build a module inside this context: its weights follow ``seed``, the global state is restored."""
-    with _INITIALISATION:
-        state = torch.default_generator.get_state()
+    with _INITIALISATION, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        try:
-            yield
-        finally:
-            torch.default_generator.set_state(state)
+        yield
 
 
 def attach_generator(

@@ -127,7 +127,7 @@ def take_state(loop: Any) -> dict[str, Any]:
         "losses": position.losses if within else None,
         "batches": net.history[-1]["batches"] if within and loop.has_batch_callbacks else [],
         "generator": net.random_streams.corruption.get_state() if within else None,
-        "last_finite": loop.last_finite.copies() if within else None,  # else those of the module
+        "last_finite": loop.last_finite.copies if within else None,  # else those of the module
         "stopped": net.stop_training,
         "module": dict(net.module_.state_dict()),
         "schedule": None if loop.schedule is None else loop.schedule.last_epoch,

@@ -8,6 +8,7 @@ import types
 import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import torch
@@ -71,15 +72,13 @@ def check_precision(precision: str, device: torch.device) -> None:
         )
 
 
-def make_gradient(loss: Loss) -> Loss:
-    """Return a function that computes a loss as ``loss`` does, and adds its gradients to the weights'."""
-
-    def differentiate(x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Output, Tensor]:
-        output, mean_loss = loss(x, target, weight)
-        mean_loss.backward()
-        return output, mean_loss
-
-    return differentiate
+def differentiated(
+    loss: Loss, x: Tensor, target: Tensor, weight: Tensor | None
+) -> tuple[Output, Tensor]:
+    """Compute a loss, and add its gradients to the weights'."""
+    output, mean_loss = loss(x, target, weight)
+    mean_loss.backward()
+    return output, mean_loss
 
 
 class Step:
@@ -87,12 +86,8 @@ class Step:
 
     Parameters
     ----------
-    module, criterion : nn.Module
-        The criterion gives the loss of each row, ``(n,)``.
-    device : torch.device
-        Where both are.
-    precision : str
-        A name of :data:`PRECISIONS`.
+    module, criterion, device, precision
+        As of :func:`make_loss`.
     compiled_rows : int
         Rows in the minibatches for which the loss is compiled; 0 compiles nothing.
 
@@ -121,7 +116,7 @@ class Step:
         if compiled_rows:
             self.gradient: Loss = CompiledGradient(loss, module, device, compiled_rows)
         else:
-            self.gradient = make_gradient(loss)
+            self.gradient = partial(differentiated, loss)
         self.loss = make_loss(module, criterion, device, "float32")
         self._trained = _trained_parameters(module) if compiled_rows else []
 
@@ -193,17 +188,15 @@ class CompiledGradient:
     Parameters
     ----------
     loss : callable
-        What :func:`make_loss` returned.
-    module : nn.Module
-        What it computes with.
-    device : torch.device
-        Where it computes.
+        What :func:`make_loss` returned for this module and device.
+    module, device
+        As of :func:`make_loss`.
     batch_size : int
         Rows in a full minibatch.
     """
 
     def __init__(self, loss: Loss, module: nn.Module, device: torch.device, batch_size: int):
-        self._plain = make_gradient(loss)
+        self._plain = partial(differentiated, loss)
         self._module = module
         self._batch_size = batch_size
         self._compiled: Loss | None = None
@@ -214,7 +207,7 @@ class CompiledGradient:
         mode = "reduce-overhead" if self._on_graphs else None
         try:
             compiled = torch.compile(_with_own_code(loss), dynamic=False, mode=mode)
-            self._compiled = make_gradient(compiled)
+            self._compiled = partial(differentiated, compiled)
         except RuntimeError as error:  # a Python that torch cannot compile yet
             self._give_up(error)
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from operator import itemgetter
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from skae.training.batches import TensorRows, buffer_size, shuffled, to_float32
+from skae.training.batches import Rows, TensorRows, buffer_size, shuffled, to_float32
 
 # Numbers in what is read in one run: 256 KB of them. Single rows of a file cost a page each; each buffer
 # holds runs from all over the file.
@@ -19,6 +21,7 @@ _SUMMED_ROWS = 2**20
 _CPU = torch.device("cpu")
 
 
+@dataclass(frozen=True, eq=False)
 class ArrayRows:
     """The rows of an array in an order of runs; slices are read as float32 tensors.
 
@@ -34,17 +37,19 @@ class ArrayRows:
         What the numbers are divided by.
     """
 
-    dtype = torch.float32
+    array: np.ndarray
+    runs: np.ndarray
+    name: str
+    divisor: float = 1.0
+    dtype: ClassVar = torch.float32
 
-    def __init__(self, array: np.ndarray, runs: np.ndarray, name: str, divisor: float = 1.0):
-        self.array = array
-        self.runs = runs
-        self.name = name
-        self.divisor = divisor
-        self._ends = np.cumsum(runs[:, 1] - runs[:, 0])
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """Rows up to the end of each run, ``(n_runs,)``."""
+        return np.cumsum(self.runs[:, 1] - self.runs[:, 0])
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return int(self.ends[-1])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,8 +62,8 @@ class ArrayRows:
         result = torch.empty(max(0, stop - start), *self.array.shape[1:])
         done = 0
         while done < len(result):
-            run = int(np.searchsorted(self._ends, start + done, side="right"))
-            first = int(self.runs[run, 1] - (self._ends[run] - start - done))
+            run = int(np.searchsorted(self.ends, start + done, side="right"))
+            first = int(self.runs[run, 1] - (self.ends[run] - start - done))
             last = min(first + len(result) - done, int(self.runs[run, 1]))
             result.numpy()[done : done + last - first] = self._read(first, last)
             done += last - first
@@ -74,27 +79,12 @@ class ArrayRows:
             for first, last in self.runs:
                 self._read(first, last)
 
-    def take_runs(self, runs: np.ndarray) -> "ArrayRows":
-        """Return the rows of other runs of the same array."""
-        return ArrayRows(self.array, runs, self.name, self.divisor)
-
 
 @dataclass(frozen=True)
-class StreamedRows(Dataset):
-    """Rows like :class:`TensorRows`, which stay where they are and are read when needed.
+class StreamedRows(Rows):
+    """Rows of arrays, which stay where they are and are read when needed."""
 
-    Attributes
-    ----------
-    x, target, weight : ArrayRows or None
-        As those of :class:`TensorRows`.
-    device : torch.device
-        Where minibatches are wanted.
-    """
-
-    x: ArrayRows
-    target: ArrayRows | None = None
-    weight: ArrayRows | None = None
-    device: torch.device = _CPU
+    device: torch.device = _CPU  # where minibatches are wanted
 
     @classmethod
     def from_arrays(
@@ -114,12 +104,6 @@ class StreamedRows(Dataset):
             None if weight is None else ArrayRows(weight, runs, "sample_weight", mean_weight),
         )
 
-    def _parts(self) -> list[ArrayRows]:
-        return [part for part in (self.x, self.target, self.weight) if part is not None]
-
-    def __len__(self) -> int:
-        return len(self.x)
-
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Return one row and its target."""
         x, target, _ = self.read(index, index + 1).batch(0, 1)
@@ -127,8 +111,7 @@ class StreamedRows(Dataset):
 
     def check_range(self) -> None:
         """Refuse values that float32 cannot hold."""
-        for part in self._parts():
-            part.check_range()
+        self.parts(ArrayRows.check_range)
 
     def to(self, device: torch.device) -> "StreamedRows":
         """Return the rows for minibatches on another device."""
@@ -136,16 +119,13 @@ class StreamedRows(Dataset):
 
     def take_runs(self, runs: np.ndarray) -> "StreamedRows":
         """Return the rows of these runs, in this order."""
-        target = None if self.target is None else self.target.take_runs(runs)
-        weight = None if self.weight is None else self.weight.take_runs(runs)
-        return StreamedRows(self.x.take_runs(runs), target, weight, self.device)
+        return StreamedRows(*self.parts(lambda part: replace(part, runs=runs)), self.device)
 
     def hold_out(self, n: int, seed: int) -> tuple["StreamedRows", "StreamedRows"]:
         """Split n rows off, in runs from all over the array; the same ones for the same seed."""
-        runs = shuffled(self.x.runs, torch.Generator().manual_seed(seed))
-        ends = np.cumsum(runs[:, 1] - runs[:, 0])
-        last = int(np.searchsorted(ends, n))  # the run that is cut in two
-        cut = runs[last, 1] - (ends[last] - n)
+        x = replace(self.x, runs=shuffled(self.x.runs, torch.Generator().manual_seed(seed)))
+        runs, last = x.runs, int(np.searchsorted(x.ends, n))  # the run that is cut in two
+        cut = runs[last, 1] - (x.ends[last] - n)
         held_out = np.vstack([runs[:last], [[runs[last, 0], cut]]])
         kept = np.vstack([[[cut, runs[last, 1]]], runs[last + 1 :]])
         parts = (part[np.argsort(part[:, 0])] for part in (kept[kept[:, 0] < kept[:, 1]], held_out))
@@ -164,20 +144,16 @@ class StreamedRows(Dataset):
         if self.weight is None:
             return self
         divisor = self.weight.divisor * self.total_weight() / len(self)
-        weight = ArrayRows(self.weight.array, self.weight.runs, self.weight.name, divisor)
-        return replace(self, weight=weight)
+        return replace(self, weight=replace(self.weight, divisor=divisor))
 
     def read(self, start: int, stop: int) -> TensorRows:
         """Copy a run of rows to the device."""
-        target = None if self.target is None else self.target[start:stop]
-        weight = None if self.weight is None else self.weight[start:stop]
-        return TensorRows(self.x[start:stop], target, weight).to(self.device)
+        return TensorRows(*self.parts(itemgetter(slice(start, stop)))).to(self.device)
 
     def loaded(self) -> TensorRows:
         """Copy all rows to the device, to come in the order in which they are read from here."""
-        lengths = self.x.runs[:, 1] - self.x.runs[:, 0]
-        ends = np.cumsum(lengths)
-        return replace(self.read(0, len(self)), runs=np.stack([ends - lengths, ends], axis=1))
+        runs = np.stack([np.append(0, self.x.ends[:-1]), self.x.ends], axis=1)
+        return replace(self.read(0, len(self)), runs=runs)
 
     def buffers(self, generator: torch.Generator | None) -> Iterator[TensorRows]:
         """Go through all rows, in order or shuffled by a generator on the CPU."""
