@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from skae._version import __version__
 from skae.estimators._base import BaseNeuralEstimator
-from skae.export.steps import TensorStep, as_tensor_step
+from skae.export.steps import Function, as_tensor_step
 from skae.training.packing import write_atomically
 
 __all__ = ["to_onnx"]
@@ -97,16 +97,12 @@ def to_onnx(estimator, path=None, *, method="transform"):
             f"method={method!r} of {_named(last)} cannot be exported"
             + (f"; these can: {known}." if known else ".")
         )
-    known = [as_tensor_step(step) for step in steps]
+    before, after = [as_tensor_step(step).forward for step in steps], []
+    shape = (steps[0].n_features_in_,) if steps else last._row_shape
     if method == "inverse_transform":
-        for step, functions_of in zip(steps, known, strict=True):
-            if functions_of.backward is None:
-                raise ValueError(f"A {type(step).__name__} has no way back: export another method.")
-    graph = _Graph(last, getattr(last, f"_tensor_{method}"), known, method)
-    if method == "inverse_transform":
+        before, after = [], [_way_back(step) for step in reversed(steps)]
         shape = (last._n_features_out,)
-    else:
-        shape = (steps[0].n_features_in_,) if steps else last._row_shape
+    graph = _Graph(last, before, getattr(last, f"_tensor_{method}"), after)
     try:
         model = _export(graph, shape, method)
     except Exception as error:  # torch's are of many classes, and long
@@ -125,29 +121,34 @@ class _Graph(nn.Module):
     def __init__(
         self,
         estimator: BaseNeuralEstimator,
-        function: Callable[[Tensor], Tensor],
-        steps: list[TensorStep],
-        method: str,
+        before: list[Function],
+        function: Function,
+        after: list[Function],
     ):
         super().__init__()
         self.module, self.criterion = estimator.module_, estimator.net_.criterion_
-        self._function, self._steps = function, steps
-        self._backwards = method == "inverse_transform"
+        self._before, self._function, self._after = before, function, after
 
     def forward(self, X: Tensor) -> Tensor:
         """Compute the method."""
-        if self._backwards:
-            back = [step.backward for step in self._steps[::-1]]
-            return self._through(back, self._function(X))
-        return self._function(self._through([step.forward for step in self._steps], X)).float()
+        rows = _through(self._before, X)
+        return _through(self._after, self._function(rows).float())
 
-    def _through(self, functions: list[Callable[[Tensor], Tensor]], x: Tensor) -> Tensor:
-        if not functions:
-            return x
-        x = x.double()
-        for function in functions:
-            x = function(x)
-        return x.float()
+
+def _through(functions: list[Function], x: Tensor) -> Tensor:
+    if not functions:
+        return x
+    x = x.double()
+    for function in functions:
+        x = function(x)
+    return x.float()
+
+
+def _way_back(step: BaseEstimator) -> Function:
+    backward = as_tensor_step(step).backward
+    if backward is None:
+        raise ValueError(f"A {type(step).__name__} has no way back: export another method.")
+    return backward
 
 
 def _check_installed() -> None:
@@ -206,8 +207,7 @@ def _silence() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -37,7 +37,7 @@ from skae.transformers._log_ratios import (
     take_reference,
 )
 
-__all__ = ["TensorStep", "as_tensor_step", "known_steps"]
+__all__ = ["TensorStep", "as_tensor_step"]
 
 Function = Callable[[Tensor], Tensor]
 
@@ -106,14 +106,10 @@ def as_tensor_step(step: Any) -> TensorStep:
     TypeError
         If this is not known of such a step.
     """
+    known = sorted(cls.__name__ for cls in as_tensor_step.registry if cls is not object)
     raise TypeError(
-        f"{type(step).__name__} has no form that can be exported; these have: {', '.join(known_steps())}."
+        f"{type(step).__name__} has no form that can be exported; these have: {', '.join(known)}."
     )
-
-
-def known_steps() -> list[str]:
-    """Return the names of the classes whose steps can be exported."""
-    return sorted(cls.__name__ for cls in as_tensor_step.registry if cls is not object)
 
 
 def _affine(scale: Any, offset: Any) -> TensorStep:
@@ -128,15 +124,18 @@ def _tensor(values: Any) -> Tensor:
 
 @as_tensor_step.register
 def _(step: StandardScaler) -> TensorStep:
-    scale = np.ones(step.n_features_in_) if step.scale_ is None else step.scale_
-    mean = 0.0 if step.mean_ is None or not step.with_mean else step.mean_
-    return _affine(1.0 / scale, -mean / scale)
+    return _centred(step.mean_ if step.with_mean else None, step)
 
 
 @as_tensor_step.register
 def _(step: RobustScaler) -> TensorStep:
+    return _centred(step.center_, step)
+
+
+def _centred(center: np.ndarray | None, step: StandardScaler | RobustScaler) -> TensorStep:
+    """Return (x − center) / scale, either of which a step may leave out."""
     scale = np.ones(step.n_features_in_) if step.scale_ is None else step.scale_
-    center = 0.0 if step.center_ is None else step.center_
+    center = 0.0 if center is None else center
     return _affine(1.0 / scale, -center / scale)
 
 

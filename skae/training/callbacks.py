@@ -1,6 +1,7 @@
 """Callbacks between epochs: early stopping, progress, and scikit-learn's own."""
 
 import dis
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -22,6 +23,7 @@ def gradient_clipping() -> tuple[str, Callback]:
     return "skae_gradient_clipping", GradientNormClipping(_LARGEST_GRADIENT)
 
 
+@dataclass(eq=False, repr=False)
 class EarlyStopping(Callback):
     """End a fit when the validation loss stops falling, and put the best weights back.
 
@@ -44,19 +46,11 @@ class EarlyStopping(Callback):
         What is to fall, a column of the history.
     """
 
-    def __init__(
-        self,
-        patience: int,
-        tol: float,
-        annealing_from: float = 0.0,
-        settled_from: float = 0.0,
-        monitor: str = "valid_loss",
-    ):
-        self.patience = patience
-        self.tol = tol
-        self.annealing_from = annealing_from
-        self.settled_from = settled_from
-        self.monitor = monitor
+    patience: int
+    tol: float
+    annealing_from: float = 0.0
+    settled_from: float = 0.0
+    monitor: str = "valid_loss"
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Forget an earlier fit."""
@@ -73,9 +67,8 @@ class EarlyStopping(Callback):
         if loss < self.best_loss_:
             self.best_loss_ = loss
             self._best.keep()
-        if loss < self.reference_loss_ - self.tol * abs(
-            self.reference_loss_
-        ) or self.reference_loss_ == float("inf"):
+        reference = self.reference_loss_
+        if reference == float("inf") or loss < reference - self.tol * abs(reference):
             self.reference_loss_ = loss
             self.n_stale_ = 0
         elif net.progress_ > self.annealing_from:
@@ -106,6 +99,7 @@ class EarlyStopping(Callback):
         del self._best
 
 
+@dataclass(eq=False, repr=False)
 class EpochProgressBar(Callback):
     """A bar for the epochs of one fit, with the loss and the time left.
 
@@ -117,9 +111,8 @@ class EpochProgressBar(Callback):
         Number of epochs expected.
     """
 
-    def __init__(self, name: str, epochs: int):
-        self.name = name
-        self.epochs = epochs
+    name: str
+    epochs: int
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Show the bar."""
@@ -151,6 +144,7 @@ class EpochProgressBar(Callback):
         del self._bar
 
 
+@dataclass(eq=False, repr=False)
 class ScikitLearnCallbacks(Callback):
     """Report each epoch to the callbacks that were set with scikit-learn's ``set_callbacks``.
 
@@ -164,11 +158,10 @@ class ScikitLearnCallbacks(Callback):
         The training data, handed on to callbacks that ask for them.
     """
 
-    def __init__(self, context: Any, estimator: Any, X: Any, y: Any):
-        self.context = context
-        self.estimator = estimator
-        self.X = X
-        self.y = y
+    context: Any
+    estimator: Any
+    X: Any
+    y: Any
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Open a subtask."""

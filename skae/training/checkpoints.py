@@ -5,7 +5,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,12 +128,9 @@ class Checkpoint:
         end = time.monotonic()
         self._due = end + max(SECONDS_BETWEEN, (end - start) / _SHARE_OF_TIME)
 
-    def write_if_due(
-        self, make_state: Callable[[], dict[str, Any]], *, at_once: bool = False
-    ) -> None:
-        """Write what ``make_state`` returns if the last time is long enough ago, or ``at_once``."""
-        if at_once or time.monotonic() >= self._due:
-            self.write(make_state())
+    def is_due(self) -> bool:
+        """Tell whether the last state was written long enough ago."""
+        return time.monotonic() >= self._due
 
     def _files(self) -> list[Path]:
         return sorted(f for f in self.folder.glob(f"*{_SUFFIX}") if f.stem.isdigit())

@@ -386,7 +386,8 @@ class _Loop:
 
     def _save(self, *, at_once: bool = False) -> None:
         """Save the run if it is time to."""
-        self.run.checkpoint.write_if_due(lambda: take_state(self), at_once=at_once)
+        if at_once or self.run.checkpoint.is_due():
+            self.run.checkpoint.write(take_state(self))
 
 
 def _like_skorchs(cls: type[TrainingNet], state: dict[str, Any]) -> TrainingNet:

@@ -15,86 +15,43 @@ from skae.training.net_file import load_training, training_of
 from skae.training.optimisation import Restart
 from skae.training.packing import digest_of
 
+#: (minibatch, generator) → what goes into the module
 Corruption = Callable[[Tensor, torch.Generator], Tensor]
+#: (minibatch, targets, generator) → minibatch and targets
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class Run:
-    """Settings that may differ from one run of the same net to the next.
+    """Settings that may differ from one run of the same net to the next."""
 
-    Attributes
-    ----------
-    epochs : int
-        Number of epochs, those of a run that is resumed included.
-    batch_size : int
-        Rows in a minibatch.
-    lr : float
-        Peak learning rate.
-    lr_schedule : str
-        A name of :data:`skae.training.optimisation.SCHEDULES`.
-    lr_restart : Restart or None
-        Where the schedule begins again, if it does.
-    corruption : callable or None
-        Called with a minibatch and a generator; what it returns goes into the module.
-    augmentation : callable or None
-        Called with a minibatch, its targets and a generator, before the corruption; what it returns is
-        trained on.
-    callbacks : sequence
-        Callbacks of skorch.
-    precision : str
-        A name of :data:`skae.training.step.PRECISIONS`.
-    compile : bool
-        Compile the loss of a full minibatch.
-    verbose : int
-        2 or more prints skorch's table of epochs.
-    checkpoint : Checkpoint or None
-        Where the run is saved, from time to time and at its end.
-    resume_from : dict or None
-        What the checkpoint holds of this run; training goes on from there.
-    processes : AcceleratedProcesses or None
-        Those that share the run; None for one alone.
-    """
-
-    epochs: int
-    batch_size: int
-    lr: float
-    lr_schedule: str = "constant"
-    lr_restart: Restart | None = None
-    corruption: Corruption | None = None
-    augmentation: Augmentation | None = None
-    callbacks: Sequence[Any] = ()
-    precision: str = "float32"
-    compile: bool = False
-    verbose: int = 0
-    checkpoint: Checkpoint | None = None
+    epochs: int  # those of a run that is resumed included
+    batch_size: int  # rows in a minibatch
+    lr: float  # the highest learning rate
+    lr_schedule: str = "constant"  # a name of skae.training.optimisation.SCHEDULES
+    lr_restart: Restart | None = None  # where the schedule begins again, if it does
+    corruption: Corruption | None = None  # what it returns goes into the module
+    augmentation: Augmentation | None = None  # comes before the corruption; is trained on
+    callbacks: Sequence[Any] = ()  # of skorch
+    precision: str = "float32"  # a name of skae.training.step.PRECISIONS
+    compile: bool = False  # compile the loss of a full minibatch
+    verbose: int = 0  # 2 or more prints skorch's table of epochs
+    checkpoint: Checkpoint | None = None  # where the run is saved, from time to time and at its end
+    #: what the checkpoint holds of this run; training goes on from there
     resume_from: dict[str, Any] | None = field(default=None, repr=False)
-    processes: Any = None
+    processes: Any = None  # AcceleratedProcesses that share the run; None for one alone
 
 
 @dataclass
 class Position:
-    """Position of a run: epochs that ended, and the steps of the next one.
+    """Position of a run: epochs that ended, and the steps of the next one."""
 
-    Attributes
-    ----------
-    epoch : int
-        Epochs of this run that ended.
-    step : int
-        Steps of the next epoch that are done.
-    losses : Tensor of shape (n_batches,) or None
-        Their losses.
-    batches : list of dict
-        Their rows of the history, where a callback listens.
-    generator : Tensor or None
-        State of the generator of noise and dropout behind them.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    losses: Tensor | None = None
+    epoch: int = 0  # epochs of this run that ended
+    step: int = 0  # steps of the next epoch that are done
+    losses: Tensor | None = None  # (n_batches,), those of these steps
+    #: their rows of the history, where a callback listens
     batches: list[dict[str, Any]] = field(default_factory=list)
-    generator: Tensor | None = None
+    generator: Tensor | None = None  # state of the one of noise and dropout behind them
 
 
 def starting_point(net: NeuralNet) -> str:
