@@ -69,14 +69,7 @@ def normalized(content: bytes, about: dict[str, Any]) -> bytes:
     """Return a file of skops in the one form: the same bytes for the same estimator.
 
     skops names objects by their addresses, and members by random numbers; here both are counted, and
-    nothing is compressed.
-
-    Parameters
-    ----------
-    content : bytes
-        What ``skops.io.dumps`` returned.
-    about : dict
-        What the file says of itself; skops reads over it.
+    nothing is compressed. ``about`` is what the file says of itself; skops reads over it.
     """
     buffer = io.BytesIO()
     with ZipFile(io.BytesIO(content)) as old, ZipFile(buffer, "w", ZIP_STORED) as new:

@@ -46,21 +46,11 @@ def to_float32(array: np.ndarray, name: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Rows(Dataset, ABC):
-    """Rows of a fit, as tensors or as what reads them: slices, shapes and lengths are asked of it.
+    """Rows of a fit, as tensors or as what reads them: slices, shapes and lengths are asked of it."""
 
-    Attributes
-    ----------
-    x : Tensor or ArrayRows of shape (n, ...)
-        Inputs.
-    target : Tensor or ArrayRows of shape (n, ...), or None
-        What the output is compared with; None where it is ``x`` itself.
-    weight : Tensor or ArrayRows of shape (n,), or None
-        Weights of the rows, divided by the mean weight of all of the fit's rows.
-    """
-
-    x: Any
-    target: Any = None
-    weight: Any = None
+    x: Any  # (n, ...), inputs
+    target: Any = None  # (n, ...), what the output is compared with; None where it is x itself
+    weight: Any = None  # (n,), divided by the mean weight of all of the fit's rows
 
     def __len__(self) -> int:
         return len(self.x)
@@ -139,17 +129,8 @@ def rows_of(runs: np.ndarray) -> np.ndarray:
 class Minibatches:
     """Loop over rows in minibatches: slices of buffers, each shuffled as a whole.
 
-    A last batch of a single row is merged with the one before: batch normalisation has no variance to
-    divide one row by.
-
-    Parameters
-    ----------
-    rows : TensorRows or StreamedRows
-        The data.
-    batch_size : int
-        Rows in a minibatch.
-    generator : torch.Generator or None
-        Where the order comes from, on the CPU; None keeps the rows in order.
+    The order comes from a generator on the CPU; None keeps the rows in order. A last batch of a single
+    row is merged with the one before: batch normalisation has no variance to divide one row by.
     """
 
     def __init__(self, rows: Rows, batch_size: int, generator: torch.Generator | None = None):

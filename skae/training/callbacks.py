@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackContext
 from skorch import NeuralNet
 from skorch.callbacks import Callback, GradientNormClipping
 
@@ -30,27 +32,15 @@ class EarlyStopping(Callback):
     With an annealed schedule patience counts in the annealing phase only: while the learning rate
     is high the loss stands still, and the gain comes at the end (Prechelt, 1998,
     doi:10.1007/3-540-49430-8_3, on why the criterion matters).
-
-    Parameters
-    ----------
-    patience : int
-        Epochs without improvement after which the fit ends.
-    tol : float
-        Relative improvement that counts: below ``best · (1 − tol)`` (for a negative loss, below
-        ``best − tol·|best|``).
-    annealing_from : float
-        Share of the epochs after which patience counts.
-    settled_from : float
-        Share of the epochs that is passed over: where the loss is still changing its meaning.
-    monitor : str
-        What is to fall, a column of the history.
     """
 
-    patience: int
+    patience: int  # epochs without improvement after which the fit ends
+    #: relative improvement that counts: below best · (1 − tol), for a negative loss best − tol·|best|
     tol: float
-    annealing_from: float = 0.0
+    annealing_from: float = 0.0  # share of the epochs after which patience counts
+    #: share of the epochs that is passed over: where the loss is still changing its meaning
     settled_from: float = 0.0
-    monitor: str = "valid_loss"
+    monitor: str = "valid_loss"  # what is to fall, a column of the history
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Forget an earlier fit."""
@@ -101,18 +91,10 @@ class EarlyStopping(Callback):
 
 @dataclass(eq=False, repr=False)
 class EpochProgressBar(Callback):
-    """A bar for the epochs of one fit, with the loss and the time left.
+    """A bar for the epochs of one fit, with the loss and the time left."""
 
-    Parameters
-    ----------
-    name : str
-        What is being fitted.
-    epochs : int
-        Number of epochs expected.
-    """
-
-    name: str
-    epochs: int
+    name: str  # of what is being fitted
+    epochs: int  # that are expected
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Show the bar."""
@@ -146,21 +128,11 @@ class EpochProgressBar(Callback):
 
 @dataclass(eq=False, repr=False)
 class ScikitLearnCallbacks(Callback):
-    """Report each epoch to the callbacks that were set with scikit-learn's ``set_callbacks``.
+    """Report each epoch to the callbacks that were set with scikit-learn's ``set_callbacks``."""
 
-    Parameters
-    ----------
-    context : sklearn.callback.CallbackContext
-        The context of the fit; epochs become its subtasks.
-    estimator : estimator
-        The estimator being fitted.
-    X, y : array-like
-        The training data, handed on to callbacks that ask for them.
-    """
-
-    context: Any
-    estimator: Any
-    X: Any
+    context: CallbackContext  # of the fit; epochs become its subtasks
+    estimator: BaseEstimator  # that is being fitted
+    X: Any  # the training data, handed on to callbacks that ask for them
     y: Any
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:

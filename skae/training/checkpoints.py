@@ -100,7 +100,15 @@ class Checkpoint:
                 f"The checkpoint {files[-1]} cannot be read: {error}. Delete that file, and the same fit "
                 f"starts{fallback}."
             ) from error
-        self._refuse_foreign(files[-1], saved)
+        if not isinstance(saved, dict) or "identity" not in saved:
+            differences = ["it is no checkpoint of a fit"]
+        else:
+            differences = _differences(saved["identity"], self.identity)
+        if differences:
+            raise CheckpointError(
+                f"The checkpoint {files[-1]} belongs to another fit: {'; '.join(differences)}. Use "
+                "another folder, or delete this one."
+            )
         return saved["state"]
 
     def write(self, state: dict[str, Any]) -> None:
@@ -134,17 +142,6 @@ class Checkpoint:
 
     def _files(self) -> list[Path]:
         return sorted(f for f in self.folder.glob(f"*{_SUFFIX}") if f.stem.isdigit())
-
-    def _refuse_foreign(self, path: Path, saved: Any) -> None:
-        if not isinstance(saved, dict) or "identity" not in saved:
-            differences = ["it is no checkpoint of a fit"]
-        else:
-            differences = _differences(saved["identity"], self.identity)
-        if differences:
-            raise CheckpointError(
-                f"The checkpoint {path} belongs to another fit: {'; '.join(differences)}. Use another "
-                "folder, or delete this one."
-            )
 
     @contextlib.contextmanager
     def _explained(self, done: str) -> Iterator[None]:

@@ -152,14 +152,7 @@ class TrainingNet(NeuralNet):
             self.callbacks, self.callbacks_ = None, []
 
     def train(self, rows: Rows, validation: Rows | None, run: Run) -> "TrainingNet":
-        """Make a run, with its callbacks :meth:`listening`.
-
-        Parameters
-        ----------
-        rows, validation : Rows
-            What is trained on, and what is held out.
-        run : Run
-            Epochs, learning rate, and all else.
+        """Make a run on these rows, with others held out, and its callbacks :meth:`listening`.
 
         Raises
         ------

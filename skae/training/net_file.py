@@ -225,12 +225,10 @@ def module_classes() -> dict[str, type[nn.Module]]:
     rooms = pkgutil.walk_packages(skae.modules.__path__, "skae.modules.")
     files = [importlib.import_module(room.name) for room in rooms]
     own = [
-        thing
+        cls
         for file in files
-        for thing in vars(file).values()
-        if isinstance(thing, type)
-        and issubclass(thing, nn.Module)
-        and thing.__module__ == file.__name__
+        for _, cls in inspect.getmembers(file, inspect.isclass)
+        if issubclass(cls, nn.Module) and cls.__module__ == file.__name__
     ]
     return by_name((*_LAYERS, *activations, *own))
 
@@ -258,8 +256,5 @@ def _library_of(cls: type) -> str:
 @cache
 def optimizers() -> dict[str, type[torch.optim.Optimizer]]:
     """Return torch's own optimisers by their names."""
-    return {
-        name: thing
-        for name, thing in vars(torch.optim).items()
-        if isinstance(thing, type) and issubclass(thing, torch.optim.Optimizer)
-    }
+    classes = inspect.getmembers(torch.optim, inspect.isclass)
+    return {name: cls for name, cls in classes if issubclass(cls, torch.optim.Optimizer)}

@@ -6,6 +6,7 @@ A schedule is a function of a fit's progress, from 0 at its start to 1 at its en
 import inspect
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -64,21 +65,12 @@ def one_cycle(progress: float) -> float:
     return _cosine(1.0, _END, (progress - _WARM_UP) / (1.0 - _WARM_UP))
 
 
-def cosine(progress: float) -> float:
-    """Fall from 1 to nearly 0 along half a cosine (Loshchilov & Hutter, 2017, arXiv:1608.03983)."""
-    return _cosine(1.0, _END, progress)
-
-
-def constant(progress: float) -> float:
-    """Stay at 1."""
-    return 1.0
-
-
 #: name → (factor of lr at a given progress, progress at which the annealing phase begins)
 SCHEDULES: dict[str, tuple[Callable[[float], float], float]] = {
     "one_cycle": (one_cycle, _WARM_UP),
-    "cosine": (cosine, 0.0),
-    "constant": (constant, 0.0),
+    # from 1 to nearly 0 along half a cosine (Loshchilov & Hutter, 2017, arXiv:1608.03983)
+    "cosine": (partial(_cosine, 1.0, _END), 0.0),
+    "constant": (lambda progress: 1.0, 0.0),
 }
 
 
@@ -94,21 +86,9 @@ def start_schedule(
 ) -> LambdaLR | None:
     """Set the learning rate and let it follow a schedule over this many steps.
 
-    A constant rate, for which None is returned, is left to the callbacks, skorch's LRScheduler say, and
+    ``lr`` is the highest rate, before the schedule begins again for the rest of the steps, if it does. A
+    constant rate, for which None is returned, is left to the callbacks, skorch's LRScheduler say, and
     stays what it is.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-        Whose rate it is.
-    lr : float
-        The highest rate, before it begins again.
-    name : str
-        Of the schedule.
-    n_steps : int
-        Steps of the fit.
-    restart : Restart or None
-        Where the schedule begins again, for the rest of the steps, if it does.
     """
     shape, _ = SCHEDULES[name]
     for group in optimizer.param_groups:

@@ -44,23 +44,15 @@ class AcceleratedProcesses:
     ----------
     accelerator : accelerate.Accelerator
         Knows the processes, and this one's device.
-
-    Attributes
-    ----------
-    is_main : bool
-        Whether this process is the one that writes and shows progress.
-    device : torch.device
-        Where it computes.
-    size, rank : int
-        Number of processes, and of this one.
     """
 
     def __init__(self, accelerator: Any):
         self._accelerator = accelerator
         self.size: int = accelerator.num_processes
         self.rank: int = accelerator.process_index
+        #: whether this process is the one that writes and shows progress
         self.is_main = self.rank == 0
-        self.device = accelerator.device
+        self.device: torch.device = accelerator.device
 
     def step(self, *arguments: Any, compiled_rows: int = 0) -> "SharedStep":
         """Return how the processes compute a minibatch together; arguments as of :class:`Step`."""
@@ -114,13 +106,7 @@ class AcceleratedProcesses:
         return result
 
     def check_equal(self, description: Any) -> None:
-        """Refuse a fit that processes describe in different ways, in all of them.
-
-        Raises
-        ------
-        ValueError
-            In all of them.
-        """
+        """Refuse a fit that processes describe in different ways, in all of them."""
         from accelerate.utils import gather_object
 
         descriptions = gather_object([description])
@@ -134,15 +120,7 @@ class AcceleratedProcesses:
 
 
 class SharedStep(Step):
-    """A minibatch's loss and gradients, each process computing its share of the rows.
-
-    Parameters
-    ----------
-    processes : AcceleratedProcesses
-        The processes.
-    *arguments, **options
-        Those of :class:`Step`.
-    """
+    """A :class:`Step` of which each process computes its share of the minibatch's rows."""
 
     def __init__(self, processes: AcceleratedProcesses, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)

@@ -123,16 +123,8 @@ class Step:
     def take(self, batch: Batch, net: NeuralNet, run: Any, *, report: bool) -> dict[str, Any]:
         """Take one step: augment and corrupt a minibatch, add up gradients, let the optimiser move.
 
-        Parameters
-        ----------
-        batch : tuple
-            Inputs, targets and weights.
-        net : TrainingNet
-            Whose optimiser moves, with random numbers of its streams.
-        run : Run
-            What changes the minibatch.
-        report : bool
-            Tell the callbacks of gradients.
+        The optimiser and the random numbers are the net's, which with ``report`` tells its callbacks of
+        the gradients; the run says how the minibatch is changed.
         """
         step: dict[str, Any] = {}
 

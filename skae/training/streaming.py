@@ -23,24 +23,12 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True, eq=False)
 class ArrayRows:
-    """The rows of an array in an order of runs; slices are read as float32 tensors.
+    """The rows of an array in an order of runs; slices are read as float32 tensors."""
 
-    Parameters
-    ----------
-    array : ndarray of shape (n_rows, ...)
-        Of any numeric dtype; may be memory-mapped.
-    runs : ndarray of shape (n_runs, 2)
-        First row, and the row behind the last, of each run.
-    name : str
-        What it is called in an error.
-    divisor : float
-        What the numbers are divided by.
-    """
-
-    array: np.ndarray
-    runs: np.ndarray
-    name: str
-    divisor: float = 1.0
+    array: np.ndarray  # (n_rows, ...), of any numeric dtype; may be memory-mapped
+    runs: np.ndarray  # (n_runs, 2), first row, and the row behind the last, of each run
+    name: str  # what it is called in an error
+    divisor: float = 1.0  # what the numbers are divided by
     dtype: ClassVar = torch.float32
 
     @cached_property
