@@ -318,12 +318,11 @@ def _check_estimator(estimator: BaseEstimator) -> None:
 
 def _check_tree(tree: Any) -> None:
     """See that the indices in a tree of neighbours are those that its points give."""
-    data, leaf_size = tree.__getstate__()[0], tree.__getstate__()[4]
-    again = type(tree)(data, leaf_size=leaf_size, metric="euclidean")
-    for ours, theirs in zip(tree.__getstate__()[:7], again.__getstate__()[:7], strict=True):
-        if not np.array_equal(ours, theirs):
-            raise ValueError("a tree of neighbours is not that of its points")
-    if type(tree.__getstate__()[11]) is not type(again.__getstate__()[11]):
+    state = tree.__getstate__()
+    again = type(tree)(state[0], leaf_size=state[4], metric="euclidean").__getstate__()
+    if not all(map(np.array_equal, state[:7], again[:7])):
+        raise ValueError("a tree of neighbours is not that of its points")
+    if type(state[11]) is not type(again[11]):
         raise ValueError("a tree of neighbours has another metric than the Euclidean one")
-    if tree.__getstate__()[12] is not None:
+    if state[12] is not None:
         raise ValueError("a tree of neighbours has weights")

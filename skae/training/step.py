@@ -53,14 +53,7 @@ def make_loss(
         # own sum of weights, keeps every batch's gradient unbiased, negative weights included.
         return output, losses.mean() if weight is None else (losses * weight).sum() / len(weight)
 
-    if dtype is None:
-        return mean_loss
-
-    def mixed_loss(x: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Output, Tensor]:
-        with torch.autocast(device.type, dtype):
-            return mean_loss(x, target, weight)
-
-    return mixed_loss
+    return mean_loss if dtype is None else torch.autocast(device.type, dtype)(mean_loss)
 
 
 def check_precision(precision: str, device: torch.device) -> None:
@@ -213,9 +206,12 @@ class CompiledGradient:
         if self._is_warm:
             output, loss = self._compiled(x, target, weight)
         else:
+            from torch._dynamo.exc import TorchDynamoException
+            from torch._inductor.exc import InductorError
+
             try:
                 output, loss = self._compile(x, target, weight)
-            except _compiler_errors() as error:
+            except (TorchDynamoException, InductorError) as error:
                 self._give_up(error)
                 self._module.zero_grad(set_to_none=True)
                 return self._plain(x, target, weight)
@@ -246,13 +242,6 @@ def _copy(output: Output) -> Output:  # pragma: other device
     if isinstance(output, Tensor):
         return output.detach().clone()
     return tuple(part.detach().clone() for part in output)
-
-
-def _compiler_errors() -> tuple[type[Exception], ...]:
-    from torch._dynamo.exc import TorchDynamoException
-    from torch._inductor.exc import InductorError
-
-    return TorchDynamoException, InductorError
 
 
 def _with_own_code(function: Loss) -> Loss:
