@@ -238,7 +238,7 @@ class _Loop:
         net.stop_training = False
         if run.processes is not None:
             run.processes.synchronise(net)
-            self.has_batch_callbacks = run.processes.any_of(self.has_batch_callbacks)
+            self.has_batch_callbacks = any(run.processes.of_all(self.has_batch_callbacks))
         if run.resume_from is not None:
             self.position = load_state(self, run.resume_from)
         net.first_epoch_ = self.position.epoch

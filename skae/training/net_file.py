@@ -155,7 +155,7 @@ def _take_apart(module: nn.Module, where: str, numbers: dict[int, int]) -> dict[
     if id(module) in numbers:
         return {"number": numbers[id(module)]}
     numbers[id(module)] = len(numbers)
-    own, name = vars(module), f"{_library_of(type(module))}.{type(module).__name__}"
+    own, name = vars(module), _name_of(type(module))
     if module_classes().get(name) is not type(module):
         raise TypeError(f"{where} is a {type(module).__name__}, which is no module of skae's")
     if any(hooks for attribute, hooks in own.items() if attribute.endswith("_hooks")):
@@ -217,10 +217,7 @@ def hides_what_class_does(name: Any, cls: type) -> bool:
 
 @cache
 def module_classes() -> dict[str, type[nn.Module]]:
-    """Return all modules that a net may be built of, by their names in files.
-
-    A name is the library's and the class's own. Where in skae a module lives is left out, so it may move.
-    """
+    """Return all modules that a net may be built of, by their names in files."""
     activations = [type(make_activation(name)) for name in activation_names()]
     rooms = pkgutil.walk_packages(skae.modules.__path__, "skae.modules.")
     files = [importlib.import_module(room.name) for room in rooms]
@@ -243,14 +240,14 @@ def by_name(classes: tuple[type[nn.Module], ...]) -> dict[str, type[nn.Module]]:
     """
     found: dict[str, type[nn.Module]] = {}
     for cls in classes:
-        name = f"{_library_of(cls)}.{cls.__name__}"
-        if found.setdefault(name, cls) is not cls:
-            raise ValueError(f"two classes have the name {name}")
+        if found.setdefault(_name_of(cls), cls) is not cls:
+            raise ValueError(f"two classes have the name {_name_of(cls)}")
     return found
 
 
-def _library_of(cls: type) -> str:
-    return cls.__module__.partition(".")[0]
+def _name_of(cls: type) -> str:
+    """Return the library's name and the class's own; where a module lives is left out, so it may move."""
+    return f"{cls.__module__.partition('.')[0]}.{cls.__name__}"
 
 
 @cache

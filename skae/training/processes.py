@@ -78,11 +78,11 @@ class AcceleratedProcesses:
 
         return broadcast_object_list([value], from_process=0)[0]
 
-    def any_of(self, value: bool) -> bool:
-        """Tell whether a value is true in any process."""
+    def of_all(self, value: Any) -> list[Any]:
+        """Return the values of all processes, in their order, in each process."""
         from accelerate.utils import gather_object
 
-        return any(gather_object([value]))
+        return gather_object([value])
 
     def synchronise(self, net: NeuralNet) -> None:
         """Give every process the main one's weights and buffers, and its decision to stop."""
@@ -107,9 +107,7 @@ class AcceleratedProcesses:
 
     def check_equal(self, description: Any) -> None:
         """Refuse a fit that processes describe in different ways, in all of them."""
-        from accelerate.utils import gather_object
-
-        descriptions = gather_object([description])
+        descriptions = self.of_all(description)
         others = [rank for rank, other in enumerate(descriptions) if other != descriptions[0]]
         if others:
             raise ValueError(
