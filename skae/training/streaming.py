@@ -112,7 +112,8 @@ class StreamedRows(Rows):
     def hold_out(self, n: int, seed: int) -> tuple["StreamedRows", "StreamedRows"]:
         """Split n rows off, in runs from all over the array; the same ones for the same seed."""
         x = replace(self.x, runs=shuffled(self.x.runs, torch.Generator().manual_seed(seed)))
-        runs, last = x.runs, int(np.searchsorted(x.ends, n))  # the run that is cut in two
+        runs = x.runs
+        last = int(np.searchsorted(x.ends, n))  # the run that is cut in two
         cut = runs[last, 1] - (x.ends[last] - n)
         held_out = np.vstack([runs[:last], [[runs[last, 0], cut]]])
         kept = np.vstack([[[cut, runs[last, 1]]], runs[last + 1 :]])
