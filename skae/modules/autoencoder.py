@@ -70,9 +70,6 @@ class Autoencoder(nn.Module):
         Turns over which the coordinate that shares a latent with an angle is laid out; 0 for none.
     """
 
-    centre: Tensor
-    scale: Tensor
-
     def __init__(
         self,
         encoder: nn.Module,
@@ -90,8 +87,8 @@ class Autoencoder(nn.Module):
         self.rebuilt = list(range(n_features))
         if self.winding > 0.0:
             self.rebuilt = [j for j in self.rebuilt if j not in self.angles]
-        self.register_buffer("centre", torch.zeros(n_features))
-        self.register_buffer("scale", torch.ones(n_features))
+        self.centre = nn.Buffer(torch.zeros(n_features))
+        self.scale = nn.Buffer(torch.ones(n_features))
 
     def fit_statistics(self, x: Tensor, weight: Tensor | None = None) -> None:
         """Take mean, standard deviation and principal axes from training rows and their weights."""

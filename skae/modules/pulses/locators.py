@@ -65,9 +65,6 @@ class ResidualLocator(nn.Module):
         Those of the ``n_outputs`` that change sign with the direction of time.
     """
 
-    centre: Tensor
-    scale: Tensor
-
     def __init__(
         self,
         n_traces: int,
@@ -84,8 +81,8 @@ class ResidualLocator(nn.Module):
         super().__init__()
         self.n_traces = n_traces
         self.pooled = pooled
-        self.register_buffer("centre", torch.zeros(n_traces, 1))
-        self.register_buffer("scale", torch.ones(n_traces, 1))
+        self.centre = nn.Buffer(torch.zeros(n_traces, 1))
+        self.scale = nn.Buffer(torch.ones(n_traces, 1))
         self.reversible = reversible
         self.odd_outputs = list(odd_outputs)
         self.single = _dilated_stack(1, trace_channels, kernel_size, dilations[0])

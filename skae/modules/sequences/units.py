@@ -21,13 +21,10 @@ class Standardised(nn.Module):
         What differences are divided by; broadcasts with the row.
     """
 
-    centre: Tensor
-    scale: Tensor
-
     def __init__(self, centre: Tensor, scale: Tensor):
         super().__init__()
-        self.register_buffer("centre", centre.float())
-        self.register_buffer("scale", scale.float())
+        self.centre = nn.Buffer(centre.float())
+        self.scale = nn.Buffer(scale.float())
 
     @classmethod
     def of_rows(cls, x: Rows, weight: Rows | None, dim: tuple[int, ...]) -> "Standardised":
@@ -64,20 +61,17 @@ class Outputs(nn.Module):
         What errors, or the deviance of counts, are divided by, so that the mean row costs about 1.
     """
 
-    scale: Tensor
-    unit: Tensor
-
     def __init__(
         self, centres: list[Tensor], scale: Tensor, *, positive: bool, poisson: bool = False
     ):
         super().__init__()
-        self.register_buffer("scale", scale.float())
+        self.scale = nn.Buffer(scale.float())
         unit = scale
         if poisson:  # half the deviance of a mean m is (y − m)² / 2m, about
             centre = centres[0]
             mean = centre if centre.shape == scale.shape else centre.mean()
             unit = scale.square() / (2.0 * torch.where(mean > 0.0, mean, scale))
-        self.register_buffer("unit", unit.float())
+        self.unit = nn.Buffer(unit.float())
         self.positive = positive
         for level, centre in enumerate(centres):
             if positive:

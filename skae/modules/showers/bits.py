@@ -71,8 +71,6 @@ class BinaryLatents(Latents):
     """
 
     n_parameters = 1
-    sharpness: Tensor
-    chains: Tensor
 
     def __init__(
         self, machine: BoltzmannMachine, energy: Tensor, n_steps: int, n_sampling_steps: int
@@ -81,11 +79,11 @@ class BinaryLatents(Latents):
         self.machine = machine
         self.code = EnergyCode(machine.sizes[0])
         self.n_steps, self.n_sampling_steps = n_steps, n_sampling_steps
-        self.register_buffer("sharpness", torch.tensor(1.0))
+        self.sharpness = nn.Buffer(torch.tensor(1.0))
         bits = torch.full((len(energy), sum(machine.sizes[1:])), 0.5)
         generator = torch.Generator().manual_seed(0)
         bits = torch.bernoulli(bits, generator=generator)
-        self.register_buffer("chains", torch.cat([self.code(energy), bits], dim=1))
+        self.chains = nn.Buffer(torch.cat([self.code(energy), bits], dim=1))
 
     def draws(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return uniform numbers."""

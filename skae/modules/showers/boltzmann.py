@@ -37,8 +37,6 @@ class BoltzmannMachine(nn.Module):
         Where couplings are allowed, symmetric; those within partitions are ignored. None allows all.
     """
 
-    mask: Tensor
-
     def __init__(self, sizes: Sequence[int], mask: Tensor | None = None):
         super().__init__()
         self.sizes = tuple(sizes)
@@ -50,7 +48,7 @@ class BoltzmannMachine(nn.Module):
             allowed = mask.bool() & mask.bool().T
         for part in self.parts:
             allowed[part, part] = False
-        self.register_buffer("mask", torch.triu(allowed).float())
+        self.mask = nn.Buffer(torch.triu(allowed).float())
         self.bias = nn.Parameter(torch.zeros(n_units))
         self.weight = nn.Parameter(torch.zeros(n_units, n_units))
 

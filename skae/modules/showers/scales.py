@@ -30,10 +30,6 @@ class EnergyScale(nn.Module):
         Their weights, none negative.
     """
 
-    offset: Tensor
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, energy: Tensor, weight: Tensor | None = None):
         super().__init__()
         energy = energy.double()
@@ -44,9 +40,9 @@ class EnergyScale(nn.Module):
         share = share / share.sum()
         mean = share @ logs
         spread = (share @ (logs - mean).square()).sqrt()
-        self.register_buffer("offset", offset.float())
-        self.register_buffer("mean", mean.float())
-        self.register_buffer("std", spread.clamp_min(1e-3).float())
+        self.offset = nn.Buffer(offset.float())
+        self.mean = nn.Buffer(mean.float())
+        self.std = nn.Buffer(spread.clamp_min(1e-3).float())
 
     def forward(self, energy: Tensor) -> Tensor:
         """Map ``(n,)`` to ``(n, 1)``."""
@@ -66,15 +62,12 @@ class VoxelScale(nn.Module):
         Whether no voxel may exceed the largest value.
     """
 
-    least: Tensor
-    most: Tensor
-    std: Tensor
-
     def __init__(self, least: float, most: float, std: float, bounded: bool):
         super().__init__()
         self.bounded = bounded
-        for name, value in (("least", least), ("most", most), ("std", std)):
-            self.register_buffer(name, torch.tensor(float(value)))
+        self.least = nn.Buffer(torch.tensor(float(least)))
+        self.most = nn.Buffer(torch.tensor(float(most)))
+        self.std = nn.Buffer(torch.tensor(float(std)))
 
     def activation(self, u: Tensor) -> Tensor:
         """Return values for what the network writes."""
@@ -174,14 +167,11 @@ class NoiseShape(nn.Module):
     depend on that. What is drawn has the mean and the standard deviation of what was seen.
     """
 
-    edges: Tensor
-    quantiles: Tensor
-
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("edges", torch.linspace(-1.0, 1.0, _N_CLASSES - 1))
+        self.edges = nn.Buffer(torch.linspace(-1.0, 1.0, _N_CLASSES - 1))
         normal = torch.special.ndtri(self.probabilities().double()).float()
-        self.register_buffer("quantiles", _moved(normal, 0.0, 1.0).repeat(_N_CLASSES, 1))
+        self.quantiles = nn.Buffer(_moved(normal, 0.0, 1.0).repeat(_N_CLASSES, 1))
 
     @staticmethod
     def probabilities() -> Tensor:

@@ -74,7 +74,6 @@ class ShowerAutoencoder(SeededModule):
         beta: float,
     ):
         super().__init__()
-        self.beta: Tensor
         self.encoder, self.decoder, self.latents = encoder, decoder, latents
         self.energies, self.voxels = energies, voxels
         self.group_sizes = group_sizes
@@ -88,7 +87,7 @@ class ShowerAutoencoder(SeededModule):
         )
         self.noise_shape = NoiseShape()
         self.full_beta = beta
-        self.register_buffer("beta", torch.tensor(float(beta)))
+        self.beta = nn.Buffer(torch.tensor(float(beta)))
 
     # -- from showers to latents ---------------------------------------------------------------
 

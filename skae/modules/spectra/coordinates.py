@@ -65,13 +65,10 @@ class Writer(nn.Module):
         What a column's steps are measured in.
     """
 
-    base: Tensor
-    unit: Tensor
-
     def __init__(self, centre: Tensor, loadings: Tensor, unit: Tensor):
         super().__init__()
-        self.register_buffer("base", centre.float())
-        self.register_buffer("unit", unit.float())
+        self.base = nn.Buffer(centre.float())
+        self.unit = nn.Buffer(unit.float())
         self.offset = nn.Parameter(torch.zeros(len(centre)))
         self.steps = nn.Parameter((loadings / unit).float())
         self.n_outputs = len(loadings)
@@ -106,13 +103,10 @@ class ColumnWriter(nn.Module):
         Where a zero is written to, and a one from there.
     """
 
-    centre: Tensor
-    scale: Tensor
-
     def __init__(self, centre: Tensor, scale: Tensor):
         super().__init__()
-        self.register_buffer("centre", centre.float())
-        self.register_buffer("scale", scale.float())
+        self.centre = nn.Buffer(centre.float())
+        self.scale = nn.Buffer(scale.float())
         self.n_outputs = len(centre)
 
     def forward(self, output: Tensor) -> Tensor:
@@ -131,15 +125,13 @@ class StandardisedColumns(Coordinates):
         Rows may have NaN: they are read as the mean, followed by a 1 for each gap.
     """
 
-    scale: Tensor
-
     def __init__(
         self, centre: Tensor, scale: Tensor, *, noise_floor: float = 0.0, has_gaps: bool = False
     ):
         super().__init__()
         self.noise_floor = noise_floor
-        self.register_buffer("centre", centre.float())
-        self.register_buffer("scale", scale.float())
+        self.centre = nn.Buffer(centre.float())
+        self.scale = nn.Buffer(scale.float())
         self.has_gaps = has_gaps
         self.n_outputs = len(centre)
         self.n_inputs = self.n_outputs * (2 if has_gaps else 1)
@@ -182,11 +174,6 @@ class PrincipalFactors(Coordinates):
         posterior standard deviations are read behind them.
     """
 
-    noise: Tensor
-    loadings: Tensor
-    reading: Tensor
-    log_std: Tensor
-
     def __init__(
         self,
         centre: Tensor,
@@ -200,13 +187,12 @@ class PrincipalFactors(Coordinates):
         self.noise_floor = noise_floor
         white = loadings / noise
         precision = 1.0 + white.square().sum(dim=1)  # of the posterior of each factor
-        self.register_buffer("centre", centre.float())
-        self.register_buffer("noise", noise.float())
-        self.register_buffer("loadings", loadings.float())
-        self.register_buffer(
-            "reading", (white / noise / precision[:, None]).T.float()
-        )  # (d, n_factors)
-        self.register_buffer("log_std", -0.5 * precision.log().float())
+        self.centre = nn.Buffer(centre.float())
+        self.noise = nn.Buffer(noise.float())
+        self.loadings = nn.Buffer(loadings.float())
+        # (d, n_factors)
+        self.reading = nn.Buffer((white / noise / precision[:, None]).T.float())
+        self.log_std = nn.Buffer(-0.5 * precision.log().float())
         self.has_gaps = has_gaps
         self.n_outputs = len(loadings)
         self.n_inputs = self.n_outputs * (2 if has_gaps else 1)

@@ -126,7 +126,7 @@ class NoiseLikelihood(Likelihood):
         self.noise_floor = 0.0
         self.is_known = noise is not None
         if noise is not None:
-            self.register_buffer("log_noise", noise.log().float())
+            self.log_noise = nn.Buffer(noise.log().float())
 
     def learn_noise(self, start: Tensor, floor: float) -> None:
         """Let training begin at this noise, and end at ``floor`` or above; ignored where it is known."""
@@ -216,11 +216,10 @@ class PoissonLikelihood(Likelihood):
     """
 
     takes_counts = True
-    noise: Tensor
 
     def __init__(self, noise: Tensor | None = None, *, has_gaps: bool = False):
         super().__init__(has_gaps=has_gaps)
-        self.register_buffer("noise", torch.ones(1))  # not used: the mean says it all
+        self.noise = nn.Buffer(torch.ones(1))  # not used: the mean says it all
 
     def noise_around(self, mean: Tensor) -> Tensor:
         """Return the noise around a mean row ``(d,)``, not that of less than a hundredth of a count."""

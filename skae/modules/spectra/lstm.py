@@ -56,11 +56,9 @@ class LSTMDecoder(nn.Module):
         Which of the two initial states the latent sets; the other one is zero.
     """
 
-    features: Tensor
-
     def __init__(self, grid: Tensor, n_components: int, hidden_size: int, latent_state: str):
         super().__init__()
-        self.register_buffer("features", grid_features(grid.double()).float())
+        self.features = nn.Buffer(grid_features(grid.double()).float())
         self.latent_state = latent_state
         self.start = nn.Linear(n_components, hidden_size)
         self.lstm = nn.LSTM(self.features.shape[1], hidden_size, batch_first=True)

@@ -46,8 +46,6 @@ class VariationalAutoencoder(SeededModule):
         Weight of the divergence while training.
     """
 
-    beta: Tensor
-
     def __init__(
         self,
         encoder: nn.Module,
@@ -67,7 +65,7 @@ class VariationalAutoencoder(SeededModule):
         self.reading, self.writing = reading, writing
         self.likelihood, self.prior = likelihood, prior
         self.full_beta = beta
-        self.register_buffer("beta", torch.tensor(float(beta)))
+        self.beta = nn.Buffer(torch.tensor(float(beta)))
 
     @property
     def is_closed(self) -> bool:
