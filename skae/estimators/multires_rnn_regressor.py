@@ -28,7 +28,7 @@ from skae.estimators._sequences import (
     validate_targets,
 )
 from skae.modules.sequences.descent import CELLS, level_widths
-from skae.modules.sequences.networks import MultiResolutionRNN, SequenceSummary
+from skae.modules.sequences.networks import MultiResolutionRNN, SequenceReader, SequenceSummary
 from skae.modules.sequences.resolutions import Resolutions
 from skae.modules.sequences.units import Outputs, ResolutionLoss, Standardised
 from skae.training.batches import Rows
@@ -230,7 +230,7 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
         poisson = self.loss == "poisson"
         positive = self.positive or poisson
         outputs = Outputs(centres, targets.scale, positive=positive, poisson=poisson)
-        parts = (resolutions, n_channels, widths, inputs, outputs, self.cell)
+        parts = SequenceReader(resolutions, n_channels, widths, inputs), outputs, self.cell
         weights = self._all_level_weights()[::-1]
         if not is_sequence:
             criterion = ResolutionLoss(None, weights[:1], poisson)

@@ -1,6 +1,5 @@
 """Networks that read and write long sequences at several resolutions."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -35,97 +34,66 @@ class SequenceReader(nn.Module):
     n_channels : int
         Sequences in a row.
     widths : list of int
-        Numbers in the description of a step, at each level, the finest first.
+        Numbers in a state of each level, the finest first; even. Half of them describe a step.
+    inputs : Standardised
+        Units of the rows.
     """
 
-    def __init__(self, resolutions: Resolutions, n_channels: int, widths: list[int]):
+    def __init__(
+        self, resolutions: Resolutions, n_channels: int, widths: list[int], inputs: Standardised
+    ):
         super().__init__()
-        self.resolutions = resolutions
-        self.first = JoinedLinear(n_channels * _KERNEL_SIZE, widths[0])
-        sizes = zip(resolutions.factors, widths[:-1], widths[1:], strict=True)
+        self.resolutions, self.inputs = resolutions, inputs
+        self.n_channels, self.widths = n_channels, widths
+        halves = [width // 2 for width in widths]
+        self.first = JoinedLinear(n_channels * _KERNEL_SIZE, halves[0])
+        sizes = zip(resolutions.factors, halves[:-1], halves[1:], strict=True)
         self.next = nn.ModuleList(
             JoinedLinear(2 * factor * fine + n_channels, coarse) for factor, fine, coarse in sizes
         )
-        self.places = Places(resolutions, widths)
+        self.places = Places(resolutions, halves)
 
-    def forward(self, levels: list[Tensor]) -> list[Tensor]:
-        """Describe ``(n, n_times, n_channels)``, given at all levels, ``(n, sizes[level], width)``."""
+    def state_layer(self, level: int) -> JoinedLinear:
+        """Make a layer from description and sequence of a level to a state of it."""
+        width = self.widths[level]
+        return JoinedLinear(width // 2 + self.n_channels, width)
+
+    def forward(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return description and sequence of each level, of rows ``(n, [n_channels,] n_times)``."""
+        x = self.inputs(x)
+        levels = self.resolutions.all_of(x[:, :, None] if x.ndim == 2 else x.transpose(1, 2))
         reach = _KERNEL_SIZE // 2
         padded = nn.functional.pad(levels[0], (0, 0, reach, reach))
         described = [self._activate(self.first(padded.unfold(1, _KERNEL_SIZE, 1).flatten(2)), 0)]
         for level, layer in enumerate(self.next):
             windows = self.resolutions.windows(described[-1], level)
             described.append(self._activate(layer(windows, levels[level + 1]), level + 1))
-        return described
+        return list(zip(described, levels, strict=True))
 
     def _activate(self, x: Tensor, level: int) -> Tensor:
         return nn.functional.silu(x + self.places(level))
 
 
-class SequenceNetwork(nn.Module, ABC):
-    """A network that reads sequences, standardised and described at all levels.
-
-    Parameters
-    ----------
-    resolutions : Resolutions
-        The levels.
-    n_channels : int
-        Sequences in a row.
-    widths : list of int
-        Numbers in a state of each level, the finest first; even.
-    inputs : Standardised
-        Units of the rows.
-    outputs : Outputs
-        Units of the targets.
-    """
-
-    def __init__(
-        self,
-        resolutions: Resolutions,
-        n_channels: int,
-        widths: list[int],
-        inputs: Standardised,
-        outputs: Outputs,
-    ):
-        super().__init__()
-        self.resolutions, self.inputs, self.outputs = resolutions, inputs, outputs
-        self.reader = SequenceReader(resolutions, n_channels, [width // 2 for width in widths])
-
-    def read(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return description and sequence of each level, of rows ``(n, [n_channels,] n_times)``."""
-        x = self.inputs(x)
-        levels = self.resolutions.all_of(x[:, :, None] if x.ndim == 2 else x.transpose(1, 2))
-        return list(zip(self.reader(levels), levels, strict=True))
-
-    @abstractmethod
-    def finest(self, x: Tensor) -> Tensor:
-        """Return the prediction of the finest level alone, ``(n, n_outputs)``."""
-
-
-class MultiResolutionRNN(SequenceNetwork):
+class MultiResolutionRNN(nn.Module):
     """Map sequences to sequences, at all resolutions.
 
     Parameters
     ----------
-    resolutions, n_channels, widths, inputs, outputs
-        As of :class:`SequenceNetwork`.
+    reader : SequenceReader
+        What describes them at all levels.
+    outputs : Outputs
+        Units of the targets.
     cell : {"gru", "lstm"}
         Kind of network.
     """
 
-    def __init__(
-        self,
-        resolutions: Resolutions,
-        n_channels: int,
-        widths: list[int],
-        inputs: Standardised,
-        outputs: Outputs,
-        cell: str,
-    ):
-        super().__init__(resolutions, n_channels, widths, inputs, outputs)
-        self.own = nn.ModuleList(JoinedLinear(width // 2 + n_channels, width) for width in widths)
-        self.places = Places(resolutions, widths)
-        self.descent = Descent(resolutions, widths, cell)
+    def __init__(self, reader: SequenceReader, outputs: Outputs, cell: str):
+        super().__init__()
+        self.reader, self.outputs, self.resolutions = reader, outputs, reader.resolutions
+        widths = reader.widths
+        self.own = nn.ModuleList(reader.state_layer(level) for level in range(len(widths)))
+        self.places = Places(reader.resolutions, widths)
+        self.descent = Descent(reader.resolutions, widths, cell)
         self.widen = nn.ModuleList(
             nn.Identity() if width == widths[0] else nn.Linear(width, widths[0]) for width in widths
         )
@@ -135,7 +103,7 @@ class MultiResolutionRNN(SequenceNetwork):
         """Return the states of all levels, the finest first, from rows ``(n, [n_channels,] n_times)``."""
         own = [
             layer(*parts) + self.places(level)
-            for level, (layer, parts) in enumerate(zip(self.own, self.read(x), strict=True))
+            for level, (layer, parts) in enumerate(zip(self.own, self.reader(x), strict=True))
         ]
         return self.descent(own)
 
@@ -161,38 +129,28 @@ class MultiResolutionRNN(SequenceNetwork):
         return [self.predict(states, level) for level in range(len(states))]
 
 
-class SequenceSummary(SequenceNetwork):
+class SequenceSummary(nn.Module):
     """Map sequences to a few numbers: what the coarsest level, which has seen everything, says of them.
 
     Parameters
     ----------
-    resolutions, n_channels, widths, inputs, outputs
-        As of :class:`SequenceNetwork`.
-    cell : {"gru", "lstm"}
-        Kind of network.
+    reader, outputs, cell
+        As of :class:`MultiResolutionRNN`.
     n_outputs : int
         Numbers that a row is mapped to.
     """
 
-    def __init__(
-        self,
-        resolutions: Resolutions,
-        n_channels: int,
-        widths: list[int],
-        inputs: Standardised,
-        outputs: Outputs,
-        cell: str,
-        n_outputs: int,
-    ):
-        super().__init__(resolutions, n_channels, widths, inputs, outputs)
-        width = widths[-1]
-        self.own = JoinedLinear(width // 2 + n_channels, width)
+    def __init__(self, reader: SequenceReader, outputs: Outputs, cell: str, n_outputs: int):
+        super().__init__()
+        self.reader, self.outputs = reader, outputs
+        width = reader.widths[-1]
+        self.own = reader.state_layer(-1)
         self.network = WindowRNN(width, cell, None)
         self.output = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, n_outputs))
 
     def finest(self, x: Tensor) -> Tensor:
         """Return the prediction, ``(n, n_outputs)``, of rows ``(n, [n_channels,] n_times)``."""
-        states = self.network(self.own(*self.read(x)[-1]))
+        states = self.network(self.own(*self.reader(x)[-1]))
         return self.outputs(self.output(states.mean(dim=1)).float())
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
