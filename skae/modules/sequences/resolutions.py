@@ -32,6 +32,12 @@ def bin_widths(times: Tensor) -> Tensor:
     return (torch.cat([steps[:1], steps]) + torch.cat([steps, steps[-1:]])) / 2.0
 
 
+def waves(position: Tensor) -> list[Tensor]:
+    """Return sines and cosines, of each octave, of positions from 0 to 1."""
+    phases = [math.pi * 2.0**octave * position for octave in range(_OCTAVES)]
+    return [wave(phase) for phase in phases for wave in (torch.sin, torch.cos)]
+
+
 def place_features(times: Tensor) -> Tensor:
     """Describe each of ``(n_times,)`` times: its position, its step, and waves of its number.
 
@@ -42,13 +48,8 @@ def place_features(times: Tensor) -> Tensor:
     position = (times - times[0]) / (times[-1] - times[0]).clamp_min(1e-30)
     widths = bin_widths(times)
     order = torch.arange(n, dtype=times.dtype) / max(1, n - 1)
-    waves = [
-        wave(math.pi * 2.0**octave * order)
-        for octave in range(_OCTAVES)
-        for wave in (torch.sin, torch.cos)
-    ]
     step = (widths / widths.mean()).log() / max(1.0, math.log(float(widths.max() / widths.min())))
-    return torch.stack([2.0 * position - 1.0, step, *waves], dim=1)
+    return torch.stack([2.0 * position - 1.0, step, *waves(order)], dim=1)
 
 
 class Resolutions(nn.Module):

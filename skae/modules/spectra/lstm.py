@@ -1,12 +1,9 @@
 """Recurrent decoders: a sequence from a latent and the grid it lies on."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-# Octaves of the waves by which a place on the grid is described: the finest has 2⁶ half-waves on it.
-_OCTAVES = 6
+from skae.modules.sequences.resolutions import waves
 
 
 def grid_features(grid: Tensor) -> Tensor:
@@ -14,12 +11,7 @@ def grid_features(grid: Tensor) -> Tensor:
     position = (grid - grid.min()) / (grid.max() - grid.min()).clamp_min(1e-30)
     step = torch.diff(position, prepend=position[:1])
     typical = step.abs().mean().clamp_min(1e-30)
-    waves = [
-        wave(math.pi * 2.0**octave * position)
-        for octave in range(_OCTAVES)
-        for wave in (torch.sin, torch.cos)
-    ]
-    return torch.stack([2.0 * position - 1.0, step / typical - 1.0, *waves], dim=1)
+    return torch.stack([2.0 * position - 1.0, step / typical - 1.0, *waves(position)], dim=1)
 
 
 def chrono_init(lstm: nn.LSTM, n_steps: int) -> None:
