@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -9,6 +10,8 @@ from skae.modules.seeded import SeededDropout
 
 BLOCKS = ("dense", "residual", "conv")
 
+# Features that a convolution spans.
+_KERNEL_SIZE = 3
 
 # Every elementwise activation of torch but RReLU, which draws from the global random state.
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -41,13 +44,17 @@ def make_activation(name: str) -> nn.Module:
     return activation()
 
 
-def _regularisers(
-    width: int, batch_norm: bool, dropout: float
-) -> tuple[list[nn.Module], list[nn.Module]]:
-    """Return the layers between a linear map and its activation, and those behind it."""
-    before: list[nn.Module] = [nn.BatchNorm1d(width)] if batch_norm else []
-    behind: list[nn.Module] = [SeededDropout(dropout)] if dropout > 0.0 else []
-    return before, behind
+def _activated(
+    layer: nn.Module, width: int, activation: str, *, batch_norm: bool = False, dropout: float = 0.0
+) -> list[nn.Module]:
+    """Return a layer of this width and what follows it; options are those of :func:`dense_stack`."""
+    layers = [layer]
+    if batch_norm:
+        layers.append(nn.BatchNorm1d(width))
+    layers.append(make_activation(activation))
+    if dropout > 0.0:
+        layers.append(SeededDropout(dropout))
+    return layers
 
 
 class ResidualBlock(nn.Module):
@@ -56,17 +63,11 @@ class ResidualBlock(nn.Module):
     Where input and output widths differ the identity becomes a linear map without bias.
     """
 
-    def __init__(self, n_in: int, n_out: int, activation: str, batch_norm: bool, dropout: float):
+    def __init__(self, n_in: int, n_out: int, activation: str, **options: Any):
         super().__init__()
-        before, behind = _regularisers(n_out, batch_norm, dropout)
         self.shortcut = nn.Identity() if n_in == n_out else nn.Linear(n_in, n_out, bias=False)
-        self.body = nn.Sequential(
-            nn.Linear(n_in, n_out),
-            *before,
-            make_activation(activation),
-            *behind,
-            nn.Linear(n_out, n_out),
-        )
+        hidden = _activated(nn.Linear(n_in, n_out), n_out, activation, **options)
+        self.body = nn.Sequential(*hidden, nn.Linear(n_out, n_out))
         self.activation = make_activation(activation)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,62 +98,48 @@ def dense_stack(
     dropout : float
         Probability to drop a unit behind each activation.
     """
+    options = {"batch_norm": batch_norm, "dropout": dropout}
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes[:-1]):
         if residual:
-            layers.append(ResidualBlock(n_in, n_out, activation, batch_norm, dropout))
+            layers.append(ResidualBlock(n_in, n_out, activation, **options))
         else:
-            before, behind = _regularisers(n_out, batch_norm, dropout)
-            layers += [nn.Linear(n_in, n_out), *before, make_activation(activation), *behind]
+            layers += _activated(nn.Linear(n_in, n_out), n_out, activation, **options)
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 
-def _conv_layers(
-    channels: Sequence[int], activation: str, kernel_size: int, batch_norm: bool, dropout: float
-) -> list[nn.Module]:
+def _convolution(n_in: int, n_out: int) -> nn.Conv1d:
+    return nn.Conv1d(n_in, n_out, _KERNEL_SIZE, padding="same")
+
+
+def _conv_layers(channels: Sequence[int], activation: str, **options: Any) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for c_in, c_out in pairwise(channels):
-        before, behind = _regularisers(c_out, batch_norm, dropout)
-        conv = nn.Conv1d(c_in, c_out, kernel_size, padding="same")
-        layers += [conv, *before, make_activation(activation), *behind]
+    for n_in, n_out in pairwise(channels):
+        layers += _activated(_convolution(n_in, n_out), n_out, activation, **options)
     return layers
 
 
 def conv_encoder(
-    n_features: int,
-    channels: Sequence[int],
-    n_components: int,
-    activation: str,
-    *,
-    kernel_size: int = 3,
-    batch_norm: bool = False,
-    dropout: float = 0.0,
+    n_features: int, channels: Sequence[int], n_components: int, activation: str, **options: Any
 ) -> nn.Sequential:
     """1-D convolutions over the features, then one linear map: ``(n, d)`` to ``(n, n_components)``."""
     return nn.Sequential(
         nn.Unflatten(1, (1, n_features)),  # (n, 1, d)
-        *_conv_layers([1, *channels], activation, kernel_size, batch_norm, dropout),
+        *_conv_layers([1, *channels], activation, **options),
         nn.Flatten(),  # (n, channels · d)
         nn.Linear(channels[-1] * n_features, n_components),
     )
 
 
 def conv_decoder(
-    n_features: int,
-    channels: Sequence[int],
-    n_components: int,
-    activation: str,
-    *,
-    kernel_size: int = 3,
-    batch_norm: bool = False,
-    dropout: float = 0.0,
+    n_features: int, channels: Sequence[int], n_components: int, activation: str, **options: Any
 ) -> nn.Sequential:
     """Undo :func:`conv_encoder`: ``(n, n_components)`` to ``(n, d)``, ``channels`` in decoding order."""
     return nn.Sequential(
         nn.Linear(n_components, channels[0] * n_features),
         nn.Unflatten(1, (channels[0], n_features)),  # (n, channels, d)
         make_activation(activation),
-        *_conv_layers(channels, activation, kernel_size, batch_norm, dropout),
-        nn.Conv1d(channels[-1], 1, kernel_size, padding="same"),
+        *_conv_layers(channels, activation, **options),
+        _convolution(channels[-1], 1),
         nn.Flatten(),  # (n, d)
     )
