@@ -11,7 +11,6 @@ from skae.modules.seeded import SeededModule
 from skae.modules.showers.boltzmann import in_double
 from skae.modules.showers.latents import Latents
 from skae.modules.showers.scales import EnergyScale, NoiseShape, VoxelScale
-from skae.modules.showers.voxel_networks import VoxelDecoder, VoxelEncoder
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -44,8 +43,11 @@ class ShowerAutoencoder(SeededModule):
 
     Parameters
     ----------
-    encoder, decoder : VoxelEncoder, VoxelDecoder
-        Between voxels and a summary of ``n_hidden`` numbers, and from latents to voxels.
+    encoder : nn.Module
+        Maps values and hits ``(n, 2, n_voxels)`` and the embedded energy ``(n, n_energy)`` to a summary
+        ``(n, n_hidden)``.
+    decoder : nn.Module
+        Maps latents ``(n, k)`` and the embedded energy to what is said of voxels, ``(n, 3, n_voxels)``.
     latents : Latents
         Their posterior and prior.
     group_sizes : sequence of int
@@ -62,8 +64,8 @@ class ShowerAutoencoder(SeededModule):
 
     def __init__(
         self,
-        encoder: VoxelEncoder,
-        decoder: VoxelDecoder,
+        encoder: nn.Module,
+        decoder: nn.Module,
         latents: Latents,
         *,
         group_sizes: list[int],
@@ -145,26 +147,29 @@ class ShowerAutoencoder(SeededModule):
 
     def reconstruct(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Draw showers with latents of the posteriors of showers, ``(n, n_voxels)``."""
-        like = x[:, :1].expand(-1, sum(self.group_sizes))
-        _, z = self.posterior(x, self.latents.draws(like, generator))
-        return self.observe(self.decode_voxels(z, x[:, 0]), generator)
+        return self.observe(self._decode_drawn(x, generator), generator)
 
     def deviations(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return relative spreads of all lit voxels of showers, and deviations in units of spreads."""
-        like = x[:, :1].expand(-1, sum(self.group_sizes))
-        _, z = self.posterior(x, self.latents.draws(like, generator))
-        _, activation, log_std = self.decode_voxels(z, x[:, 0])
+        _, activation, log_std = self._decode_drawn(x, generator)
         x = x[:, 1:]
         lit = x > 0.0
         mean, log_std = activation[lit], log_std[lit]
         deviation = (x[lit] - mean) * torch.exp(-log_std)
         return self.voxels.relative_spread(mean, log_std), deviation
 
+    def _decode_drawn(self, x: Tensor, generator: torch.Generator) -> Voxels:
+        _, z = self.posterior(x, self.latents.draws(self._like_latents(x), generator))
+        return self.decode_voxels(z, x[:, 0])
+
+    def _like_latents(self, x: Tensor) -> Tensor:
+        return x[:, :1].expand(-1, sum(self.group_sizes))
+
     # -- what is trained, and what is scored ---------------------------------------------------
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the three parts of :class:`Voxels` and the weighted divergence ``(n,)``."""
-        like = x[:, :1].expand(-1, sum(self.group_sizes))
+        like = self._like_latents(x)
         if self.training:
             with torch.autocast(x.device.type, enabled=False):
                 self.latents.prepare()

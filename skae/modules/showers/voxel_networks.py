@@ -1,7 +1,6 @@
 """Encoders and decoders of a calorimeter's voxels: on their grid, circular in the angle, or dense."""
 
 import math
-from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -81,15 +80,7 @@ def circular(x: Tensor, before: int, behind: int) -> Tensor:
     return x.index_select(-2, order)
 
 
-class VoxelEncoder(nn.Module, ABC):
-    """Maps voxels and the embedded incident energy to a summary of the shower."""
-
-    @abstractmethod
-    def forward(self, voxels: Tensor, energy: Tensor) -> Tensor:
-        """Map values and hits ``(n, 2, n_voxels)`` and ``(n, n_energy)`` to ``(n, n_hidden)``."""
-
-
-class DenseVoxelEncoder(VoxelEncoder):
+class DenseVoxelEncoder(nn.Module):
     """Two dense layers over all voxels."""
 
     def __init__(self, n_voxels: int, n_energy: int, n_hidden: int):
@@ -101,7 +92,7 @@ class DenseVoxelEncoder(VoxelEncoder):
         return self.body(torch.cat([voxels.flatten(1), energy], dim=1))
 
 
-class ConvVoxelEncoder(VoxelEncoder):
+class ConvVoxelEncoder(nn.Module):
     """A convolution over overlapping patches beside the means around the circle, then dense layers.
 
     Parameters
@@ -133,19 +124,7 @@ class ConvVoxelEncoder(VoxelEncoder):
         return self.body(torch.cat([patches.flatten(1), around.flatten(1), energy], dim=1))
 
 
-class VoxelDecoder(nn.Module, ABC):
-    """Maps latents and the embedded incident energy to what is said of each voxel."""
-
-    @abstractmethod
-    def forward(self, latent: Tensor, energy: Tensor) -> Tensor:
-        """Map ``(n, k)`` and ``(n, n_energy)`` to ``(n, 3, n_voxels)``."""
-
-    @abstractmethod
-    def start_at(self, outputs: Tensor) -> None:
-        """Let training start where all showers are the same: ``(3, n_voxels)``."""
-
-
-class DenseVoxelDecoder(VoxelDecoder):
+class DenseVoxelDecoder(nn.Module):
     """Two dense layers, and one for all voxels; attention weighs its inputs by the energy."""
 
     def __init__(self, n_latent: int, n_voxels: int, n_energy: int, n_hidden: int, attention: bool):
@@ -168,7 +147,7 @@ class DenseVoxelDecoder(VoxelDecoder):
         self.head.bias.copy_(outputs.flatten())
 
 
-class ConvVoxelDecoder(VoxelDecoder):
+class ConvVoxelDecoder(nn.Module):
     """Profiles in depth and radius, the same all around, and on them what patches add.
 
     Showers are alike around their axis but for what a patch's latents say, so the profiles learn from
