@@ -98,7 +98,7 @@ def dense_stack(
     dropout : float
         Probability to drop a unit behind each activation.
     """
-    options = {"batch_norm": batch_norm, "dropout": dropout}
+    options: dict[str, Any] = {"batch_norm": batch_norm, "dropout": dropout}
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes[:-1]):
         if residual:

@@ -15,6 +15,10 @@ _MOST_PATCHES = (9, 4, 3)
 # Voxels by which a patch overlaps its neighbours on each side, where it has more than one.
 _OVERLAP = 1
 
+# Numbers that are known of each patch, and of each voxel before those of a ring are told what to make
+# of them; answers that there are of what the incident energy means.
+_N_CHANNELS, _N_MAPS, _N_TOKENS = 32, 4, 8
+
 # What is to be learnt begins near 0, and training at the same shower for all.
 _SMALL = 0.05
 
@@ -64,9 +68,7 @@ class VoxelGrid(nn.Module):
         n, _, c, _ = x.shape
         x = x.reshape(n, *self.patches, c, *self.patch)
         # each axis: patch, then the voxel in it
-        x = x.permute(0, 4, 1, 5, 2, 6, 3, 7)
-        layers, angles, radii = (k * p for k, p in zip(self.patches, self.patch, strict=True))
-        x = x.reshape(n, c, layers, angles, radii)
+        x = x.permute(0, 4, 1, 5, 2, 6, 3, 7).flatten(6).flatten(4, 5).flatten(2, 3)
         layers, angles, radii = self.shape
         return x[:, :, :layers, :angles, :radii]
 
@@ -102,18 +104,16 @@ class ConvVoxelEncoder(nn.Module):
     n_energy : int
         Size of the embedded energy.
     n_hidden : int
-        Size of the summary.
-    n_channels : int
-        What is kept of each patch.
+        Size of the summary, and width of the dense layers.
     """
 
-    def __init__(self, grid: VoxelGrid, n_energy: int, n_hidden: int, n_channels: int = 32):
+    def __init__(self, grid: VoxelGrid, n_energy: int, n_hidden: int):
         super().__init__()
         self.grid = grid
         layers, angles, radii = (p + 2 * o for p, o in zip(grid.patch, grid.overlap, strict=True))
-        self.patches = nn.Conv3d(2, n_channels, (layers, angles, radii), stride=grid.patch)
+        self.patches = nn.Conv3d(2, _N_CHANNELS, (layers, angles, radii), stride=grid.patch)
         layers, _, radii = grid.shape
-        n_in = n_channels * grid.n_patches + 2 * layers * radii + n_energy
+        n_in = _N_CHANNELS * grid.n_patches + 2 * layers * radii + n_energy
         self.body = _two_layers(n_in, n_hidden)
 
     def forward(self, voxels: Tensor, energy: Tensor) -> Tensor:
@@ -158,40 +158,25 @@ class ConvVoxelDecoder(nn.Module):
     ----------
     n_latent : int
         Latent coordinates.
-    grid : VoxelGrid
-        Where the voxels are.
-    n_energy : int
-        Size of the embedded energy.
-    n_hidden : int
-        Width of the dense layers.
+    grid, n_energy, n_hidden
+        As of :class:`ConvVoxelEncoder`.
     attention : bool
         Whether patches attend to the energy.
-    n_channels : int
-        What is known of each patch.
-    n_maps : int
-        What is known of each voxel, before the voxels of a ring are told what to make of it.
     """
 
     def __init__(
-        self,
-        n_latent: int,
-        grid: VoxelGrid,
-        n_energy: int,
-        n_hidden: int,
-        attention: bool,
-        n_channels: int = 32,
-        n_maps: int = 4,
+        self, n_latent: int, grid: VoxelGrid, n_energy: int, n_hidden: int, attention: bool
     ):
         super().__init__()
         self.grid = grid
         layers, _, radii = grid.shape
         self.body = _two_layers(n_latent + n_energy, n_hidden)
         self.profiles = nn.Linear(n_hidden, N_OUTPUTS * layers * radii)
-        self.coarse = nn.Linear(n_hidden, grid.n_patches * n_channels)
-        self.attention = EnergyAttention(n_energy, n_channels) if attention else None
-        self.neighbours = nn.Conv3d(n_channels, n_channels, 3)
-        self.unfold = nn.Linear(n_channels, n_maps * math.prod(grid.patch))
-        self.mix = nn.Parameter(_SMALL * torch.randn(N_OUTPUTS, n_maps, layers, radii))
+        self.coarse = nn.Linear(n_hidden, grid.n_patches * _N_CHANNELS)
+        self.attention = EnergyAttention(n_energy, _N_CHANNELS) if attention else None
+        self.neighbours = nn.Conv3d(_N_CHANNELS, _N_CHANNELS, 3)
+        self.unfold = nn.Linear(_N_CHANNELS, _N_MAPS * math.prod(grid.patch))
+        self.mix = nn.Parameter(_SMALL * torch.randn(N_OUTPUTS, _N_MAPS, layers, radii))
 
     def forward(self, latent: Tensor, energy: Tensor) -> Tensor:
         """Map ``(n, k)`` and ``(n, n_energy)`` to ``(n, 3, n_voxels)``."""
@@ -229,21 +214,18 @@ class EnergyAttention(nn.Module):
         Size of the embedded energy.
     n_channels : int
         Size of what is known of each part.
-    n_tokens : int
-        Answers that there are.
     """
 
-    def __init__(self, n_energy: int, n_channels: int, n_tokens: int = 8):
+    def __init__(self, n_energy: int, n_channels: int):
         super().__init__()
-        self.n_tokens = n_tokens
         self.query = nn.Linear(n_channels, n_channels)
-        self.key = nn.Linear(n_energy, n_tokens * n_channels)
-        self.value = nn.Linear(n_energy, n_tokens * n_channels)
+        self.key = nn.Linear(n_energy, _N_TOKENS * n_channels)
+        self.value = nn.Linear(n_energy, _N_TOKENS * n_channels)
 
     def forward(self, parts: Tensor, energy: Tensor) -> Tensor:
         """Map ``(n, parts, c)`` and ``(n, n_energy)`` to ``(n, parts, c)``."""
-        key = self.key(energy).unflatten(1, (self.n_tokens, -1))
-        value = self.value(energy).unflatten(1, (self.n_tokens, -1))
+        key = self.key(energy).unflatten(1, (_N_TOKENS, -1))
+        value = self.value(energy).unflatten(1, (_N_TOKENS, -1))
         weights = torch.softmax(
             self.query(parts) @ key.transpose(1, 2) / math.sqrt(parts.shape[2]), dim=2
         )
