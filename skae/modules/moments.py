@@ -33,7 +33,7 @@ def rows_at_once(x: Rows) -> int:
     return max(1, _CHUNK_NUMBERS // math.prod(x.shape[1:]))
 
 
-def _chunks(
+def chunks_of(
     x: Rows, weight: Rows | None, absolute: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows and their weights, a chunk at a time; weights of one where there are none.
@@ -64,12 +64,12 @@ def column_moments(
     n_columns = math.prod(x.shape[1:])
     total = torch.zeros(n_columns if gaps else 1, dtype=torch.float64)
     mean, variance = torch.zeros(2 * n_columns, dtype=torch.float64).split(n_columns)
-    for rows, w in _chunks(x, weight, absolute):
+    for rows, w in chunks_of(x, weight, absolute):
         total += w @ (~rows.isnan()).double() if gaps else w.sum()
         mean += w @ (rows.nan_to_num(nan=0.0) if gaps else rows)
     total = total.where(total != 0.0, 1.0)  # of a column that no row has observed
     mean /= total
-    for rows, w in _chunks(x, weight, absolute):
+    for rows, w in chunks_of(x, weight, absolute):
         squares = (rows - mean).square_()
         variance += w @ (squares.nan_to_num_(nan=0.0) if gaps else squares)
     return mean, variance / total
@@ -107,7 +107,7 @@ def column_covariance(
     n_columns = len(mean[columns])
     total = torch.zeros(1, dtype=torch.float64)
     products = torch.zeros(n_columns, n_columns, dtype=torch.float64)
-    for rows, w in _chunks(x, weight, absolute):
+    for rows, w in chunks_of(x, weight, absolute):
         centred = (rows - mean)[:, columns]
         total += w.sum()
         products += (centred * w[:, None]).T @ centred
@@ -127,7 +127,7 @@ def leading_axes(
     for _ in range(_ITERATIONS):
         total = torch.zeros(1, dtype=torch.float64)
         product = torch.zeros_like(axes)
-        for rows, w in _chunks(x, weight, absolute):
+        for rows, w in chunks_of(x, weight, absolute):
             white = (rows - mean) / scale
             total += w.sum()
             product += white.T @ ((white @ axes) * w[:, None])

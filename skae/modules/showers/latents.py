@@ -40,16 +40,16 @@ class Latents(SeededModule, ABC):
         """Do what a training step needs beforehand, without gradients."""
 
     @abstractmethod
-    def divergence(self, parameters: Tensor, z: Tensor, energy: Tensor) -> Tensor:
-        """Return what the posteriors cost, ``(n,)``: KL(q ‖ p), or a number with its gradient."""
-
-    @abstractmethod
     def cost(self, parameters: Tensor, z: Tensor, energy: Tensor) -> Tensor:
         """Return KL(q ‖ p) but for :meth:`log_normaliser`, ``(n,)``."""
 
-    @abstractmethod
     def log_normaliser(self, energy: Tensor) -> LogPartition:
-        """Return what is to be added to the cost at energies ``(n,)``, and its error."""
+        """Return what is to be added to the cost at energies ``(n,)``, and its error: zeros."""
+        return LogPartition(torch.zeros_like(energy), torch.zeros_like(energy))
+
+    def divergence(self, parameters: Tensor, z: Tensor, energy: Tensor) -> Tensor:
+        """Return what training takes for the cost, ``(n,)``: a number with the gradient of KL(q ‖ p)."""
+        return self.cost(parameters, z, energy)
 
     @abstractmethod
     def sample(
@@ -80,17 +80,9 @@ class GaussianLatents(Latents):
         """Return the means."""
         return parameters[..., 0]
 
-    def divergence(self, parameters: Tensor, z: Tensor, energy: Tensor) -> Tensor:
-        """Return KL(q ‖ N(0, 1))."""
-        return normal_divergence(*self._moments(parameters))
-
     def cost(self, parameters: Tensor, z: Tensor, energy: Tensor) -> Tensor:
         """Return KL(q ‖ N(0, 1)), all of it."""
-        return self.divergence(parameters, z, energy)
-
-    def log_normaliser(self, energy: Tensor) -> LogPartition:
-        """Return zeros."""
-        return LogPartition(torch.zeros_like(energy), torch.zeros_like(energy))
+        return normal_divergence(*self._moments(parameters))
 
     def sample(
         self, energy: Tensor, k: int, generator: torch.Generator, n_steps: int | None = None

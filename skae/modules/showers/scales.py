@@ -7,16 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from skae.modules.moments import Rows
+from skae.modules.moments import Rows, chunks_of
 
 # A sigmoid reaches its end nowhere: it ends a little above the largest value.
 _ROOM = 1.05
 
 # Logarithms of the spread of a lit voxel, in units of the spread of all of them, are kept within these.
 _LOG_STD_RANGE = (-6.0, 2.0)
-
-# Numbers that are read at a time.
-_CHUNK_NUMBERS = 2**20
 
 
 class EnergyScale(nn.Module):
@@ -122,13 +119,8 @@ def lit_moments(x: Rows, weight: Tensor | None = None) -> LitMoments:
     n_voxels = x.shape[1] - 1
     sums, n = torch.zeros(3, n_voxels, dtype=torch.float64), 0.0
     least, most = math.inf, 0.0
-    step = max(1, _CHUNK_NUMBERS // x.shape[1])
-    for start in range(0, len(x), step):
-        part = x[start : start + step][:, 1:].double().cpu()
-        share = torch.ones(len(part), dtype=torch.float64)
-        if weight is not None:
-            share = weight[start : start + step].double()
-            part, share = part[share > 0.0], share[share > 0.0]
+    for rows, share in chunks_of(x, weight):
+        part, share = rows[share > 0.0, 1:], share[share > 0.0]
         lit = part > 0.0
         n += float(share.sum())
         sums += torch.stack([share @ lit.double(), share @ part, share @ part.square()])
