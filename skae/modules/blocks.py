@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from skae.modules.seeded import SeededDropout
@@ -42,6 +43,11 @@ def make_activation(name: str) -> nn.Module:
         known = ", ".join(activation_names())
         raise ValueError(f"activation={name!r} is unknown; use one of {known}.")
     return activation()
+
+
+def inverse_softplus(x: Tensor) -> Tensor:
+    """Return what softplus maps to positive numbers."""
+    return x + torch.log(-torch.expm1(-x))
 
 
 def _activated(

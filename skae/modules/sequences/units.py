@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from skae.modules.blocks import inverse_softplus
 from skae.modules.moments import Rows, scale_of, usable_moments
 from skae.modules.sequences.resolutions import Resolutions
 
@@ -84,11 +85,6 @@ class Outputs(nn.Module):
         if self.positive:
             return self.scale * (nn.functional.softplus(output + centre) + _SMALLEST)
         return torch.addcmul(centre, output, self.scale)
-
-
-def inverse_softplus(x: Tensor) -> Tensor:
-    """Return what softplus maps to positive numbers."""
-    return x + torch.log(-torch.expm1(-x))
 
 
 class ResolutionLoss(nn.Module):

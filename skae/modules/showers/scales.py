@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from skae.modules.blocks import inverse_softplus
 from skae.modules.moments import Rows, chunks_of
 
 # A sigmoid reaches its end nowhere: it ends a little above the largest value.
@@ -76,14 +77,12 @@ class VoxelScale(nn.Module):
         """Return what the network writes for values: the way back."""
         if self.bounded:
             return torch.logit((value / (_ROOM * self.most)).clamp(1e-3, 1.0 - 1e-3))
-        ratio = (value / self.std).clamp_min(1e-3)
-        return ratio + torch.log(-torch.expm1(-ratio))
+        return inverse_softplus((value / self.std).clamp_min(1e-3))
 
     def within(self, value: Tensor) -> Tensor:
         """Return what lit voxels may hold: no less than any, and no more than all in training."""
-        value = (
-            self.least + (value - self.least).abs()
-        )  # thrown back, where clamped ones would pile up
+        # thrown back, where clamped ones would pile up
+        value = self.least + (value - self.least).abs()
         return value.clamp(max=self.most) if self.bounded else value
 
     def relative_spread(self, activation: Tensor, log_std: Tensor) -> Tensor:
