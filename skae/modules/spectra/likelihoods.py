@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from skae.modules.blocks import inverse_softplus
+
 # From here on Stirling's series is exact to float32.
 _STIRLING_FROM = 8.0
 
@@ -98,13 +100,13 @@ class Likelihood(nn.Module, ABC):
         gaps = torch.isnan(x)
         return torch.where(gaps, 0.0, self.log_peaks(torch.where(gaps, 0.0, x), noise)).sum(dim=1)
 
-    @abstractmethod
     def link(self, rows: Tensor) -> Tensor:
-        """Map rows of any numbers to such as can be a mean."""
+        """Map rows of any numbers to such as can be a mean: all can, where nothing else is said."""
+        return rows
 
-    @abstractmethod
     def unlink(self, mean: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the link maps to ``mean``, and how much that moves when the mean does."""
+        return mean, torch.ones_like(mean)
 
     @abstractmethod
     def half_deviances(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
@@ -151,14 +153,6 @@ class NoiseLikelihood(Likelihood):
     def std(self, mean: Tensor) -> Tensor:
         """Return the standard deviation of the noise, in the shape of mean rows."""
         return self.noise.expand_as(mean)
-
-    def link(self, rows: Tensor) -> Tensor:
-        """Leave the rows as they are."""
-        return rows
-
-    def unlink(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean itself."""
-        return mean, torch.ones_like(mean)
 
 
 class GaussianLikelihood(NoiseLikelihood):
@@ -240,8 +234,7 @@ class PoissonLikelihood(Likelihood):
     def unlink(self, mean: Tensor) -> tuple[Tensor, Tensor]:
         """Invert softplus; of a rate of zero, one of 1e-5."""
         rate = mean.clamp_min(1e-5)
-        slope = -torch.expm1(-rate)
-        return rate + slope.log(), 1.0 / slope
+        return inverse_softplus(rate), -1.0 / torch.expm1(-rate)
 
     def half_deviances(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
         """Return half the deviance of each number, ``(n, d)``."""
