@@ -45,14 +45,14 @@ class RowNoise:
         scale = self._scale(batch)  # (m, 1, ...)
         if self.p_gaussian == 0.0:
             return self._poisson(batch, scale, generator)
-        noisy = batch + self.sigma * scale * _like(batch).normal_(generator=generator)
+        noisy = batch + self.sigma * scale * torch.empty_like(batch).normal_(generator=generator)
         if self.p_gaussian == 1.0:
             return noisy
-        gaussian = _like(scale).uniform_(generator=generator) < self.p_gaussian
+        gaussian = torch.empty_like(scale).uniform_(generator=generator) < self.p_gaussian
         return torch.where(gaussian, noisy, self._poisson(batch, scale, generator))
 
     def _poisson(self, batch: Tensor, scale: Tensor, generator: torch.Generator) -> Tensor:
-        exposure = _like(scale).uniform_(*self.log_counts, generator=generator).exp_()
+        exposure = torch.empty_like(scale).uniform_(*self.log_counts, generator=generator).exp_()
         if self.bin_widths is not None:
             exposure = exposure * self.bin_widths.to(batch.device)
         lit = scale > 0.0
@@ -67,7 +67,3 @@ class RowNoise:
         if self.relative_to == "std":
             return rows.std(1, correction=0).reshape(shape)
         return batch.new_ones(len(batch)).reshape(shape)
-
-
-def _like(tensor: Tensor) -> Tensor:
-    return torch.empty_like(tensor)

@@ -21,11 +21,10 @@ class DilatedBlock(nn.Module):
         self.conv = nn.Conv1d(
             n_channels, n_channels, kernel_size, padding="same", dilation=dilation
         )
-        self.activation = nn.SiLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, n_channels, n_times)`` to the same shape."""
-        return x + self.activation(self.conv(x))
+        return x + nn.functional.silu(self.conv(x))
 
 
 def _dilated_stack(
