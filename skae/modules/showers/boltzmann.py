@@ -63,14 +63,6 @@ class BoltzmannMachine(nn.Module):
         upper = (self.weight * self.mask).to(s.dtype)
         return -((s @ upper + self.bias.to(s.dtype)) * s).sum(dim=-1)
 
-    def free_energy(self, s: Tensor, partition: int) -> Tensor:
-        """Return −ln Σ exp(−E) over all states of one partition, given the others in s, ``(m,)``."""
-        part = self.parts[partition]
-        rest = s.clone()
-        rest[:, part] = 0.0
-        field = self.bias[part] + rest @ self.couplings[:, part]
-        return self.energy(rest) - nn.functional.softplus(field).sum(dim=1)
-
     @torch.no_grad()
     def gibbs(
         self,

@@ -49,18 +49,6 @@ def test_energies_are_sums_over_pairs_in_different_partitions():
         assert found.item() == pytest.approx(energy, abs=1e-12)
 
 
-@pytest.mark.parametrize("partition", range(4))
-def test_free_energy_sums_over_a_partition(partition):
-    result = machine()
-    part = result.parts[partition]
-    for state in torch.bernoulli(torch.full((5, 12), 0.5), generator=torch.Generator()).double():
-        inside = all_states(SIZES[partition])
-        states = state.repeat(len(inside), 1)
-        states[:, part] = inside
-        expected = -torch.logsumexp(-result.energy(states), dim=0)
-        assert result.free_energy(state[None], partition).item() == pytest.approx(expected.item())
-
-
 def test_differences_of_mean_energies_are_the_gradient_of_the_likelihood():
     result = machine()
     data = random_bits(7, generator(1), p=0.4)
