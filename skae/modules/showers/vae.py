@@ -229,18 +229,14 @@ class ShowerLoss(nn.Module):
         *voxels, penalty = output
         energy, x = target[:, 0], target[:, 1:]
         loss = misfit(Voxels(*voxels), x) + penalty
-        weight = self._weight(energy, x)
-        if weight is None:
+        if not (self.a or self.b or self.energy_weight):
             return loss
         _, activation, log_std = voxels
-        hit = (x > 0.0).to(x.dtype)
-        squares = hit * ((x - activation) * torch.exp(-log_std.detach())).square()
-        return loss + (0.5 * (weight - 1.0) * squares).sum(dim=1)
-
-    def _weight(self, energy: Tensor, x: Tensor) -> Tensor | None:
-        if not (self.a or self.b or self.energy_weight):
-            return None
         lit = (x > 0.0).to(x.dtype)
+        squares = lit * ((x - activation) * torch.exp(-log_std.detach())).square()
+        return loss + (0.5 * (self._weight(energy, x, lit) - 1.0) * squares).sum(dim=1)
+
+    def _weight(self, energy: Tensor, x: Tensor, lit: Tensor) -> Tensor:
         above = x - (x * lit).sum() / lit.sum().clamp_min(1.0)
         weight = 0.5 * (torch.exp(self.a * above) + torch.exp(-self.b * above))
         if self.energy_weight:
