@@ -13,17 +13,6 @@ _OCTAVES = 6
 PLACE_FEATURES = 2 + 2 * _OCTAVES
 
 
-def fitting_factors(n_times: int, factors: Sequence[int]) -> list[int]:
-    """Return those of the factors, from the first on, that leave two steps or more of a sequence."""
-    fitting: list[int] = []
-    for factor in factors:
-        if n_times < 2 * factor:
-            break
-        fitting.append(factor)
-        n_times = -(-n_times // factor)
-    return fitting
-
-
 def bin_widths(times: Tensor) -> Tensor:
     """Return the widths of bins around increasing times ``(n_times,)``, with edges halfway between."""
     if len(times) == 1:
@@ -68,28 +57,30 @@ class Resolutions(nn.Module):
     Attributes
     ----------
     factors : list of int
-        Those that fit.
+        Those, from the first on, that leave two steps or more.
     sizes : list of int
         Steps at each level, the finest first: one more than there are factors.
     """
 
     def __init__(self, times: Tensor, factors: Sequence[int]):
         super().__init__()
-        self.factors = fitting_factors(len(times), factors)
+        self.factors: list[int] = []
         self.sizes = [len(times)]
         times = times.double() - times.double()[0]
         widths, places = bin_widths(times), place_features(times)
         self.register_buffer("places_0", places.float())
-        for level, factor in enumerate(self.factors):
+        for level, factor in enumerate(factors):
+            if self.sizes[-1] < 2 * factor:
+                break
             size = -(-self.sizes[-1] // factor)
             shares = _padded(widths[:, None], size * factor).reshape(size, factor)
             widths = shares.sum(dim=1)
             shares = shares / widths[:, None]
             self.register_buffer(f"shares_{level}", shares[:, :, None].float())
-            places = (
-                _padded(places, size * factor).reshape(size, factor, -1) * shares[..., None]
-            ).sum(1)
+            windows = _padded(places, size * factor).reshape(size, factor, -1)
+            places = (windows * shares[..., None]).sum(1)
             self.register_buffer(f"places_{level + 1}", places.float())
+            self.factors.append(factor)
             self.sizes.append(size)
 
     def places(self, level: int) -> Tensor:
