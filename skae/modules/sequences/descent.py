@@ -68,7 +68,8 @@ class Descent(nn.Module):
     """Run a sequence from the coarsest level to the finest.
 
     A level's states are those of the coarser one, interpolated, to which are added what the level
-    itself has to say, and what a recurrent network makes of both within each window.
+    itself has to say, what stands for the places, and what a recurrent network makes of all within each
+    window.
 
     Parameters
     ----------
@@ -94,6 +95,7 @@ class Descent(nn.Module):
     ):
         super().__init__()
         self.resolutions, self.widths = resolutions, widths
+        self.places = Places(resolutions, widths)
         pairs = list(pairwise(widths))
         self.narrow = nn.ModuleList(
             nn.Identity() if fine == coarse else nn.Linear(coarse, fine) for fine, coarse in pairs
@@ -106,22 +108,21 @@ class Descent(nn.Module):
 
         Parameters
         ----------
-        own : list of Tensor of shape (n, sizes[level], widths[level])
-            What each level has to say, the finest first.
+        own : list of Tensor of shape (n, sizes[level] or 1, widths[level])
+            What each level has to say, of each step or of all, the finest first.
         start : Tensor of shape (n, n_starts) or None
             What sets the coarsest level going.
         """
-        coarsest = len(own) - 1
-        states = [self.networks[coarsest](own[coarsest], start)]
-        for level in range(coarsest - 1, -1, -1):
+        own = [said + self.places(level) for level, said in enumerate(own)]
+        states = [self.networks[-1](own[-1], start)]
+        for level in range(len(own) - 2, -1, -1):
             states.append(self._refine(states[-1], own[level], level))
         return states[::-1]
 
     def _refine(self, coarse: Tensor, own: Tensor, level: int) -> Tensor:
         steps, factor = own.shape[1], self.resolutions.factors[level]
-        windows = self.resolutions.refine(
-            self.narrow[level](coarse), level
-        )  # (n, size, factor, width)
+        # (n, size, factor, width)
+        windows = self.resolutions.refine(self.narrow[level](coarse), level)
         n, size = windows.shape[:2]
         padded = nn.functional.pad(own, (0, 0, 0, size * factor - steps))
         windows = windows + padded.unflatten(1, (size, factor))

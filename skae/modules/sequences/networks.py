@@ -92,7 +92,6 @@ class MultiResolutionRNN(nn.Module):
         self.reader, self.outputs, self.resolutions = reader, outputs, reader.resolutions
         widths = reader.widths
         self.own = nn.ModuleList(reader.state_layer(level) for level in range(len(widths)))
-        self.places = Places(reader.resolutions, widths)
         self.descent = Descent(reader.resolutions, widths, cell)
         self.widen = nn.ModuleList(
             nn.Identity() if width == widths[0] else nn.Linear(width, widths[0]) for width in widths
@@ -101,11 +100,8 @@ class MultiResolutionRNN(nn.Module):
 
     def states(self, x: Tensor) -> list[Tensor]:
         """Return the states of all levels, the finest first, from rows ``(n, [n_channels,] n_times)``."""
-        own = [
-            layer(*parts) + self.places(level)
-            for level, (layer, parts) in enumerate(zip(self.own, self.reader(x), strict=True))
-        ]
-        return self.descent(own)
+        described = zip(self.own, self.reader(x), strict=True)
+        return self.descent([layer(*parts) for layer, parts in described])
 
     def predict(self, states: list[Tensor], level: int) -> Tensor:
         """Return what a level's states predict, ``(n, sizes[level])``."""
@@ -190,11 +186,10 @@ class MultiResolutionDecoder(nn.Module):
         self.resolutions = Resolutions((grid - grid[0]).abs(), factors)
         widths = level_widths(hidden_size, len(self.resolutions.sizes))
         self.latent = nn.ModuleList(nn.Linear(n_components, width) for width in widths)
-        self.places = Places(self.resolutions, widths)
         self.descent = Descent(self.resolutions, widths, "lstm", n_components, latent_state)
         self.output = SequenceOutput(widths[0])
 
     def forward(self, z: Tensor) -> Tensor:
         """Map latent coordinates ``(n, n_components)`` to sequences ``(n, d)``."""
-        own = [latent(z)[:, None] + self.places(level) for level, latent in enumerate(self.latent)]
+        own = [latent(z)[:, None] for latent in self.latent]
         return self.output(self.descent(own, z)[0])
