@@ -6,6 +6,7 @@ tens of thousands of steps. In the factors it starts at what is known in closed 
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,16 +26,28 @@ def full_precision(x: Tensor) -> AbstractContextManager:
 
 
 class Coordinates(nn.Module, ABC):
-    """Maps rows ``(n, d)`` to what an encoder reads."""
+    """Maps rows ``(n, d)`` to what an encoder reads.
 
-    #: numbers in what an encoder reads, and in what a decoder writes back
-    n_inputs: int
-    n_outputs: int
+    Parameters
+    ----------
+    centre : Tensor of shape (d,)
+        Mean row.
+    n_outputs : int
+        Numbers in what a decoder writes back.
+    noise_floor : float
+        Smallest noise that is told from rounding, in the units of the rows.
+    has_gaps : bool
+        Rows may have NaN: an encoder reads twice as many numbers, ``n_inputs``, as a decoder writes.
+    """
 
-    #: smallest noise that is told from rounding, in the units of the rows
-    noise_floor: float
-
-    centre: Tensor
+    def __init__(
+        self, centre: Tensor, n_outputs: int, *, noise_floor: float = 0.0, has_gaps: bool = False
+    ):
+        super().__init__()
+        self.centre = nn.Buffer(centre.float())
+        self.n_outputs = n_outputs
+        self.n_inputs = n_outputs * (2 if has_gaps else 1)
+        self.noise_floor, self.has_gaps = noise_floor, has_gaps
 
     @abstractmethod
     def writer(self, centre: Tensor, slope: Tensor) -> "Writer | ColumnWriter":
@@ -115,26 +128,19 @@ class ColumnWriter(nn.Module):
 
 
 class StandardisedColumns(Coordinates):
-    """Columns with zero mean and unit variance.
+    """Columns with zero mean and unit variance; gaps are read as the mean, followed by a 1 for each.
 
     Parameters
     ----------
     centre, scale : Tensor of shape (d,)
         Mean and standard deviation of each column.
-    has_gaps : bool
-        Rows may have NaN: they are read as the mean, followed by a 1 for each gap.
+    **options
+        As of :class:`Coordinates`.
     """
 
-    def __init__(
-        self, centre: Tensor, scale: Tensor, *, noise_floor: float = 0.0, has_gaps: bool = False
-    ):
-        super().__init__()
-        self.noise_floor = noise_floor
-        self.centre = nn.Buffer(centre.float())
+    def __init__(self, centre: Tensor, scale: Tensor, **options: Any):
+        super().__init__(centre, len(centre), **options)
         self.scale = nn.Buffer(scale.float())
-        self.has_gaps = has_gaps
-        self.n_outputs = len(centre)
-        self.n_inputs = self.n_outputs * (2 if has_gaps else 1)
 
     @property
     def noise(self) -> Tensor:
@@ -159,7 +165,8 @@ class PrincipalFactors(Coordinates):
 
     In its model :math:`x = c + f L + \varepsilon` with :math:`f \sim N(0, 1)` and noise
     :math:`\varepsilon \sim N(0, \operatorname{diag} \sigma^2)`. A row is read as the mean of its factors'
-    posterior, so a factor that noise hides is near zero.
+    posterior, so a factor that noise hides is near zero. Those of rows with gaps follow from what was
+    observed, and the logarithms of the factors' posterior standard deviations are read behind them.
 
     Parameters
     ----------
@@ -169,33 +176,19 @@ class PrincipalFactors(Coordinates):
         Standard deviation of the noise, σ.
     loadings : Tensor of shape (n_factors, d)
         L; rows of L/σ must be orthogonal.
-    has_gaps : bool
-        Rows may have NaN. Their factors follow from what was observed, and the logarithms of the factors'
-        posterior standard deviations are read behind them.
+    **options
+        As of :class:`Coordinates`.
     """
 
-    def __init__(
-        self,
-        centre: Tensor,
-        noise: Tensor,
-        loadings: Tensor,
-        *,
-        noise_floor: float = 0.0,
-        has_gaps: bool = False,
-    ):
-        super().__init__()
-        self.noise_floor = noise_floor
+    def __init__(self, centre: Tensor, noise: Tensor, loadings: Tensor, **options: Any):
+        super().__init__(centre, len(loadings), **options)
         white = loadings / noise
         precision = 1.0 + white.square().sum(dim=1)  # of the posterior of each factor
-        self.centre = nn.Buffer(centre.float())
         self.noise = nn.Buffer(noise.float())
         self.loadings = nn.Buffer(loadings.float())
         # (d, n_factors)
         self.reading = nn.Buffer((white / noise / precision[:, None]).T.float())
         self.log_std = nn.Buffer(-0.5 * precision.log().float())
-        self.has_gaps = has_gaps
-        self.n_outputs = len(loadings)
-        self.n_inputs = self.n_outputs * (2 if has_gaps else 1)
 
     def writer(self, centre: Tensor, slope: Tensor) -> Writer:
         """Return the way back; where hardly anything was counted it starts nearly silent."""
@@ -210,11 +203,8 @@ class PrincipalFactors(Coordinates):
         seen = ~torch.isnan(centred)
         white = torch.where(seen, centred, 0.0) / self.noise  # (n, d)
         step = max(1, _SOLVED_NUMBERS // self.loadings.numel())
-        parts = [
-            self._solve(white[start : start + step], seen[start : start + step])
-            for start in range(0, len(x), step)
-        ]
-        return torch.cat(parts)
+        parts = zip(white.split(step), seen.split(step), strict=True)
+        return torch.cat([self._solve(*part) for part in parts])
 
     def _solve(self, white: Tensor, seen: Tensor) -> Tensor:
         """Factors of rows with gaps: the posterior of a linear model, row by row."""
