@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from skae.modules.sequences.resolutions import PLACE_FEATURES, Resolutions
+from skae.modules.sequences.resolutions import Resolutions, place_layers
 
 CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 
@@ -95,7 +95,7 @@ class Descent(nn.Module):
     ):
         super().__init__()
         self.resolutions, self.widths = resolutions, widths
-        self.places = Places(resolutions, widths)
+        self.places = place_layers(widths)
         pairs = list(pairwise(widths))
         self.narrow = nn.ModuleList(
             nn.Identity() if fine == coarse else nn.Linear(coarse, fine) for fine, coarse in pairs
@@ -113,7 +113,10 @@ class Descent(nn.Module):
         start : Tensor of shape (n, n_starts) or None
             What sets the coarsest level going.
         """
-        own = [said + self.places(level) for level, said in enumerate(own)]
+        own = [
+            said + layer(self.resolutions.places(level))
+            for level, (said, layer) in enumerate(zip(own, self.places, strict=True))
+        ]
         states = [self.networks[-1](own[-1], start)]
         for level in range(len(own) - 2, -1, -1):
             states.append(self._refine(states[-1], own[level], level))
@@ -128,29 +131,6 @@ class Descent(nn.Module):
         windows = windows + padded.unflatten(1, (size, factor))
         states = self.networks[level](windows.flatten(0, 1), coarse.flatten(0, 1))
         return states.unflatten(0, (n, size)).flatten(1, 2)[:, :steps]
-
-
-class Places(nn.Module):
-    """Additions to the state of each step of each level for its place.
-
-    Parameters
-    ----------
-    resolutions : Resolutions
-        The levels.
-    widths : list of int
-        Numbers in a state of each level, the finest first.
-    """
-
-    def __init__(self, resolutions: Resolutions, widths: list[int]):
-        super().__init__()
-        self.resolutions = resolutions
-        self.layers = nn.ModuleList(
-            nn.Linear(PLACE_FEATURES, width, bias=False) for width in widths
-        )
-
-    def forward(self, level: int) -> Tensor:
-        """Return what is added to the steps of a level, ``(sizes[level], widths[level])``."""
-        return self.layers[level](self.resolutions.places(level))
 
 
 class JoinedLinear(nn.Linear):

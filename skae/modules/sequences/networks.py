@@ -8,12 +8,11 @@ from torch import Tensor, nn
 from skae.modules.sequences.descent import (
     Descent,
     JoinedLinear,
-    Places,
     SequenceOutput,
     WindowRNN,
     level_widths,
 )
-from skae.modules.sequences.resolutions import Resolutions
+from skae.modules.sequences.resolutions import Resolutions, place_layers
 from skae.modules.sequences.units import Outputs, Standardised
 
 # Steps that the first convolution spans.
@@ -51,7 +50,7 @@ class SequenceReader(nn.Module):
         self.next = nn.ModuleList(
             JoinedLinear(2 * factor * fine + n_channels, coarse) for factor, fine, coarse in sizes
         )
-        self.places = Places(resolutions, halves)
+        self.places = place_layers(halves)
 
     def state_layer(self, level: int) -> JoinedLinear:
         """Make a layer from description and sequence of a level to a state of it."""
@@ -71,7 +70,7 @@ class SequenceReader(nn.Module):
         return list(zip(described, levels, strict=True))
 
     def _activate(self, x: Tensor, level: int) -> Tensor:
-        return nn.functional.silu(x + self.places(level))
+        return nn.functional.silu(x + self.places[level](self.resolutions.places(level)))
 
 
 class MultiResolutionRNN(nn.Module):

@@ -9,9 +9,6 @@ from torch import Tensor, nn
 # Octaves of the waves by which a place is described: the finest has 2⁵ half-waves on the sequence.
 _OCTAVES = 6
 
-#: numbers that describe a place
-PLACE_FEATURES = 2 + 2 * _OCTAVES
-
 
 def bin_widths(times: Tensor) -> Tensor:
     """Return the widths of bins around increasing times ``(n_times,)``, with edges halfway between."""
@@ -39,6 +36,11 @@ def place_features(times: Tensor) -> Tensor:
     order = torch.arange(n, dtype=times.dtype) / max(1, n - 1)
     step = (widths / widths.mean()).log() / max(1.0, math.log(float(widths.max() / widths.min())))
     return torch.stack([2.0 * position - 1.0, step, *waves(order)], dim=1)
+
+
+def place_layers(widths: Sequence[int]) -> nn.ModuleList:
+    """Make layers from what describes places to what is added to states of these widths there."""
+    return nn.ModuleList(nn.Linear(2 + 2 * _OCTAVES, width, bias=False) for width in widths)
 
 
 class Resolutions(nn.Module):
@@ -84,7 +86,7 @@ class Resolutions(nn.Module):
             self.sizes.append(size)
 
     def places(self, level: int) -> Tensor:
-        """Return what describes the steps of a level, ``(sizes[level], PLACE_FEATURES)``."""
+        """Return what describes the steps of a level, ``(sizes[level], n_features)``."""
         return getattr(self, f"places_{level}")
 
     def coarsen(self, x: Tensor, level: int) -> Tensor:
