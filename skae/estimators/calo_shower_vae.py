@@ -262,7 +262,7 @@ class CaloShowerVAE(BaseShowerVAE):
             energy, weight = energy[weight > 0.0], weight[weight > 0.0]
         self.energy_range_ = (float(energy.min()), float(energy.max()))
         n_voxels, hidden = self.n_features_in_ - 1, self.hidden_size
-        voxels = VoxelScale(lit.least, lit.most, lit.std, self.bounded)
+        voxels = VoxelScale(lit, self.bounded)
         shape = self._grid_shape()
         if shape is None:
             encoder = DenseVoxelEncoder(n_voxels, _N_ENERGY, hidden)
@@ -271,7 +271,7 @@ class CaloShowerVAE(BaseShowerVAE):
             grid = VoxelGrid(shape)
             encoder = ConvVoxelEncoder(grid, _N_ENERGY, hidden)
             decoder = ConvVoxelDecoder(k, grid, _N_ENERGY, hidden, self.attention)
-        decoder.start_at(lit.outputs(voxels))
+        decoder.start_at(voxels.outputs(lit))
         group_sizes = [len(part) for part in np.array_split(range(k), min(k, _N_GROUPS))]
         latents: Latents = GaussianLatents()
         if self.prior == "rbm":

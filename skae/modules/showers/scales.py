@@ -47,31 +47,43 @@ class EnergyScale(nn.Module):
         return ((torch.log(energy + self.offset) - self.mean) / self.std)[:, None]
 
 
+class LitMoments(NamedTuple):
+    """Range and spread of all lit voxels, and each voxel's own, ``(n_voxels,)``."""
+
+    least: float
+    most: float
+    std: float
+    rate: Tensor
+    mean: Tensor
+    own_std: Tensor
+
+
 class VoxelScale(nn.Module):
-    """Range and spread of lit voxels in the training rows.
+    """Range of lit voxels, and their spread: the unit in which the network sees and predicts them.
 
     Parameters
     ----------
-    least, most : float
-        Smallest and largest value.
-    std : float
-        Their standard deviation, the unit in which the network sees and predicts them.
+    lit : LitMoments
+        Moments of lit voxels in the training rows.
     bounded : bool
         Whether no voxel may exceed the largest value.
     """
 
-    def __init__(self, least: float, most: float, std: float, bounded: bool):
+    def __init__(self, lit: LitMoments, bounded: bool):
         super().__init__()
         self.bounded = bounded
-        self.least = nn.Buffer(torch.tensor(float(least)))
-        self.most = nn.Buffer(torch.tensor(float(most)))
-        self.std = nn.Buffer(torch.tensor(float(std)))
+        self.least, self.most, self.std = (nn.Buffer(torch.tensor(value)) for value in lit[:3])
 
     def activation(self, u: Tensor) -> Tensor:
         """Return values for what the network writes."""
         if self.bounded:
             return _ROOM * self.most * torch.sigmoid(u)
         return self.std * functional.softplus(u)
+
+    def outputs(self, lit: LitMoments) -> Tensor:
+        """Return what a decoder writes that says this of every shower, ``(3, n_voxels)``."""
+        log_std = torch.log(lit.own_std / lit.std)
+        return torch.stack([torch.logit(lit.rate), self.written(lit.mean), log_std])
 
     def written(self, value: Tensor) -> Tensor:
         """Return what the network writes for values: the way back."""
@@ -92,22 +104,6 @@ class VoxelScale(nn.Module):
     def log_std(self, u: Tensor) -> Tensor:
         """Return logarithms of spreads for what the network writes."""
         return u.clamp(*_LOG_STD_RANGE) + torch.log(self.std)
-
-
-class LitMoments(NamedTuple):
-    """Range and spread of all lit voxels, and each voxel's own, ``(n_voxels,)``."""
-
-    least: float
-    most: float
-    std: float
-    rate: Tensor
-    mean: Tensor
-    own_std: Tensor
-
-    def outputs(self, scale: VoxelScale) -> Tensor:
-        """Return what a decoder writes that says this of every shower, ``(3, n_voxels)``."""
-        log_std = torch.log(self.own_std / self.std)
-        return torch.stack([torch.logit(self.rate), scale.written(self.mean), log_std])
 
 
 def lit_moments(x: Rows, weight: Tensor | None = None) -> LitMoments:

@@ -77,11 +77,10 @@ class ShowerAutoencoder(SeededModule):
     ):
         super().__init__()
         self.encoder, self.decoder, self.latents = encoder, decoder, latents
-        self.energies, self.voxels = energies, voxels
+        self.voxels = voxels
         self.group_sizes = group_sizes
-        self.embedding = nn.Sequential(
-            nn.Linear(1, n_energy), nn.GELU(), nn.Linear(n_energy, n_energy)
-        )
+        layers = nn.Linear(1, n_energy), nn.GELU(), nn.Linear(n_energy, n_energy)
+        self.embedding = nn.Sequential(energies, *layers)
         before = [sum(group_sizes[:i]) for i in range(len(group_sizes))]
         self.posteriors = nn.ModuleList(
             nn.Linear(n_hidden + known, latents.n_parameters * size)
@@ -100,7 +99,7 @@ class ShowerAutoencoder(SeededModule):
         """
         energy, x = x[:, 0], x[:, 1:]
         seen = torch.stack([x / self.voxels.std, (x > 0.0).to(x.dtype)], dim=1)
-        summary = self.encoder(seen, self.embedding(self.energies(energy)))
+        summary = self.encoder(seen, self.embedding(energy))
         known, parameters, start = [summary], [], 0
         for head, size in zip(self.posteriors, self.group_sizes, strict=True):
             part = head(torch.cat(known, dim=1)).unflatten(1, (size, -1))
@@ -120,7 +119,7 @@ class ShowerAutoencoder(SeededModule):
 
     def decode_voxels(self, z: Tensor, energy: Tensor) -> Voxels:
         """Say of each voxel what latents ``(n, k)`` and incident energies ``(n,)`` make of it."""
-        outputs = self.decoder(z, self.embedding(self.energies(energy))).float()
+        outputs = self.decoder(z, self.embedding(energy)).float()
         logit, activation, log_std = outputs.unbind(1)
         return Voxels(logit, self.voxels.activation(activation), self.voxels.log_std(log_std))
 

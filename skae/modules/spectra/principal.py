@@ -9,6 +9,7 @@ from torch import Tensor
 
 from skae.modules.moments import (
     Rows,
+    chunks_of,
     column_covariance,
     leading_axes,
     rows_at_once,
@@ -27,9 +28,6 @@ _MOST_FACTORS = 256
 # what one time changes, and with little observed a small change says less.
 _FILLINGS = 100
 _NEAR = 1e-3
-
-# Rows whose gaps are counted at once.
-_COUNTED_ROWS = 4096
 
 
 def standardised_columns(x: Rows, weight: Rows | None, *, has_gaps: bool) -> StandardisedColumns:
@@ -142,8 +140,8 @@ class FilledRows:
 def _missing_share(x: Rows) -> Tensor:
     """Share of the rows in which each column was not observed."""
     missing = torch.zeros(x.shape[1], dtype=torch.float64)
-    for start in range(0, len(x), _COUNTED_ROWS):
-        missing += torch.isnan(x[start : start + _COUNTED_ROWS]).sum(dim=0)
+    for rows, _ in chunks_of(x, None):
+        missing += torch.isnan(rows).sum(dim=0)
     return missing / len(x)
 
 
