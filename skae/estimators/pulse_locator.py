@@ -196,14 +196,13 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
             return ReferenceLocator(n_traces), distribution
         module = ResidualLocator(
             n_traces,
-            distribution.n_outputs,
+            distribution,
             trace_channels=self.trace_channels,
             n_channels=self.n_channels,
             kernel_size=self.kernel_size,
             dilations=self._DILATIONS,
             pooled=self.permute_traces_,
             reversible=self.reverse_time_,
-            odd_outputs=distribution.odd_outputs,
         )
         module.fit_statistics(rows.x, rows.weight)
         return module, distribution

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skae.modules.moments import scale_of, usable_moments
+from skae.modules.pulses.positions import PositionDistribution
 
 
 def _with_traces(x: Tensor) -> Tensor:
@@ -47,8 +48,8 @@ class ResidualLocator(nn.Module):
     ----------
     n_traces : int
         Traces in an event.
-    n_outputs : int
-        Numbers for each sample.
+    distribution : PositionDistribution
+        What the outputs are numbers of, for each sample.
     trace_channels, n_channels : int
         Channels of the stack over single traces, and of that over events.
     kernel_size : int
@@ -58,16 +59,14 @@ class ResidualLocator(nn.Module):
     pooled : bool
         Standardise all traces by the same mean and variance.
     reversible : bool
-        Give, outside of training, what is found in an event and behind it, as further ``n_outputs``, what
-        is found in its time-reversed image.
-    odd_outputs : sequence of int
-        Those of the ``n_outputs`` that change sign with the direction of time.
+        Give, outside of training, what is found in an event and behind it, as further outputs, what is
+        found in its time-reversed image.
     """
 
     def __init__(
         self,
         n_traces: int,
-        n_outputs: int,
+        distribution: PositionDistribution,
         *,
         trace_channels: int,
         n_channels: int,
@@ -75,7 +74,6 @@ class ResidualLocator(nn.Module):
         dilations: tuple[Sequence[int], Sequence[int]],
         pooled: bool,
         reversible: bool,
-        odd_outputs: Sequence[int] = (),
     ):
         super().__init__()
         self.n_traces = n_traces
@@ -83,12 +81,11 @@ class ResidualLocator(nn.Module):
         self.centre = nn.Buffer(torch.zeros(n_traces, 1))
         self.scale = nn.Buffer(torch.ones(n_traces, 1))
         self.reversible = reversible
-        self.odd_outputs = list(odd_outputs)
+        self.odd_outputs = list(distribution.odd_outputs)
         self.single = _dilated_stack(1, trace_channels, kernel_size, dilations[0])
-        self.joint = _dilated_stack(
-            n_traces * trace_channels, n_channels, kernel_size, dilations[1]
-        )
-        self.output = nn.Conv1d(n_channels, n_outputs, 1)
+        found = n_traces * trace_channels
+        self.joint = _dilated_stack(found, n_channels, kernel_size, dilations[1])
+        self.output = nn.Conv1d(n_channels, distribution.n_outputs, 1)
 
     def fit_statistics(self, x: Tensor, weight: Tensor | None = None) -> None:
         """Take means and standard deviations from training rows, ``(n, n_traces, n_times)``."""

@@ -12,9 +12,9 @@ def locator(law, **options):
     torch.manual_seed(0)
     options = {
         "trace_channels": 3, "n_channels": 4, "kernel_size": 3, "dilations": ((1, 2), (1, 2)),
-        "pooled": True, "reversible": True, "odd_outputs": law.odd_outputs, **options,
+        "pooled": True, "reversible": True, **options,
     }  # fmt: skip
-    return ResidualLocator(3, law.n_outputs, **options)
+    return ResidualLocator(3, law, **options)
 
 
 @pytest.mark.parametrize(
