@@ -77,12 +77,10 @@ class Descent(nn.Module):
         The levels.
     widths : list of int
         Numbers in a state of each level, the finest first; even.
-    cell : {"gru", "lstm"}
-        Kind of network.
     n_starts : int or None
         Numbers that set the first state of the coarsest level; None starts it at zero.
-    sets : {"hidden", "cell"} or None
-        Which state of an LSTM they set; None for both.
+    cell, sets
+        As of :class:`WindowRNN`.
     """
 
     def __init__(

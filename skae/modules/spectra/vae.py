@@ -90,11 +90,10 @@ class VariationalAutoencoder(SeededModule):
         """Return mean row, noise, and what the bound is lowered by: the criterion's three inputs."""
         mean, log_std = self.posterior(x)
         noise = self.likelihood.noise
-        if self.is_closed:
-            penalty = self._weight() * self.prior.divergence(mean, log_std, mean)
-            return self.decode(mean), noise, penalty + self._spread_of_linear(x, log_std, noise)
-        z = mean + torch.exp(log_std) * self._draw(mean)
+        z = mean if self.is_closed else mean + torch.exp(log_std) * self._draw(mean)
         penalty = self._weight() * self.prior.divergence(mean, log_std, z)
+        if self.is_closed:
+            penalty = penalty + self._spread_of_linear(x, log_std, noise)
         return self.decode(z), noise, penalty
 
     def _weight(self) -> Tensor | float:
