@@ -60,10 +60,9 @@ class RowNoise:
         return torch.where(lit, unit * torch.poisson(batch / unit, generator=generator), batch)
 
     def _scale(self, batch: Tensor) -> Tensor:
-        shape = (-1,) + (1,) * (batch.ndim - 1)
-        rows = batch.flatten(1)
+        axes = tuple(range(1, batch.ndim))
         if self.relative_to == "clean_max":
-            return rows.abs().amax(1).reshape(shape)
+            return batch.abs().amax(axes, keepdim=True)
         if self.relative_to == "std":
-            return rows.std(1, correction=0).reshape(shape)
-        return batch.new_ones(len(batch)).reshape(shape)
+            return batch.std(axes, correction=0, keepdim=True)
+        return batch.new_ones(len(batch), *[1] * len(axes))

@@ -44,12 +44,8 @@ class VoxelGrid(nn.Module):
         self.excess = tuple(
             p * k - n for n, p, k in zip(shape, self.patch, self.patches, strict=True)
         )
+        self.n_patches = math.prod(self.patches)
         self.overlap = tuple(_OVERLAP if p > 1 else 0 for p in self.patch)
-
-    @property
-    def n_patches(self) -> int:
-        """Number of patches."""
-        return math.prod(self.patches)
 
     def padded(self, x: Tensor) -> Tensor:
         """Add what overlapping patches read beyond the ends, ``(n, c, layers, angles, radii)``.

@@ -121,10 +121,9 @@ class FilledRows:
         self.rows, self.expect = rows, expect
         if isinstance(rows, Tensor):
             self.rows = rows.clone()
-            step = rows_at_once(rows)  # as they are read, so that sums are the same to the bit
-            for start in range(0, len(rows), step):
-                part = slice(start, start + step)
-                self.rows[part] = self._fill(rows[part])
+            # as they are read, so that sums are the same to the bit
+            for part in self.rows.split(rows_at_once(rows)):
+                part.copy_(self._fill(part))
 
     def __len__(self) -> int:
         return len(self.rows)
