@@ -14,11 +14,8 @@ class Rows(Protocol):
     shape: torch.Size
     dtype: torch.dtype
 
-    def __len__(self) -> int:
-        """Count the rows."""
-
-    def __getitem__(self, part: slice) -> Tensor:
-        """Return some of the rows."""
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice) -> Tensor: ...
 
 
 # Sums over rows run through chunks in float64: exact enough for any mean, and in bounded memory.

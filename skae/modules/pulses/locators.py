@@ -8,6 +8,13 @@ from torch import Tensor, nn
 from skae.modules.moments import scale_of, usable_moments
 from skae.modules.pulses.positions import PositionDistribution
 
+# Of the reference network: filters of its first layer, samples that filters of both layers span, and bins
+# at either end that the second ones reach only with padding.
+_N_FILTERS, _FIRST_WIDTH, _SECOND_WIDTH, _MARGIN = 2, 3, 7, 3
+
+# What these bins give away: nothing is published for them.
+_HANDICAP = 20.0
+
 
 def _with_traces(x: Tensor) -> Tensor:
     """Return ``(n, n_traces, n_times)``; of a single trace ``(n, n_times)`` goes in as well."""
@@ -125,21 +132,11 @@ class ReferenceLocator(nn.Module):
         Traces in an event.
     """
 
-    #: filters of the first layer, and samples that filters of both layers span
-    N_FILTERS, FIRST_WIDTH, SECOND_WIDTH = 2, 3, 7
-    #: what the bins give away that the second filters reach only with padding: none is published for them
-    _HANDICAP = 20.0
-
     def __init__(self, n_traces: int):
         super().__init__()
-        self.filters = nn.Conv2d(1, self.N_FILTERS, (1, self.FIRST_WIDTH), padding="same")
+        self.filters = nn.Conv2d(1, _N_FILTERS, (1, _FIRST_WIDTH), padding="same")
         self.activation = nn.Tanh()
-        self.combination = nn.Conv2d(
-            self.N_FILTERS,
-            1,
-            (n_traces, self.SECOND_WIDTH),
-            padding=(0, self.SECOND_WIDTH // 2),
-        )
+        self.combination = nn.Conv2d(_N_FILTERS, 1, (n_traces, _SECOND_WIDTH), padding=(0, _MARGIN))
         for name, parameter in self.named_parameters():  # as published
             (nn.init.zeros_ if name.endswith("bias") else nn.init.xavier_uniform_)(parameter)
 
@@ -148,6 +145,5 @@ class ReferenceLocator(nn.Module):
         x = _with_traces(x).unsqueeze(1)  # (n, 1, n_traces, n_times)
         logits = self.combination(self.activation(self.filters(x))).squeeze(2)
         bins = torch.arange(logits.shape[2], device=x.device)
-        margin = self.SECOND_WIDTH // 2
-        at_end = (bins < margin) | (bins >= len(bins) - margin)
-        return logits - self._HANDICAP * at_end
+        at_end = (bins < _MARGIN) | (bins >= len(bins) - _MARGIN)
+        return logits - _HANDICAP * at_end
