@@ -233,9 +233,9 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
         parts = SequenceReader(resolutions, n_channels, widths, inputs), outputs, self.cell
         weights = self._all_level_weights()[::-1]
         if not is_sequence:
-            criterion = ResolutionLoss(None, weights[:1], poisson)
+            criterion = ResolutionLoss(None, weights[:1], outputs)
             return SequenceSummary(*parts, rows.target.shape[1]), criterion
-        criterion = ResolutionLoss(resolutions, weights[: self.n_levels_], poisson)
+        criterion = ResolutionLoss(resolutions, weights[: self.n_levels_], outputs)
         return MultiResolutionRNN(*parts), criterion
 
     def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
@@ -299,11 +299,7 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
                 "Only sequences have resolutions; y of fit has a few numbers for each row."
             )
         module = self.module_
-
-        def predict(x: Tensor) -> tuple[Tensor, ...]:
-            return tuple(module(x)[:0:-1])  # without the scale
-
-        return list(self._apply(predict, X))
+        return list(self._apply(lambda x: module(x)[::-1], X))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -112,12 +112,12 @@ class MultiResolutionRNN(nn.Module):
         return self.predict(self.states(x), 0)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the unit of the loss, and predictions of all levels, the finest first."""
+        """Return predictions of all levels, the finest first."""
         most = len(x)
         if x.device.type == "cpu":
             most = max(1, _NUMBERS_AT_ONCE // (self.resolutions.sizes[0] * self.descent.widths[0]))
         parts = [self._predict_all(part) for part in x.split(most)]
-        return self.outputs.unit, *(torch.cat(level) for level in zip(*parts, strict=True))
+        return tuple(torch.cat(level) for level in zip(*parts, strict=True))
 
     def _predict_all(self, x: Tensor) -> list[Tensor]:
         states = self.states(x)
@@ -149,8 +149,8 @@ class SequenceSummary(nn.Module):
         return self.outputs(self.output(states.mean(dim=1)).float())
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the unit of the loss, and the prediction."""
-        return self.outputs.unit, self.finest(x)
+        """Return the prediction, the only one."""
+        return (self.finest(x),)
 
 
 class MultiResolutionDecoder(nn.Module):

@@ -73,7 +73,7 @@ class Outputs(nn.Module):
             mean = centre if centre.shape == scale.shape else centre.mean()
             unit = scale.square() / (2.0 * torch.where(mean > 0.0, mean, scale))
         self.unit = nn.Buffer(unit.float())
-        self.positive = positive
+        self.positive, self.poisson = positive, poisson
         for level, centre in enumerate(centres):
             if positive:
                 centre = inverse_softplus((centre / scale).clamp_min(1e-4))
@@ -98,28 +98,28 @@ class ResolutionLoss(nn.Module):
         The levels; None for targets that are no sequences.
     weights : list of float
         Weight of each level, the finest first.
-    poisson : bool
-        Take half the deviance of counts, rather than the squared error.
+    outputs : Outputs
+        Those of the network: how errors are measured, and in which unit.
     """
 
-    def __init__(self, resolutions: Resolutions | None, weights: list[float], poisson: bool):
+    def __init__(self, resolutions: Resolutions | None, weights: list[float], outputs: Outputs):
         super().__init__()
-        self.resolutions, self.weights, self.poisson = resolutions, weights, poisson
+        self.resolutions, self.weights, self.outputs = resolutions, weights, outputs
 
     def forward(self, output: tuple[Tensor, ...], target: Tensor) -> Tensor:
-        """Return the loss of each row, ``(n,)``, from (unit, levels…) and targets ``(n, k)``."""
-        unit, *predictions = output
+        """Return the loss of each row, ``(n,)``, from all levels and targets ``(n, k)``."""
         levels = [target[:, :, None]]
         if self.resolutions is not None:
             levels = self.resolutions.all_of(levels[0])
         losses = [
-            weight * self._error(prediction, level[:, :, 0], unit).mean(dim=1)
-            for weight, prediction, level in zip(self.weights, predictions, levels, strict=True)
+            weight * self._error(prediction, level[:, :, 0]).mean(dim=1)
+            for weight, prediction, level in zip(self.weights, output, levels, strict=True)
         ]
         return torch.stack(losses).sum(dim=0)
 
-    def _error(self, prediction: Tensor, target: Tensor, unit: Tensor) -> Tensor:
-        if not self.poisson:
+    def _error(self, prediction: Tensor, target: Tensor) -> Tensor:
+        unit = self.outputs.unit
+        if not self.outputs.poisson:
             return ((prediction - target) / unit).square()
         ratio = prediction / target.clamp_min(1e-30)
         return (prediction - target - torch.xlogy(target, ratio)) / unit
