@@ -84,8 +84,9 @@ class Autoencoder(nn.Module):
         self.decoder = decoder
         self.angles = list(angles)
         self.winding = winding
-        known = self.angles if winding > 0.0 else []
-        self.rebuilt = [j for j in range(n_features) if j not in known]
+        self.rebuilt = list(range(n_features))
+        if self.winding > 0.0:
+            self.rebuilt = [j for j in self.rebuilt if j not in self.angles]
         self.centre = nn.Buffer(torch.zeros(n_features))
         self.scale = nn.Buffer(torch.ones(n_features))
 
