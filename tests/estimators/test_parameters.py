@@ -6,16 +6,20 @@ from numbers import Real
 from typing import Any
 
 import cloudpickle
+import numpy as np
 import pytest
 from minimal import LinearAutoencoder
 from remaining_checks import MINIBATCHES
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval, InvalidParameterError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skae
 from skae._parameters import estimator, parameter
+from skae.datasets import make_jets
 
 
 @estimator
@@ -81,10 +85,19 @@ def test_a_subclass_is_searched_and_pickled_when_it_is_fitted(cls, standard_jets
 
 
 @parametrize_with_checks(
-    [cls(max_epochs=5) for cls in SUBCLASSES], expected_failed_checks=lambda _: MINIBATCHES
+    [cls(max_epochs=5) for cls in (LinearAutoencoder, *SUBCLASSES)],
+    expected_failed_checks=lambda _: MINIBATCHES,
 )
 def test_scikit_learn_checks_of_subclasses(estimator, check):
     check(estimator)
+
+
+def test_what_the_contributing_guide_shows_finds_principal_components():
+    X = StandardScaler().fit_transform(make_jets(1000, random_state=0))
+    model = LinearAutoencoder(2, batch_size=32, random_state=0).fit(X)
+    pca = PCA(2).fit(X)
+    least = np.mean((X - pca.inverse_transform(pca.transform(X))) ** 2)
+    assert -model.score(X) == pytest.approx(least, rel=1e-3)
 
 
 @each_subclass
