@@ -1,9 +1,9 @@
 """What a fit is told apart by: descriptions of values of every kind, and fingerprints of data."""
 
 import copy
-import functools
 import json
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -23,6 +23,13 @@ def make_scaled(factor):
     return scaled
 
 
+def run(source):
+    """Return what a script defines."""
+    names = {"__name__": "my_script"}
+    exec(source, names)
+    return names
+
+
 class Scaled:
     def __init__(self, factor):
         self.factor = factor
@@ -40,11 +47,7 @@ class Scaled:
         (make_scaled(2.0), make_scaled(2.0), make_scaled(3.0)),
         (Scaled(2.0), Scaled(2.0), Scaled(3.0)),
         (Scaled(2.0).method, Scaled(2.0).method, Scaled(3.0).method),
-        (
-            functools.partial(torch.mul, other=2),
-            functools.partial(torch.mul, other=2),
-            functools.partial(torch.mul, other=3),
-        ),
+        (partial(torch.mul, other=2), partial(torch.mul, other=2), partial(torch.mul, other=3)),
         (NoiseInjector(sigma=0.1), NoiseInjector(sigma=np.float64(0.1)), NoiseInjector(sigma=0.2)),
         (np.arange(3), [0, 1, 2], (0, 1, 3)),
         (np.arange(100), np.arange(100), np.arange(1, 101)),
@@ -60,7 +63,7 @@ def test_values_are_told_apart_by_what_they_are(value, same, other):
 
 def test_functions_are_told_apart_by_the_globals_they_use():
     def described(sigma, body="SIGMA * batch", method="SIGMA * batch"):
-        source = f"""
+        names = run(f"""
 SIGMA = {sigma}
 def inner(batch):
     return {body}
@@ -69,9 +72,7 @@ def noise(batch, generator):
 class Noise:
     def __call__(self, batch, generator):
         return {method}
-"""
-        names = {"__name__": "my_script"}
-        exec(source, names)
+""")
         return [describe(value) for value in (names["noise"], names["Noise"](), names["Noise"])]
 
     plain = described(0.1)
@@ -87,9 +88,8 @@ def test_functions_that_call_many_others_are_described_once_each():
     lines += [
         f"def f{k}(x): return f{k - 1}(f{k - 1}(x)) + f{max(0, k - 2)}(x)" for k in range(1, 60)
     ]
-    names = {"__name__": "my_script"}
-    exec("\n".join(lines), names)
-    assert len(json.dumps(describe(names["f59"]))) < 60_000  # each path apart would be 10**12 long
+    last = run("\n".join(lines))["f59"]
+    assert len(json.dumps(describe(last))) < 60_000  # each path apart would be 10**12 long
 
 
 def test_values_that_hold_themselves_tensors_or_nothing_are_told():
@@ -163,12 +163,7 @@ values = [by_constant, by_attribute, by_partial, by_class, by_inner, with_attrib
 
 
 def test_everything_that_code_refers_to_tells():
-    def run(sigma):
-        names = {"__name__": "my_script"}
-        exec(SOURCE.format(sigma=sigma), names)
-        return names
-
-    first, again, other = run(0.5), run(0.5), run(0.25)
+    first, again, other = (run(SOURCE.format(sigma=sigma)) for sigma in (0.5, 0.5, 0.25))
     for value, same, changed in zip(first["values"], again["values"], other["values"], strict=True):
         assert json.dumps(describe(value)) == json.dumps(describe(same)), value
         assert describe(value) != describe(changed), value
@@ -190,10 +185,9 @@ def test_values_of_any_plain_kind_are_json(value):
 
 def test_a_chain_of_functions_that_is_too_long_is_named():
     lines = ["def f0(x): return x", *(f"def f{k}(x): return f{k - 1}(x)" for k in range(1, 2000))]
-    names = {"__name__": "my_script"}
-    exec("\n".join(lines), names)
+    last = run("\n".join(lines))["f1999"]
     with pytest.raises(TypeError, match="a function refers to too much"):
-        describe(names["f1999"])
+        describe(last)
 
 
 def test_a_value_that_cannot_be_told_is_an_error_before_training(standard_jets, tmp_path):

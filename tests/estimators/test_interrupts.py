@@ -18,10 +18,8 @@ from skae.training import net
 
 
 def test_early_stopping_keeps_the_best_weights(standard_jets):
-    model = small(
-        early_stopping=True, max_epochs=200, lr=0.05, lr_schedule="constant", n_iter_no_change=5,
-        validation_fraction=0.3,
-    ).fit(standard_jets)  # fmt: skip
+    options = {"early_stopping": True, "n_iter_no_change": 5, "validation_fraction": 0.3}
+    model = small(**options, max_epochs=200, lr=0.05, lr_schedule="constant").fit(standard_jets)
     valid = model.history_[:, "valid_loss"]
     assert len(valid) < 200
     order = torch.randperm(400, generator=torch.Generator().manual_seed(0))

@@ -20,13 +20,10 @@ def test_rows_of_weight_zero_are_not_learnt(standard_jets, rng):
     weight = (rng.uniform(size=len(outliers)) < 0.8).astype(float)
     outliers[weight == 0] += 5.0
     options = {"max_epochs": 60, "n_components": 2}
-    score = (
-        small(**options)
-        .fit(outliers, sample_weight=weight)
-        .score(standard_jets, sample_weight=weight)
-    )
-    naive = small(**options).fit(outliers).score(standard_jets, sample_weight=weight)
-    assert score > naive
+    weighted = small(**options).fit(outliers, sample_weight=weight)
+    naive = small(**options).fit(outliers)
+    score, other = (m.score(standard_jets, sample_weight=weight) for m in (weighted, naive))
+    assert score > other
 
 
 def test_negative_weights_cancel_positive_ones(standard_jets):
@@ -89,12 +86,11 @@ def test_weights_of_chunks_are_relative_to_the_first(standard_jets):
 def test_held_out_weights_must_have_a_positive_sum(standard_jets):
     order = torch.randperm(400, generator=torch.Generator().manual_seed(0)).numpy()
     model = small(early_stopping=True, max_epochs=2)
+    message = r"rows (held out|trained on) with early_stopping=True sum to"
     for held_out, training in ((0.0, 1.0), (-0.5, 1.0), (20.0, -0.1)):
         weight = np.full(400, training)
         weight[order[:40]] = held_out
-        with pytest.raises(
-            ValueError, match=r"rows (held out|trained on) with early_stopping=True sum to"
-        ):
+        with pytest.raises(ValueError, match=message):
             model.fit(standard_jets, sample_weight=weight)
     weight = np.ones(400)
     weight[order[:40]] = 0.01
