@@ -69,6 +69,16 @@ def interrupted(model, X, *steps, **fit):
             clone(model).set_params(callbacks=[Steps(step)]).fit(X, **fit)
 
 
+def assert_goes_on(model, folder, X, *steps, **fit):
+    """Whatever steps it crashes at, a fit ends with the weights of one that does not."""
+    expected = clone(model).fit(X, **fit)
+    saved = clone(model).set_params(checkpoint=folder)
+    interrupted(saved, X, *steps, **fit)
+    saved.fit(X, **fit)
+    assert torch.equal(weights_of(saved), weights_of(expected))
+    return expected
+
+
 def no_space(*_):
     raise OSError(28, "No space left on device")
 

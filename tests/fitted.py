@@ -1,9 +1,11 @@
 """A small fitted one of everything, and what can be asked of it: for tests of what outlives a process."""
 
 import json
+from functools import partial
 from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import PCA
 from sklearn.pipeline import FeatureUnion, make_pipeline
@@ -23,97 +25,95 @@ from skae.training import packing
 N = 40
 
 
+# -- rows, and targets where they are needed ---------------------------------------------------
+
+
 def _jets():
-    return make_jets(N, random_state=0)
+    return make_jets(N, random_state=0), None
 
 
 def _table():
-    return np.random.default_rng(0).gamma(2.0, size=(N, 6))
+    return np.random.default_rng(0).gamma(2.0, size=(N, 6)), None
+
+
+def _counts():
+    return np.round(10 * _table()[0]), None
 
 
 def _showers():
     rng = np.random.default_rng(1)
     energy = rng.uniform(10.0, 100.0, size=(N, 1))
     voxels = energy * rng.dirichlet(np.ones(12), size=N) * (rng.uniform(size=(N, 12)) > 0.2)
-    return np.hstack([energy, voxels])
+    return np.hstack([energy, voxels]), None
 
 
 def _traces():
     return np.random.default_rng(2).normal(size=(N, 2, 16)), np.arange(N) % 16
 
 
-def _waves():
-    return np.random.default_rng(3).normal(size=(N, 24))
-
-
-def _jet_autoencoder(**options):
-    shape = {"n_components": 2, "hidden_layer_sizes": (6, 5), "max_epochs": 2, "random_state": 0}
-    return lambda: (
-        make_pipeline(StandardScaler(), skae.JetAutoencoder(**{**shape, **options})).fit(_jets()),
-        _jets(),
-    )
-
-
-def _vae(X, **options):
-    shape = {"max_epochs": 2, "random_state": 0}
-    return lambda: (skae.SpectraVAE(**{**shape, **options}).fit(X()), X())
-
-
-def _shower_vae(**options):
-    shape = {"n_components": 8, "hidden_size": 8, "max_epochs": 2, "random_state": 0}
-
-    def fit():
-        model = make_pipeline(
-            skae.LogRatioTransformer("log1p", reference=0),
-            skae.CaloShowerVAE(**{**shape, **options}),
-        )
-        return model.fit(_showers()), _showers()
-
-    return fit
-
-
-def _fractional_locator():
+def _fractions():
     X, y = _traces()
-    model = skae.PulseLocator(max_epochs=2, n_channels=6, trace_channels=4, random_state=0)
-    return model.fit(X, np.clip(y + 0.25, 0, 15)), X
+    return X, np.clip(y + 0.25, 0, 15)
 
 
-def _integer_locator(**options):
-    X, y = _traces()
-    shape = {"max_epochs": 2, "n_channels": 6, "trace_channels": 4, "random_state": 0}
-    return lambda: (skae.PulseLocator(**shape, **options).fit(X, y), X)
+def _waves(target=lambda X: None):
+    X = np.random.default_rng(3).normal(size=(N, 24))
+    return X, target(X)
 
 
-def _regressor(y, **options):
-    shape = {"downsampling": (2, 2), "hidden_size": 4, "max_epochs": 2, "random_state": 0}
-    X = _waves()
-    return lambda: (skae.MultiResRNNRegressor(**{**shape, **options}).fit(X, y(X)), X)
+def _waves_with_gaps():
+    X, _ = _waves()
+    return np.where(X > 1.5, np.nan, X), None
 
 
-def _matched_filter():
+def _channels():
     X, _ = _traces()
-    return skae.MatchedFilterLocator().fit(X), X
+    return X, X.mean(axis=1)
 
 
-def _photon_fit():
-    data = make_photon_correlations(4, random_state=0)
-    return skae.PhotonCorrelationFit(times=data.tau).fit(data.noisy), data.noisy
+def _correlations():
+    return make_photon_correlations(4, random_state=0).noisy, None
+
+
+# -- what learns from them ---------------------------------------------------------------------
+
+_SMALL = {
+    skae.JetAutoencoder: {"n_components": 2, "hidden_layer_sizes": (6, 5)},
+    skae.SpectraVAE: {},
+    skae.CaloShowerVAE: {"n_components": 8, "hidden_size": 8},
+    skae.PulseLocator: {"n_channels": 6, "trace_channels": 4},
+    skae.MultiResRNNRegressor: {"downsampling": (2, 2), "hidden_size": 4},
+}
+_BEFORE = {
+    skae.JetAutoencoder: StandardScaler(),
+    skae.CaloShowerVAE: skae.LogRatioTransformer("log1p", reference=0),
+}
+
+
+def _small(kind, **options):
+    """Return an estimator that is trained in a blink, behind what it is used behind."""
+    model = kind(**{"max_epochs": 2, "random_state": 0, **_SMALL[kind], **options})
+    return make_pipeline(_BEFORE[kind], model) if kind in _BEFORE else model
+
+
+_jet_autoencoder = partial(_small, skae.JetAutoencoder)
+_vae = partial(_small, skae.SpectraVAE)
+_shower_vae = partial(_small, skae.CaloShowerVAE)
+_locator = partial(_small, skae.PulseLocator)
+_regressor = partial(_small, skae.MultiResRNNRegressor)
 
 
 def _every_transformer():
-    X = _showers()
-    model = make_pipeline(
+    return make_pipeline(
         skae.LogRatioTransformer("log1p", reference=0),
         skae.NoiseInjector("gaussian", sigma=0.01, random_state=0),
         skae.BoxCoxTransformer(),
         StandardScaler(),
     )
-    return model.fit(X), X
 
 
 def _of_scikit_learn():
-    X = _table()
-    model = make_pipeline(
+    return make_pipeline(
         FunctionTransformer(np.log1p, np.expm1),
         ColumnTransformer(
             [("a", RobustScaler(), [0, 1]), ("b", PowerTransformer(), slice(2, 4))],
@@ -127,68 +127,87 @@ def _of_scikit_learn():
             ]
         ),
     )
-    return model.fit(X), X
 
 
-def _scaled_target():
-    X = _waves()
-    regressor = skae.MultiResRNNRegressor(
-        downsampling=(2,), hidden_size=4, max_epochs=2, random_state=0
-    )
-    model = TransformedTargetRegressor(regressor=regressor, transformer=StandardScaler())
-    return model.fit(X, X[:, :2]), X
+_NOISE = skae.NoiseInjector("gaussian", sigma=0.1)
+_MIXTURE = {"prior": "mixture", "n_mixture": 3, "hidden_layer_sizes": (5,)}
+_BITS = {"prior": "rbm", "n_components": 12, "gibbs_steps": 3}
 
-
-def _kinematics():
-    return skae.KinematicsTransformer().fit(_jets()), _jets()
-
-
-#: how each is made; called, it returns a fitted model and rows for it
-FITTED = {
-    "jets": _jet_autoencoder(),
-    "jets-residual": _jet_autoencoder(block="residual", batch_norm=True, dropout=0.2),
-    "jets-conv": _jet_autoencoder(block="conv", activation="prelu", optimizer="nadam"),
-    "jets-linear": _jet_autoencoder(linear_path=True, angles=[3], winding=1.0),
-    "jets-noise": _jet_autoencoder(
-        noise=skae.NoiseInjector("gaussian", sigma=0.1), early_stopping=True
+#: each as it is made, not fitted, and a function that returns rows and targets for it
+RECIPES = {
+    "jets": (_jet_autoencoder(), _jets),
+    "jets-residual": (_jet_autoencoder(block="residual", batch_norm=True, dropout=0.2), _jets),
+    "jets-conv": (_jet_autoencoder(block="conv", activation="prelu", optimizer="nadam"), _jets),
+    "jets-linear": (_jet_autoencoder(linear_path=True, angles=[3], winding=1.0), _jets),
+    "jets-noise": (_jet_autoencoder(noise=_NOISE, early_stopping=True), _jets),
+    "spectra": (_vae(), _table),
+    "spectra-poisson": (_vae(**_MIXTURE, likelihood="poisson", beta_warm_up=0.5), _counts),
+    "spectra-laplace": (_vae(likelihood="laplace", hidden_layer_sizes=(5,)), _table),
+    "spectra-lstm": (_vae(decoder="lstm", hidden_size=4, init="random", noise_sigma=0.5), _waves),
+    "spectra-multires": (
+        _vae(decoder="multires", hidden_size=4, downsampling=(2,), init="random"),
+        _waves,
     ),
-    "spectra": _vae(_table),
-    "spectra-poisson": _vae(
-        lambda: np.round(10 * _table()),
-        likelihood="poisson",
-        prior="mixture",
-        n_mixture=3,
-        hidden_layer_sizes=(5,),
+    "spectra-mask": (_vae(missing="mask", lr_schedule="cosine"), _waves_with_gaps),
+    "showers": (_shower_vae(), _showers),
+    "showers-grid": (_shower_vae(voxel_shape=(2, 3, 2), early_stopping=True), _showers),
+    "showers-bits": (_shower_vae(**_BITS), _showers),
+    "showers-graph": (
+        _shower_vae(**_BITS, rbm_topology="zephyr", voxel_shape=(2, 3, 2)),
+        _showers,
     ),
-    "spectra-laplace": _vae(_table, likelihood="laplace", hidden_layer_sizes=(5,)),
-    "spectra-lstm": _vae(_waves, decoder="lstm", hidden_size=4, init="random", noise_sigma=0.5),
-    "spectra-multires": _vae(
-        _waves, decoder="multires", hidden_size=4, downsampling=(2,), init="random"
+    "pulses": (_locator(), _traces),
+    "pulses-time": (_locator(permute_traces=True, reverse_time=True), _fractions),
+    "pulses-reference": (_locator(architecture="reference"), _traces),
+    "sequences": (_regressor(), partial(_waves, lambda X: X + 1.0)),
+    "sequences-poisson": (
+        _regressor(loss="poisson", cell="lstm", times=np.arange(24.0) ** 1.1),
+        partial(_waves, np.exp),
     ),
-    "spectra-mask": _vae(
-        lambda: np.where(_waves() > 1.5, np.nan, _waves()), missing="mask", lr_schedule="cosine"
+    "sequences-vector": (_regressor(optimizer="sgd"), partial(_waves, lambda X: X[:, :3])),
+    "sequences-channels": (_regressor(noise=_NOISE), _channels),
+    "matched-filter": (skae.MatchedFilterLocator(), _traces),
+    "photons": (
+        skae.PhotonCorrelationFit(times=make_photon_correlations(1, random_state=0).tau),
+        _correlations,
     ),
-    "showers": _shower_vae(),
-    "showers-grid": _shower_vae(voxel_shape=(2, 3, 2)),
-    "showers-bits": _shower_vae(prior="rbm", n_components=12, gibbs_steps=3),
-    "showers-graph": _shower_vae(
-        prior="rbm", n_components=12, rbm_topology="zephyr", gibbs_steps=3
+    "kinematics": (skae.KinematicsTransformer(), _jets),
+    "every-transformer": (_every_transformer(), _showers),
+    "of-scikit-learn": (_of_scikit_learn(), _table),
+    "scaled-target": (
+        TransformedTargetRegressor(
+            regressor=_regressor(downsampling=(2,)), transformer=StandardScaler()
+        ),
+        partial(_waves, lambda X: X[:, :2]),
     ),
-    "pulses": _integer_locator(),
-    "pulses-time": _fractional_locator,
-    "pulses-reference": _integer_locator(architecture="reference"),
-    "sequences": _regressor(lambda X: X + 1.0),
-    "sequences-poisson": _regressor(
-        lambda X: np.exp(X), loss="poisson", cell="lstm", times=np.arange(24.0) ** 1.1
-    ),
-    "sequences-vector": _regressor(lambda X: X[:, :3], optimizer="sgd"),
-    "matched-filter": _matched_filter,
-    "photons": _photon_fit,
-    "kinematics": _kinematics,
-    "every-transformer": _every_transformer,
-    "of-scikit-learn": _of_scikit_learn,
-    "scaled-target": _scaled_target,
 }
+
+
+def fitted_of(name):
+    """Return a fitted model, and rows for it."""
+    model, rows = RECIPES[name]
+    X, y = rows()
+    return clone(model).fit(X, y), X
+
+
+#: how each is fitted; called, it returns a fitted model and rows for it
+FITTED = {name: partial(fitted_of, name) for name in RECIPES}
+
+#: those that train a network
+LEARNERS = [
+    name
+    for name in RECIPES
+    if name.startswith(("jets", "spectra", "showers", "pulses", "sequences"))
+]
+
+
+def learner(name):
+    """Return an unfitted estimator that trains in several batches, and its own rows and targets."""
+    model, rows = RECIPES[name]
+    X, y = rows()
+    if hasattr(model, "steps"):
+        X = clone(model[:-1]).fit_transform(X)
+    return clone(last_of(model)).set_params(batch_size=16), X, y
 
 
 def last_of(model):
@@ -201,18 +220,19 @@ def answers(model, X):
     found = {}
     for method in (
         "transform", "predict", "predict_distribution", "posterior", "reconstruct",
-        "predict_resolutions", "score_samples",
+        "pulls", "predict_resolutions", "score_samples",
     ):  # fmt: skip
         is_vector = getattr(model, "output_", None) == "vector"
         if hasattr(model, method) and not (is_vector and method == "predict_resolutions"):
-            result = getattr(model, method)(X)
+            drawn = method == "reconstruct" and isinstance(model, skae.CaloShowerVAE)
+            result = getattr(model, method)(X, **{"random_state": 0} if drawn else {})
             parts = result if isinstance(result, list | tuple) else [result]
             found |= {f"{method} {i}": np.asarray(part) for i, part in enumerate(parts)}
     if hasattr(model, "inverse_transform"):
         found["inverse_transform"] = model.inverse_transform(found["transform 0"])
     last = last_of(model)
     if isinstance(last, skae.CaloShowerVAE):
-        found["sample"] = skae.sample(model, X[:5, 0], random_state=0)
+        found["sample"] = skae.sample(model, found["transform 0"][:5, 0], random_state=0)
     elif hasattr(last, "sample"):
         found["sample"] = skae.sample(model, 5, random_state=0)
     return found

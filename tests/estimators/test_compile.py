@@ -13,17 +13,14 @@ import numpy as np
 import pytest
 import torch
 import torch._dynamo.utils as dynamo
-from fits import CrashError, at_epoch, global_states, weights_of
+from fits import assert_goes_on, each, global_states, weights_of
+from fitted import learner
 from scripts import printed_by
-from skorch.callbacks import Callback
+from sklearn.base import clone
 
-from skae import CaloShowerVAE, MultiResRNNRegressor
-from skae.datasets import CaloGeometry, make_showers
 from skae.exceptions import CompileWarning
 from skae.training import step as step_module
 from skae.training.step import CompiledGradient, make_loss
-
-SHOWERS = CaloGeometry([(0, 5, 20)] * 3, [4] * 3, 0.1, (0, 30, 70, 120))
 
 needs_compiler = pytest.mark.skipif(
     not any(shutil.which(name) for name in (os.environ.get("CXX") or "c++", "g++", "clang++")),
@@ -88,27 +85,19 @@ def test_a_compiled_fit_is_the_same_fit(options, standard_jets, monkeypatch):
     np.testing.assert_array_equal(twin.transform(standard_jets), compiled.transform(standard_jets))
 
 
-@needs_compiler
-@pytest.mark.parametrize("cell", ["lstm", pytest.param("gru", marks=pytest.mark.slow)])
-def test_recurrent_networks_compile(cell):
-    X = np.random.default_rng(0).normal(size=(32, 16)).cumsum(axis=1)
-    options = {"downsampling": (4,), "hidden_size": 4, "max_epochs": 2, "random_state": 0}
-    plain = MultiResRNNRegressor(**options, cell=cell).fit(X, X)
-    compiled = MultiResRNNRegressor(**options, cell=cell, compile=True).fit(X, X)
-    np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=1e-3)
+SLOW = ("sequences", "showers-grid", "showers-graph")
 
 
 @needs_compiler
-@pytest.mark.slow
-@pytest.mark.parametrize("prior", ["gaussian", "rbm"])
-def test_showers_compile(prior):
-    X = make_showers(64, geometry=SHOWERS, random_state=0)
-    X[:, 1:] = np.log1p(X[:, 1:])
-    options = {"n_components": 3, "geometry": SHOWERS, "hidden_size": 8, "prior": prior}
-    options.update(max_epochs=4, batch_size=32, random_state=0)
-    plain = CaloShowerVAE(**options).fit(X)
-    compiled = CaloShowerVAE(**options, compile=True).fit(X)
-    np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=1e-3)
+@pytest.mark.parametrize(
+    "name",
+    ["spectra-poisson", "sequences-poisson"]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in SLOW],
+)
+def test_other_networks_compile(name):
+    model, X, y = learner(name)
+    plain, compiled = (clone(model).set_params(compile=c).fit(X, y) for c in (False, True))
+    np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=1e-4)
 
 
 @needs_compiler
@@ -122,13 +111,8 @@ def test_weights_and_a_single_batch_compile(n, standard_jets, rng, monkeypatch):
 
 
 @needs_compiler
-def test_a_compiled_fit_goes_on_after_a_crash(standard_jets, tmp_path):
-    expected = small(compile=True).fit(standard_jets)
-    model = small(compile=True, checkpoint=tmp_path)
-    with pytest.raises(CrashError):
-        small(compile=True, checkpoint=tmp_path, callbacks=[at_epoch(2)]).fit(standard_jets)
-    model.fit(standard_jets)
-    assert torch.equal(weights_of(model), weights_of(expected))
+def test_a_compiled_fit_goes_on_after_a_crash(standard_jets, tmp_path, save_always):
+    assert_goes_on(small(compile=True), tmp_path, standard_jets, 2 * 7)
 
 
 WITHOUT_COMPILER = """
@@ -224,31 +208,25 @@ def test_two_threads_may_compile_at_once_and_leave_the_warning_filters_alone(sta
 def test_mixed_precision_trains_in_bfloat16_and_answers_in_float32(standard_jets):
     seen = []
 
-    class Spy(Callback):
-        def on_train_begin(self, net, **kwargs):
-            layer = net.module_.encoder[0]
-            self.hook = layer.register_forward_hook(
-                lambda *a: seen.append((net.module_.training, a[2].dtype))
-            )
+    def watch(net):
+        net.module_.encoder[0].register_forward_hook(
+            lambda layer, _, output: seen.append((layer.training, output.dtype))
+        )
 
-        def on_train_end(self, net, **kwargs):
-            self.hook.remove()
-
-    options = {"max_epochs": 40, "lr": 0.01}
-    mixed = small(**options, precision="bf16-mixed", early_stopping=True, callbacks=[Spy()])
-    mixed.fit(standard_jets)
+    options = {"max_epochs": 40, "lr": 0.01, "early_stopping": True}
+    watched = {"precision": "bf16-mixed", "callbacks": [each("on_train_begin", watch)]}
+    mixed = small(**options, **watched).fit(standard_jets)
     assert {dtype for training, dtype in seen if training} == {torch.bfloat16}
     assert {dtype for training, dtype in seen if not training} == {torch.float32}
     assert all(p.dtype == torch.float32 for p in mixed.module_.parameters())
-    full = small(**options, early_stopping=True).fit(standard_jets)
+    full = small(**options).fit(standard_jets)
     assert mixed.score(standard_jets) == pytest.approx(full.score(standard_jets), rel=0.1)
     assert not torch.equal(weights_of(mixed), weights_of(full))
 
 
 def test_a_precision_that_a_device_has_not_got_is_an_error(standard_jets, monkeypatch):
     monkeypatch.setattr(torch.amp, "is_autocast_available", lambda _: False)
-    with pytest.raises(
-        ValueError, match=r"precision='bf16-mixed' is not available on device 'cpu'"
-    ):
+    message = "precision='bf16-mixed' is not available on device 'cpu'"
+    with pytest.raises(ValueError, match=message):
         small(precision="bf16-mixed").fit(standard_jets)
     small().fit(standard_jets)

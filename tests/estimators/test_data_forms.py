@@ -5,65 +5,20 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from fits import mapped, small
+from fits import small
 
 # -- what is the same --------------------------------------------------------------------------
 
 
-def read_only(X, tmp_path):
-    X = X.copy()
-    X.flags.writeable = False
-    return X
-
-
-@pytest.mark.parametrize(
-    "convert",
-    [
-        lambda X, _: X.tolist(),
-        lambda X, _: np.asfortranarray(X),
-        lambda X, _: torch.from_numpy(X.copy()),
-        lambda X, _: torch.from_numpy(X.copy()).requires_grad_(),
-        lambda X, _: pd.DataFrame(X).to_numpy(),
-        read_only,
-        mapped,
-    ],
-    ids=[
-        "list",
-        "fortran",
-        "tensor",
-        "tensor with gradient",
-        "pandas values",
-        "read-only",
-        "memmap",
-    ],
-)
-def test_every_form_of_the_data_gives_the_same_fit(convert, standard_jets, tmp_path):
-    expected = small().fit(standard_jets).transform(standard_jets)
-    X = convert(standard_jets, tmp_path)
-    np.testing.assert_array_equal(small().fit(X).transform(X), expected)
-
-
-@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
-def test_frames_go_in_and_come_out(frame, standard_jets):
-    X = (
-        frame(standard_jets, columns=list("abcd"))
-        if frame is pd.DataFrame
-        else frame(standard_jets, schema=list("abcd"))
-    )
-    model = small(n_components=2).set_output(transform=frame.__module__.split(".")[0]).fit(X)
+@pytest.mark.parametrize("library", [pd, pl], ids=["pandas", "polars"])
+def test_frames_go_in_and_come_out(library, standard_jets):
+    X = library.DataFrame(dict(zip("abcd", standard_jets.T, strict=True)))
+    model = small(n_components=2).set_output(transform=library.__name__).fit(X)
     Z = model.transform(X)
-    assert isinstance(Z, frame)
+    assert isinstance(Z, library.DataFrame)
     assert list(Z.columns) == ["jetautoencoder0", "jetautoencoder1"]
     assert list(model.feature_names_in_) == list("abcd")
     np.testing.assert_array_equal(model.inverse_transform(Z), model.inverse_transform(Z.to_numpy()))
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_dtype_is_kept(dtype, standard_jets):
-    X = standard_jets.astype(dtype)
-    model = small().fit(X)
-    Z = model.transform(X)
-    assert Z.dtype == model.inverse_transform(Z).dtype == model.score_samples(X).dtype == dtype
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (2, 4), (65, 4), (50, 1), (1, 1)])
@@ -152,10 +107,8 @@ def test_batch_norm_needs_two_rows_in_a_batch(parameters, rows, standard_jets):
         small(batch_norm=True, **parameters).fit(standard_jets[:rows])
 
 
-def test_wrong_width_is_an_error(standard_jets):
+def test_a_wrong_number_of_latents_is_an_error(standard_jets):
     model = small().fit(standard_jets)
-    with pytest.raises(ValueError, match="X has 3 features, but JetAutoencoder is expecting 4"):
-        model.transform(standard_jets[:, :3])
     with pytest.raises(ValueError, match=r"X has 2 columns, but .* n_components=3"):
         model.inverse_transform(np.zeros((5, 2)))
 
@@ -166,8 +119,6 @@ def test_weight_decay_for_an_optimizer_without_it_is_an_error(standard_jets):
 
 
 def test_an_optimizer_with_a_closure_works(standard_jets):
-    model = small(
-        optimizer=torch.optim.LBFGS, weight_decay=0.0, lr=0.5, batch_size=400, max_epochs=10
-    )
-    model.fit(standard_jets)
+    options = {"optimizer": torch.optim.LBFGS, "weight_decay": 0.0, "lr": 0.5}
+    model = small(**options, batch_size=400, max_epochs=10).fit(standard_jets)
     assert model.loss_curve_[-1] < 0.5 * model.loss_curve_[0]

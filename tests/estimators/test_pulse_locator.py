@@ -1,37 +1,30 @@
 """PulseLocator and MatchedFilterLocator: on three axes what scikit-learn's checks ask on two."""
 
-import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fits import global_states, mapped, weights_of
+from fits import mapped, weights_of
 from scipy import stats
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
 
 from skae import MatchedFilterLocator, NoiseInjector, PulseLocator
 from skae.datasets import make_pulses
 from skae.metrics import position_accuracy, position_rmse
 
 SMALL = {"trace_channels": 4, "n_channels": 6, "kernel_size": 3}
+CLEAN = {"baseline": False, "background_rate": 0.0, "n_times": 40, "sub_bin": True}
+
+
+small = partial(PulseLocator, **SMALL, max_epochs=2, random_state=0)
+X, y = make_pulses(300, n_times=40, random_state=0)
 
 
 @pytest.fixture(scope="module")
-def events():
-    return make_pulses(300, n_times=40, random_state=0)
-
-
-def small(**parameters):
-    return PulseLocator(**{**SMALL, "max_epochs": 2, "random_state": 0, **parameters})
-
-
-@pytest.fixture(scope="module")
-def fitted(events):
-    return small().fit(*events)
+def fitted():
+    return small().fit(X, y)
 
 
 # -- what it learns ------------------------------------------------------------------------------
@@ -52,8 +45,7 @@ def test_it_finds_what_the_matched_filter_does_not():
 
 
 def test_noisy_fractional_positions_come_with_their_standard_deviation():
-    options = {"baseline": False, "background_rate": 0.0, "n_times": 40, "sub_bin": True}
-    X, y = make_pulses(4500, noise_sigma=0.5, random_state=0, **options)
+    X, y = make_pulses(4500, noise_sigma=0.5, random_state=0, **CLEAN)
     train, test = slice(0, 3000), slice(3000, None)
     locator = PulseLocator(
         trace_channels=6, n_channels=12, max_epochs=20, estimate="mean", random_state=0
@@ -75,29 +67,26 @@ def test_noisy_fractional_positions_come_with_their_standard_deviation():
 
 
 def test_the_median_and_the_mean_of_sharp_events_agree():
-    X, y = make_pulses(
-        1500, n_times=40, sub_bin=True, baseline=False, background_rate=0.0, random_state=0
-    )
+    X, y = make_pulses(1500, random_state=0, **CLEAN)
     locator = small(max_epochs=10).fit(X, y)
-    mean = locator.set_params(estimate="mean").predict(X)
-    median = locator.set_params(estimate="median").predict(X)
-    mode = locator.set_params(estimate="mode").predict(X)
+    mean, median, mode = (
+        locator.set_params(estimate=estimate).predict(X) for estimate in ("mean", "median", "mode")
+    )
     assert np.median(np.abs(mean - median)) < 0.05
     assert np.median(np.abs(mode - median)) < 0.6
     assert np.array_equal(mode, np.rint(mode))
     assert position_rmse(y, median, within=2) < 0.5
 
 
-def test_fractional_labels_are_shared_by_bins_where_it_is_asked_for():
+@pytest.mark.parametrize("options", [{"sub_bin": False}, {"architecture": "reference"}], ids=str)
+def test_fractional_labels_are_shared_by_bins_where_it_is_asked_for(options):
     X, y = make_pulses(600, n_times=40, sub_bin=True, random_state=0)
-    locator = small(sub_bin=False, max_epochs=4).fit(X, y)
+    locator = small(**options, max_epochs=4).fit(X, y)
     assert not locator.sub_bin_
-    reference = small(architecture="reference", max_epochs=4).fit(X, y)
-    assert not reference.sub_bin_
-    assert reference.loss_curve_[-1] < reference.loss_curve_[0]
+    assert locator.loss_curve_[-1] < locator.loss_curve_[0]
 
 
-def test_the_published_network_learns_in_its_own_units(events):
+def test_the_published_network_learns_in_its_own_units():
     X, y = make_pulses(3000, random_state=123)
     locator = PulseLocator(
         architecture="reference", optimizer="adam", lr=0.01, lr_schedule="constant", weight_decay=0.0,
@@ -108,7 +97,7 @@ def test_the_published_network_learns_in_its_own_units(events):
     assert first.shape == (2, 3)
     assert second.shape == (2, 3, 7)
     with pytest.raises(AttributeError, match="architecture='reference'"):
-        _ = small().fit(*events).kernels_
+        _ = small().fit(X, y).kernels_
 
 
 # -- what the data allow -------------------------------------------------------------------------
@@ -147,14 +136,13 @@ def symmetries(X, y):
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_symmetries_can_be_asked_for(events, asked):
-    locator = small(permute_traces=asked, reverse_time=asked, max_epochs=1).fit(*events)
+def test_symmetries_can_be_asked_for(asked):
+    locator = small(permute_traces=asked, reverse_time=asked, max_epochs=1).fit(X, y)
     assert locator.permute_traces_ is asked
     assert locator.reverse_time_ is asked
 
 
-def test_a_reversible_locator_mirrors_its_predictions(events, fitted):
-    X, _ = events
+def test_a_reversible_locator_mirrors_its_predictions(fitted):
     here, there = (fitted.predict_distribution(x) for x in (X, X[:, :, ::-1]))
     np.testing.assert_allclose(there, here[:, ::-1], atol=1e-5)
 
@@ -163,8 +151,7 @@ def test_a_reversible_locator_mirrors_its_predictions(events, fitted):
 
 
 @pytest.mark.parametrize("sub_bin", [False, True])
-def test_distributions_are_distributions(events, sub_bin):
-    X, y = events
+def test_distributions_are_distributions(sub_bin):
     locator = small(sub_bin=sub_bin).fit(X, y)
     distribution = locator.predict_distribution(X)
     assert distribution.shape == (300, 40)
@@ -174,25 +161,8 @@ def test_distributions_are_distributions(events, sub_bin):
     position, std = locator.predict(X, return_std=True)
     assert position.shape == std.shape == (300,)
     assert (std > 0.0).all()
-
-
-def test_dtypes_come_back(events, fitted):
-    X, y = events
     for dtype in (np.float32, np.float64):
-        part = X[:5].astype(dtype)
-        assert fitted.predict(part).dtype == dtype
-        assert fitted.predict_distribution(part).dtype == dtype
-        assert fitted.predict_cdf(part, y[:5]).dtype == dtype
-
-
-def test_it_clones_pickles_and_keeps_its_hands_off_the_global_state(events, fitted):
-    X, y = events
-    before = global_states()
-    again = clone(fitted).fit(X, y)
-    assert global_states() == before
-    assert torch.equal(weights_of(again), weights_of(fitted))
-    copy = pickle.loads(pickle.dumps(fitted))
-    assert np.array_equal(copy.predict_distribution(X), fitted.predict_distribution(X))
+        assert locator.predict_cdf(X.astype(dtype), y).dtype == dtype
 
 
 @pytest.mark.parametrize(
@@ -200,8 +170,7 @@ def test_it_clones_pickles_and_keeps_its_hands_off_the_global_state(events, fitt
     [{}, {"sub_bin": True, "estimate": "mean"}, {"architecture": "reference", "estimate": "mean"}],
     ids=["bins", "sub-bin", "reference"],
 )
-def test_an_events_result_does_not_depend_on_those_beside_it(events, options):
-    X, y = events
+def test_an_events_result_does_not_depend_on_those_beside_it(options):
     locator = PulseLocator(max_epochs=1, random_state=0, **options).fit(X, y)
     for method in (locator.predict, locator.predict_distribution):
         whole = method(X)
@@ -210,23 +179,7 @@ def test_an_events_result_does_not_depend_on_those_beside_it(events, options):
             np.testing.assert_allclose(np.concatenate(parts)[:45], whole[:45], rtol=0, atol=1e-7)
 
 
-def test_three_axes_go_through_pipelines_and_searches(events):
-    X, y = events
-    model = make_pipeline(FunctionTransformer(np.asarray), small())
-    assert model.fit(X, y).predict(X).shape == (300,)
-    scores = cross_val_score(model, X, y, cv=3)
-    assert scores.shape == (3,)
-    assert np.isfinite(scores).all()
-    search = GridSearchCV(model, {"pulselocator__estimate": ["mode", "mean"]}, cv=2).fit(X, y)
-    assert search.best_params_["pulselocator__estimate"] in ("mode", "mean")
-    assert search.predict(X).shape == (300,)
-
-
-def test_lists_tensors_and_memory_maps_are_events_too(tmp_path, events, fitted):
-    X, y = events
-    expected = fitted.predict(X[:20])
-    assert np.array_equal(fitted.predict(X[:20].tolist()), expected)
-    assert np.array_equal(fitted.predict(torch.from_numpy(X[:20])), expected)
+def test_files_of_integers_are_events_too(tmp_path):
     file = mapped((100 * X).astype(np.int16), tmp_path)
     from_file, in_memory = (small().fit(Z, y) for Z in (file, np.array(file, dtype=np.float64)))
     assert torch.equal(weights_of(from_file), weights_of(in_memory))
@@ -236,8 +189,7 @@ def test_lists_tensors_and_memory_maps_are_events_too(tmp_path, events, fitted):
     assert ((before > 0.0) & (before < 1.0)).any()
 
 
-def test_a_single_trace_may_come_as_a_table_with_names(events):
-    X, y = events
+def test_a_single_trace_may_come_as_a_table_with_names():
     frame = pd.DataFrame(X[:, 0], columns=[f"t{j}" for j in range(40)])
     locator = small().fit(frame, y)
     assert list(locator.feature_names_in_) == list(frame.columns)
@@ -245,29 +197,15 @@ def test_a_single_trace_may_come_as_a_table_with_names(events):
     as_events = small().fit(X[:, :1], y)
     assert as_events.n_features_in_ == 40
     assert np.array_equal(as_events.predict(X[:, :1]), locator.predict(frame))
-
-
-def test_a_fit_on_events_forgets_the_names_of_a_table(events):
-    X, y = events
-    frame = pd.DataFrame(X[:, 0], columns=[f"t{j}" for j in range(40)])
-    locator = small(max_epochs=1).fit(frame, y).fit(X, y)
+    locator.fit(X, y)  # forgets the names
     assert not hasattr(locator, "feature_names_in_")
     assert locator.trace_shape_ == (3, 40)
 
 
-def test_weights_and_chunks_and_a_checkpoint(tmp_path, events):
-    X, y = events
-    rng = np.random.default_rng(0)
-    assert small().fit(X, y, rng.uniform(size=300)).loss_curve_
-    locator = small().partial_fit(X[:150], y[:150]).partial_fit(X[150:], y[150:])
-    assert locator.n_iter_ == 2
-    for sub_bin in (False, True):
-        saved = small(checkpoint=tmp_path, sub_bin=sub_bin).fit(X, y)
-        again = small(checkpoint=tmp_path, sub_bin=sub_bin).fit(X, y)
-        assert torch.equal(weights_of(saved), weights_of(again))
-        assert torch.equal(weights_of(saved), weights_of(small(sub_bin=sub_bin).fit(X, y)))
-    shorter = small(early_stopping=True, max_epochs=3).fit(X, y)
-    assert "valid_loss" in shorter.history_[-1]
+def test_events_are_weighted_and_held_out():
+    weight = np.random.default_rng(0).uniform(size=300)
+    locator = small(early_stopping=True).fit(X, y, weight)
+    assert "valid_loss" in locator.history_[-1]
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 1), (5, 1, 2), (1, 4, 30), (3, 2)])
@@ -287,21 +225,18 @@ def test_constant_events_work():
 # -- bad input -----------------------------------------------------------------------------------
 
 
-def test_positions_outside_are_counted_and_named(events):
-    X, y = events
+def test_positions_outside_are_counted_and_named():
     wrong = y.astype(float)
     wrong[[3, 7]] = [-1.0, 40.0]
-    with pytest.raises(
-        ValueError, match=r"2 of 300 positions .* 0 to 39 .*y\[3\] = -1, y\[7\] = 40"
-    ):
+    message = r"2 of 300 positions .* 0 to 39 .*y\[3\] = -1, y\[7\] = 40"
+    with pytest.raises(ValueError, match=message):
         small().fit(X, wrong)
     clipped = small(out_of_range="clip").fit(X, wrong)
     by_hand = small().fit(X, np.clip(wrong, 0, 39))
     assert torch.equal(weights_of(clipped), weights_of(by_hand))
 
 
-def test_gaps_in_traces_are_counted_and_named(events, fitted):
-    X, y = events
+def test_gaps_in_traces_are_counted_and_named(fitted):
     gaps = X.copy()
     gaps[[5, 9], 2, 11] = np.nan
     message = "2 of 300 rows .* the first is event 5, trace 2, sample 11"
@@ -313,8 +248,7 @@ def test_gaps_in_traces_are_counted_and_named(events, fitted):
 
 
 @pytest.mark.parametrize("model", [PulseLocator(**SMALL, max_epochs=1), MatchedFilterLocator()])
-def test_both_axes_are_checked_when_predicting(events, model):
-    X, y = events
+def test_both_axes_are_checked_when_predicting(model):
     model = clone(model).fit(X, y)
     expected = r"fitted on events of shape \(n_traces=3, n_times=40\)"
     for wrong in (X[:, :2], X[:, :, :39], np.concatenate([X, X], axis=1), X[:, 0]):
@@ -324,9 +258,7 @@ def test_both_axes_are_checked_when_predicting(events, model):
     with pytest.raises(ValueError, match="expecting 40 features"):
         model.predict(X[:, 0, :39])
     flat = clone(model).fit(X[:, 0], y)
-    with pytest.raises(
-        ValueError, match=r"fitted on events of shape \(n_times=40,\)|\(n_times=40\)"
-    ):
+    with pytest.raises(ValueError, match=r"fitted on events of shape \(n_times=40,?\)"):
         flat.predict(X)
 
 
@@ -340,10 +272,10 @@ def test_both_axes_are_checked_when_predicting(events, model):
         ({"out_of_range": "ignore"}, "out_of_range"),
     ],
 )
-def test_wrong_parameters_are_named(events, parameters, message):
+def test_wrong_parameters_are_named(parameters, message):
     locator = small(**parameters)
     with pytest.raises(ValueError, match=message):
-        locator.fit(*events)
+        locator.fit(X, y)
     assert not [name for name in vars(locator) if name.endswith("_")]
 
 
@@ -353,8 +285,7 @@ def test_events_without_samples_are_refused(shape):
         small().fit(np.zeros(shape), np.zeros(shape[0]))
 
 
-def test_a_position_for_each_event_is_needed(events, fitted):
-    X, y = events
+def test_a_position_for_each_event_is_needed(fitted):
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         small().fit(X, y[:-1])
     with pytest.raises(ValueError, match="requires y to be passed"):
@@ -365,9 +296,8 @@ def test_a_position_for_each_event_is_needed(events, fitted):
         fitted.predict_cdf(X, y[:-1])
 
 
-def test_before_and_behind_all_samples_the_cdf_is_zero_and_one(events, fitted):
-    X, _ = events
-    for locator in (fitted, small(sub_bin=True).fit(*events)):
+def test_before_and_behind_all_samples_the_cdf_is_zero_and_one(fitted):
+    for locator in (fitted, small(sub_bin=True).fit(X, y)):
         assert np.allclose(locator.predict_cdf(X, np.full(300, -50.0)), 0.0, atol=1e-6)
         assert np.allclose(locator.predict_cdf(X, np.full(300, 90.0)), 1.0, atol=1e-5)
         for estimate in ("mode", "mean", "median"):
@@ -376,8 +306,7 @@ def test_before_and_behind_all_samples_the_cdf_is_zero_and_one(events, fitted):
         locator.set_params(estimate="mode")
 
 
-def test_noise_is_for_training_only(events):
-    X, y = events
+def test_noise_is_for_training_only():
     noisy = small(noise=NoiseInjector("gaussian", sigma=0.5, relative_to=None)).fit(X, y)
     assert not torch.equal(weights_of(noisy), weights_of(small().fit(X, y)))
     assert np.array_equal(noisy.predict(X), noisy.predict(X))
@@ -387,13 +316,10 @@ def test_noise_is_for_training_only(events):
 
 
 def test_the_matched_filter_is_the_maximum_likelihood_of_one_pulse_in_white_noise():
-    X, y = make_pulses(
-        400, noise_sigma=0.5, baseline=False, background_rate=0.0, sub_bin=True, n_traces=1,
-        random_state=0,
-    )  # fmt: skip
-    sigma = 0.02 * 99
+    X, y = make_pulses(400, noise_sigma=0.5, n_traces=1, random_state=0, **CLEAN)
+    sigma = 0.02 * 39
     locator = MatchedFilterLocator(width=sigma, remove_baseline=False).fit(X)
-    t = np.arange(100)
+    t = np.arange(40)
     shapes = np.exp(-0.5 * ((t - t[:, np.newaxis]) / sigma) ** 2)
     likeliest = (X[:, 0] @ shapes.T).argmax(axis=1)
     assert np.array_equal(locator.predict(X), likeliest)
@@ -402,8 +328,7 @@ def test_the_matched_filter_is_the_maximum_likelihood_of_one_pulse_in_white_nois
     assert np.std(fine - y) < 1.2 * bound
 
 
-def test_the_matched_filter_does_not_see_constants_and_slopes(events):
-    X, _ = events
+def test_the_matched_filter_does_not_see_constants_and_slopes():
     locator = MatchedFilterLocator().fit(X)
     tilted = X.astype(np.float64) + 7.0 + 0.5 * np.arange(40)
     inner = slice(10, -10)  # at the ends a slope stops
@@ -422,8 +347,7 @@ def test_a_template_is_found_at_its_middle(size):
     assert np.array_equal(locator.predict(X), y)
 
 
-def test_a_template_without_shape_is_refused_and_the_fit_before_kept(events):
-    X, _ = events
+def test_a_template_without_shape_is_refused_and_the_fit_before_kept():
     locator = MatchedFilterLocator().fit(X)
     expected = locator.predict(X)
     for template, message in (
@@ -435,8 +359,7 @@ def test_a_template_without_shape_is_refused_and_the_fit_before_kept(events):
         assert np.array_equal(locator.predict(X), expected)
 
 
-def test_the_product_of_responses_orders_positions(events):
-    X, y = events
+def test_the_product_of_responses_orders_positions():
     locator = MatchedFilterLocator(width=0.5).fit(X, y)
     distribution = locator.predict_distribution(X)
     np.testing.assert_allclose(distribution.sum(axis=1), 1.0)

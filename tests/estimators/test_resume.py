@@ -7,13 +7,12 @@ from functools import partial
 import fits
 import pytest
 import torch
-from fits import CrashError, Steps, at_epoch, interrupted, read_in_pieces, stop, weights_of
+from fits import CrashError, Steps, assert_goes_on, at_epoch, interrupted, weights_of
 from scripts import printed_by
 from sklearn.base import clone
 from skorch.callbacks import Callback
 
-from skae import MultiResRNNRegressor, NoiseInjector, PulseLocator
-from skae.datasets import make_photon_correlations, make_pulses
+from skae import NoiseInjector
 from skae.training import hardware
 
 small = partial(fits.small, max_epochs=6)
@@ -60,43 +59,6 @@ def test_a_crashed_fit_goes_on_to_the_same_weights(options, standard_jets, tmp_p
     assert history_of(plain)[-1]["train_loss"] == history_of(expected)[-1]["train_loss"]
 
 
-def assert_goes_on(model, folder, X, *steps, **fit):
-    """Whatever steps it crashes at, a fit ends with the weights of one that does not."""
-    expected = clone(model).fit(X, **fit)
-    saved = clone(model).set_params(checkpoint=folder)
-    interrupted(saved, X, *steps, **fit)
-    saved.fit(X, **fit)
-    assert torch.equal(weights_of(saved), weights_of(expected))
-    return expected
-
-
-def test_a_crashed_fit_of_rows_that_are_streamed_goes_on(
-    standard_jets, tmp_path, save_always, monkeypatch
-):
-    read_in_pieces(monkeypatch.setattr, run=10 * 4, buffer=100 * 4)
-    assert_goes_on(small(early_stopping=True, dropout=0.1), tmp_path, standard_jets, 4, 9)
-
-
-@pytest.mark.parametrize("sub_bin", [False, True])
-def test_a_crashed_fit_on_augmented_events_goes_on(sub_bin, tmp_path, save_always):
-    X, y = make_pulses(200, n_times=30, random_state=0)
-    options = {"trace_channels": 4, "n_channels": 4, "max_epochs": 4, "sub_bin": sub_bin}
-    locator = PulseLocator(**options, random_state=0)
-    expected = assert_goes_on(locator, tmp_path, X, 1, 3, 6, y=y)
-    assert expected.permute_traces_
-    assert expected.reverse_time_
-
-
-@pytest.mark.parametrize("streamed", [False, True])
-def test_a_crashed_fit_to_sequences_goes_on(streamed, tmp_path, save_always, monkeypatch):
-    g2 = make_photon_correlations(60, n_times=50, random_state=0)
-    if streamed:
-        read_in_pieces(monkeypatch.setattr, run=10 * 200, buffer=60 * 200)
-    options = {"downsampling": (4, 4), "hidden_size": 8, "max_epochs": 3, "random_state": 0}
-    model = MultiResRNNRegressor(**options, noise=NoiseInjector(counts=(1, 100)))
-    assert_goes_on(model, tmp_path, g2.clean, 1, 3, 5, y=g2.clean)
-
-
 def test_weights_of_rows_are_part_of_the_fit(standard_jets, tmp_path, rng, save_always):
     weight = rng.uniform(size=len(standard_jets))
     weighted = assert_goes_on(small(), tmp_path, standard_jets, 10, sample_weight=weight)
@@ -126,7 +88,7 @@ def test_a_fit_goes_on_bit_for_bit_on_a_machine_with_more_or_less_memory(
 ):
     model = small(early_stopping=early_stopping)
     for share, other in ((0.0, 1.0), (1.0, 0.0)):
-        read_in_pieces(monkeypatch.setattr, run=10 * 4, buffer=100 * 4, share=share)
+        fits.read_in_pieces(monkeypatch.setattr, run=10 * 4, buffer=100 * 4, share=share)
         expected = clone(model).fit(standard_jets)
         folder = tmp_path / str(share)
         saved = clone(model).set_params(checkpoint=folder)
@@ -258,7 +220,7 @@ def test_a_fit_that_has_ended_is_not_trained_again(standard_jets, tmp_path):
 
 
 def test_a_fit_that_a_callback_ended_has_ended(standard_jets, tmp_path):
-    model = small(checkpoint=tmp_path, callbacks=[Steps(9, stop)]).fit(standard_jets)
+    model = small(checkpoint=tmp_path, callbacks=[Steps(9, fits.stop)]).fit(standard_jets)
     assert model.n_iter_ == 2
     again = small(checkpoint=tmp_path).fit(standard_jets)
     assert again.n_iter_ == 2
