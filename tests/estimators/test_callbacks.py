@@ -34,11 +34,8 @@ def test_callbacks_of_skorch_work_as_they_are(standard_jets):
             self.calls.append("train end")
 
     counter = Counter()
-    model = small(
-        callbacks=[counter, ("clip", of_skorch.GradientNormClipping(1.0))],
-        max_epochs=2,
-        batch_size=200,
-    ).fit(standard_jets)
+    callbacks = [counter, ("clip", of_skorch.GradientNormClipping(1.0))]
+    model = small(callbacks=callbacks, max_epochs=2, batch_size=200).fit(standard_jets)
     losses = model.loss_curve_
     assert counter.calls == [
         "train begin", "batch", "batch", losses[0], "batch", "batch", losses[1], "train end"
@@ -47,22 +44,18 @@ def test_callbacks_of_skorch_work_as_they_are(standard_jets):
 
 
 def test_gradient_clipping_acts(standard_jets):
-    plain = small(optimizer="sgd", lr=0.1).fit(standard_jets)
-    clipped = small(optimizer="sgd", lr=0.1, callbacks=[of_skorch.GradientNormClipping(1e-6)]).fit(
-        standard_jets
-    )
-    start = small(optimizer="sgd", lr=1e-12).fit(standard_jets)
-    assert (
-        (weights_of(clipped) - weights_of(start)).norm()
-        < 1e-4
-        < (weights_of(plain) - weights_of(start)).norm()
-    )
+    def path(lr=0.1, **options):
+        start, end = (
+            small(optimizer="sgd", lr=r, **options).fit(standard_jets) for r in (1e-12, lr)
+        )
+        return (weights_of(end) - weights_of(start)).norm()
+
+    assert path(callbacks=[of_skorch.GradientNormClipping(1e-6)]) < 1e-4 < path()
 
 
 def test_a_skorch_callback_may_end_the_fit(standard_jets):
-    stopper = of_skorch.EarlyStopping(
-        monitor="train_loss", patience=2, threshold=10.0, sink=lambda _: None
-    )
+    options = {"monitor": "train_loss", "patience": 2, "threshold": 10.0, "sink": lambda _: None}
+    stopper = of_skorch.EarlyStopping(**options)
     model = small(max_epochs=50, callbacks=[stopper]).fit(standard_jets)
     assert model.n_iter_ < 50
 

@@ -99,40 +99,31 @@ def test_a_folder_of_another_fit_is_refused_with_what_differs(standard_jets, tmp
 def test_clones_of_a_search_do_not_touch_each_others_files(standard_jets, tmp_path):
     grid = {"n_components": [1, 2], "max_epochs": [2, 3]}
 
-    def search(**parameters):
-        return GridSearchCV(small(**parameters), grid, cv=2, n_jobs=2).fit(standard_jets)
+    def scores(**parameters):
+        search = GridSearchCV(small(**parameters), grid, cv=2, n_jobs=2).fit(standard_jets)
+        return search.cv_results_["mean_test_score"]
 
-    plain = search()
-    kept = search(checkpoint=tmp_path)
-    np.testing.assert_array_equal(
-        kept.cv_results_["mean_test_score"], plain.cv_results_["mean_test_score"]
-    )
+    plain = scores()
+    np.testing.assert_array_equal(scores(checkpoint=tmp_path), plain)
     fits = folders(tmp_path)
     assert len(fits) == 4 * 2 + 1  # each candidate on each fold, and the best on all rows
     before = {f: f.stat().st_mtime_ns for fit in fits for f in fit.glob("*.safetensors")}
     assert all(len(list(fit.glob("*.safetensors"))) == 2 for fit in fits)
-    again = search(checkpoint=tmp_path)
-    np.testing.assert_array_equal(
-        again.cv_results_["mean_test_score"], plain.cv_results_["mean_test_score"]
-    )
+    np.testing.assert_array_equal(scores(checkpoint=tmp_path), plain)
     after = {f: f.stat().st_mtime_ns for fit in fits for f in fit.glob("*.safetensors")}
     assert before == after
     assert folders(tmp_path) == fits
 
 
 def test_a_search_over_epochs_at_a_constant_rate_shares_folders_safely(standard_jets, tmp_path):
-    grid = {"max_epochs": [4, 2, 3]}
-
-    def search(**parameters):
+    def scores(**parameters):
         model = small(lr_schedule="constant", **parameters)
+        search = GridSearchCV(model, {"max_epochs": [4, 2, 3]}, cv=2, n_jobs=2, error_score="raise")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # in the workers: one waits for another
-            return GridSearchCV(model, grid, cv=2, n_jobs=2, error_score="raise").fit(standard_jets)
+            return search.fit(standard_jets).cv_results_["mean_test_score"]
 
-    np.testing.assert_array_equal(
-        search(checkpoint=tmp_path).cv_results_["mean_test_score"],
-        search().cv_results_["mean_test_score"],
-    )
+    np.testing.assert_array_equal(scores(checkpoint=tmp_path), scores())
 
 
 class Shift(torch.nn.Module):

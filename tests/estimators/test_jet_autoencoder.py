@@ -22,13 +22,10 @@ small = partial(fits.small, hidden_layer_sizes=(16, 8))
 def test_the_default_sizes_with_tanh_are_the_published_network(standard_jets):
     model = JetAutoencoder(activation="tanh", max_epochs=1).fit(standard_jets)
     assert sum(p.numel() for p in model.module_.parameters()) == 52_607
-    widths = [
-        layer.out_features
-        for layer in model.module_.modules()
-        if isinstance(layer, torch.nn.Linear)
-    ]
+    layers = list(model.module_.modules())
+    widths = [layer.out_features for layer in layers if isinstance(layer, torch.nn.Linear)]
     assert widths == [200, 100, 50, 3, 50, 100, 200, 4]
-    assert sum(isinstance(layer, torch.nn.Tanh) for layer in model.module_.modules()) == 6
+    assert sum(isinstance(layer, torch.nn.Tanh) for layer in layers) == 6
 
 
 @pytest.mark.parametrize("block", ["dense", "residual", "conv"])
@@ -208,9 +205,8 @@ def test_unusable_parameters_are_errors_before_training(parameters, message, sta
 
 def test_an_unknown_column_name_lists_those_there_are(standard_jets):
     X = pd.DataFrame(standard_jets, columns=["E", "pt", "eta", "phi"])
-    with pytest.raises(
-        ValueError, match=r"angles names column 'azimuth', but X has columns \['E', 'pt'"
-    ):
+    message = r"angles names column 'azimuth', but X has columns \['E', 'pt'"
+    with pytest.raises(ValueError, match=message):
         small(angles=["azimuth"]).fit(X)
 
 

@@ -94,11 +94,8 @@ def test_a_dask_worker_that_is_alone_keeps_its_threads(standard_jets, two_torch_
     from distributed import Client, LocalCluster
 
     def fit():
-        return (
-            small(callbacks=[each("on_epoch_end", record_threads)])
-            .fit(standard_jets)
-            .history_[:, "threads"]
-        )
+        model = small(callbacks=[each("on_epoch_end", record_threads)]).fit(standard_jets)
+        return model.history_[:, "threads"]
 
     workers = {"processes": False, "n_workers": 1, "threads_per_worker": 1}
     with LocalCluster(dashboard_address=None, **workers) as cluster, Client(cluster) as client:
@@ -131,11 +128,8 @@ def test_worker_threads_of_joblib_use_one_torch_thread_each(standard_jets, two_t
     assert torch.get_num_threads() == 2
     small(callbacks=[keep]).fit(standard_jets)
     assert seen[-1] == 2
-    fresh = []
-    thread = threading.Thread(target=lambda: fresh.append(torch.get_num_threads()))
-    thread.start()
-    thread.join()
-    assert fresh == [2]
+    with ThreadPoolExecutor(1) as fresh:
+        assert fresh.submit(torch.get_num_threads).result() == 2
 
 
 # -- seeds -------------------------------------------------------------------------------------
@@ -145,11 +139,8 @@ def test_two_fits_in_two_threads_are_as_in_one(standard_jets):
     serial = [small(dropout=0.3, random_state=s, max_epochs=8).fit(standard_jets) for s in (0, 1)]
     parallel = [small(dropout=0.3, random_state=s, max_epochs=8) for s in (0, 1)]
     before = global_states()
-    threads = [threading.Thread(target=model.fit, args=(standard_jets,)) for model in parallel]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda model: model.fit(standard_jets), parallel))
     assert global_states() == before
     for a, b in zip(serial, parallel, strict=True):
         assert torch.equal(weights_of(a), weights_of(b))
