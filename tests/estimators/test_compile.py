@@ -18,6 +18,7 @@ from fitted import learner
 from scripts import printed_by
 from sklearn.base import clone
 
+from skae import MultiResRNNRegressor
 from skae.exceptions import CompileWarning
 from skae.training import step as step_module
 from skae.training.step import CompiledGradient, make_loss
@@ -85,18 +86,27 @@ def test_a_compiled_fit_is_the_same_fit(options, standard_jets, monkeypatch):
     np.testing.assert_array_equal(twin.transform(standard_jets), compiled.transform(standard_jets))
 
 
-SLOW = ("sequences", "showers-grid", "showers-graph")
+SLOW = ("sequences", "sequences-poisson", "showers-grid", "showers-graph")
 
 
 @needs_compiler
 @pytest.mark.parametrize(
     "name",
-    ["spectra-poisson", "sequences-poisson"]
-    + [pytest.param(name, marks=pytest.mark.slow) for name in SLOW],
+    ["spectra-poisson", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)],
 )
 def test_other_networks_compile(name):
     model, X, y = learner(name)
     plain, compiled = (clone(model).set_params(compile=c).fit(X, y) for c in (False, True))
+    np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=1e-4)
+
+
+@needs_compiler
+def test_recurrent_networks_compile(rng):
+    X = rng.normal(size=(32, 8)).cumsum(axis=1)  # each step is compiled anew
+    options = {"downsampling": (2,), "hidden_size": 4, "cell": "lstm", "max_epochs": 2}
+    plain, compiled = (
+        MultiResRNNRegressor(**options, compile=c, random_state=0).fit(X, X) for c in (False, True)
+    )
     np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=1e-4)
 
 
