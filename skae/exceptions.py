@@ -9,6 +9,7 @@ __all__ = [
     "ExtrapolationWarning",
     "OptimizerStateWarning",
     "OvercompleteWarning",
+    "PrecisionWarning",
     "VersionWarning",
 ]
 
@@ -159,6 +160,22 @@ class OvercompleteWarning(UserWarning):
     ...     model = SpectraVAE(n_components=2, max_epochs=1).fit(X)
     >>> caught[0].category.__name__
     'OvercompleteWarning'
+    """
+
+
+class PrecisionWarning(UserWarning):
+    """Numbers are asked for in a precision that leaves few digits to what matters of them.
+
+    Examples
+    --------
+    To be told by an error, before a graph goes to a trigger:
+
+    >>> import warnings
+    >>> from skae.exceptions import PrecisionWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", PrecisionWarning)
+    ...     ...  # skae.export.to_onnx
+    Ellipsis
     """
 
 

@@ -29,6 +29,7 @@ class LinearAutoencoder(BaseAutoencoder):
 
     n_components: Any = parameter(default=2, allowed=COUNT, shapes=True, kw_only=False)
     lr: Any = 1e-2
+    _loss_power = 2
 
     def _check_parameters(self, n_samples: int) -> None:
         """Nothing that the constraints do not say."""
@@ -41,8 +42,9 @@ class LinearAutoencoder(BaseAutoencoder):
         return module, SquaredError()
 
     def score_samples(self, X):
-        """Return minus the mean squared reconstruction error of each row, ``(n,)``."""
-        return self._apply(self._score, self._validate_rows(X))
+        """Return minus the mean squared error of each row."""
 
-    def _score(self, x: Tensor) -> Tensor:
-        return -self.net_.criterion_(self.module_(x), x)
+        def score(x: Tensor) -> Tensor:
+            return -self.net_.criterion_(self.module_(x), x)
+
+        return self._apply(score, self._validate_rows(X)) * self.scale_**2

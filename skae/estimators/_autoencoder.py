@@ -11,6 +11,7 @@ from torch import Tensor
 from skae.estimators._base import BaseNeuralEstimator
 from skae.estimators._data import check_weight, to_host
 from skae.modules.blocks import make_activation
+from skae.training.batches import PLAIN, Units
 
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeuralEstimator):
@@ -45,11 +46,18 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
             Reconstructed rows, in the units of the training data and the dtype of ``X`` (computed
             in float32).
         """
-        return self._apply(self._tensor_inverse_transform, self._check_latent(X))
+        latent = self._check_latent(X)
+        units = self._units_of("inverse_transform")
+        return self._apply(self._tensor_inverse_transform, latent, *units)
 
     @property
     def _exportable(self) -> tuple[str, ...]:
         return "transform", "inverse_transform"
+
+    def _units_of(self, method: str) -> tuple[Units, Units]:
+        if method == "inverse_transform":
+            return PLAIN, self._units
+        return super()._units_of(method)
 
     def _tensor_transform(self, x: Tensor) -> Tensor:
         return self.module_.encode(x)

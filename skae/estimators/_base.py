@@ -19,6 +19,8 @@ from skae._warn import warn
 from skae.estimators._data import (
     TrainingData,
     check_weight,
+    in_units,
+    learn_units,
     make_corruption,
     make_rows,
     validate_table,
@@ -26,7 +28,7 @@ from skae.estimators._data import (
 from skae.estimators._parameters import SharedParameters
 from skae.estimators._resume import begin
 from skae.exceptions import OptimizerStateWarning
-from skae.training.batches import Rows
+from skae.training.batches import PLAIN, Rows, Units
 from skae.training.callbacks import EarlyStopping, EpochProgressBar, ScikitLearnCallbacks
 from skae.training.hardware import fair_share_of_threads, resolve_device
 from skae.training.inference import apply_to_rows
@@ -59,6 +61,9 @@ class BaseNeuralEstimator(
     #: column of the history that early stopping wants to fall
     _monitor: ClassVar[str] = "valid_loss"
 
+    #: power of the unit of X that losses have
+    _loss_power: ClassVar[int] = 0
+
     @abstractmethod
     def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
         """Build module and criterion for these training rows, on the CPU; called with the seed set.
@@ -73,6 +78,28 @@ class BaseNeuralEstimator(
         """Check the data of a fit; return inputs and targets, None where they are the inputs."""
         return validate_table(self, X, reset=reset), None
 
+    def _learn_units(self, data: TrainingData) -> TrainingData:
+        """Take the units in which the network computes from the data of a first fit."""
+        gaps = getattr(self, "missing", "error") == "mask"
+        angles = getattr(self, "angles_", ())  # which keep their zero
+        units, training = learn_units(data.X, data.weight, at_zero=angles, gaps=gaps)
+        self.center_, self.scale_ = units.center, float(units.scale)
+        return data._replace(x_units=training)
+
+    def _in_units(self, data: TrainingData) -> TrainingData:
+        """Let the data of a further fit be seen in the units of the first."""
+        return data._replace(x_units=self._units)
+
+    @property
+    def _units(self) -> Units:
+        """Units of rows, as the network sees them."""
+        is_plain = self.scale_ == 1.0 and not np.any(self.center_)
+        return PLAIN if is_plain else Units(self.center_, self.scale_)
+
+    def _corruption(self, X: np.ndarray) -> Callable[[Tensor, torch.Generator], Tensor]:
+        """Return what corrupts minibatches, in the network's units."""
+        return in_units(make_corruption(self.noise, X), self._units)
+
     def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
         """Return what is special of a run: schedule, noise, and the callbacks that steer it, in order."""
         callbacks = []
@@ -86,8 +113,9 @@ class BaseNeuralEstimator(
             self.batch_size,
             self.lr,
             self.lr_schedule,
-            corruption=None if self.noise is None else make_corruption(self.noise, X),
+            corruption=None if self.noise is None else self._corruption(X),
             callbacks=callbacks,
+            loss_unit=self.scale_**self._loss_power,
             precision=self.precision,
             compile=self.compile,
         )
@@ -176,6 +204,7 @@ class BaseNeuralEstimator(
                     n_validation = self._count_validation_rows(len(X))
                 device = self._check_fit(len(X) - n_validation, fresh)
                 data, beginning = TrainingData(X, y, weight), None
+                data = self._learn_units(data) if fresh else self._in_units(data)
                 seed = draw_seed(self.random_state) if fresh else self.net_.random_streams.seed
                 if processes is not None or (self.checkpoint is not None and not partial):
                     resuming = begin(self, data, seed, fresh=fresh, saved=not partial)
@@ -188,8 +217,9 @@ class BaseNeuralEstimator(
                     net = self._build_net(rows, seed, device, mean)
                 else:
                     net = self._net_to_go_on_with(device)
-                rows = rows.to(device)
-                validation = None if validation is None else validation.to(device)
+                if device.type != "cpu":
+                    rows = rows.to(device)
+                    validation = None if validation is None else validation.to(device)
                 if beginning is not None:
                     beginning.write(processes)
                 context = self._init_callback_context(
@@ -256,7 +286,12 @@ class BaseNeuralEstimator(
         structure = {}
         for known in fields(self):
             if known.metadata["shapes"]:
-                structure[known.name] = _frozen(getattr(self, known.name))
+                value = getattr(self, known.name)
+                if isinstance(value, list | tuple):  # whatever sequence it came in
+                    value = tuple(value)
+                elif hasattr(value, "__array__") and np.ndim(value) == 1:
+                    value = tuple(np.asarray(value).tolist())  # an array, a Series, a tensor
+                structure[known.name] = value
         return structure
 
     def _build_net(
@@ -349,27 +384,25 @@ class BaseNeuralEstimator(
         check_is_fitted(self, "net_")
         return validate_table(self, X, reset=False)
 
-    def _apply(self, function: Callable[[Tensor], Any], X: np.ndarray) -> Any:
+    def _units_of(self, method: str) -> tuple[Units, Units]:
+        """Units of what the tensors of an exportable method take and give."""
+        return self._units, PLAIN
+
+    def _apply(
+        self,
+        function: Callable[[Tensor], Any],
+        X: np.ndarray,
+        takes: Units | None = None,
+        gives: Units | tuple[Units, ...] = PLAIN,
+    ) -> Any:
         """Apply a function of tensors to the rows of X, in bounded memory, in X's dtype.
 
-        A function that returns several tensors gives as many arrays.
+        A function that returns several tensors gives as many arrays. It takes rows in the network's
+        units, or what is said, and gives numbers that are brought back from ``gives``.
         """
+        takes = self._units if takes is None else takes
+        at_once = {}
+        if self.device_.type == "cpu" and self._rows_at_once is not None:
+            at_once = {"chunk_rows": self._rows_at_once, "fewest_rows": self._rows_at_once}
         with fair_share_of_threads():
-            if self.device_.type != "cpu" or self._rows_at_once is None:
-                return apply_to_rows(function, X, self.device_)
-            return apply_to_rows(
-                function,
-                X,
-                self.device_,
-                chunk_rows=self._rows_at_once,
-                fewest_rows=self._rows_at_once,
-            )
-
-
-def _frozen(value: Any) -> Any:
-    """A parameter's value in a form that can be compared, whatever sequence it came in."""
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    if hasattr(value, "__array__") and np.ndim(value) == 1:  # an array, a Series, a tensor
-        return tuple(np.asarray(value).tolist())
-    return value
+            return apply_to_rows(function, X, self.device_, takes=takes, gives=gives, **at_once)

@@ -1,6 +1,7 @@
 """Data of an estimator: checked as scikit-learn does, and turned into rows to train on."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -12,13 +13,13 @@ from torch import Tensor, nn
 
 from skae._sklearn import _check_sample_weight
 from skae.modules.noise import RowNoise
-from skae.training.batches import Rows, TensorRows, buffer_size, to_float32
+from skae.training.batches import PLAIN, Rows, TensorRows, Units, buffer_size, to_float32
 from skae.training.hardware import fits_in_memory
 from skae.training.streaming import StreamedRows
 from skae.transformers import NoiseInjector
 
-# Rows looked at at once: the others may stay on the disk.
-_BLOCK_ROWS = 4096
+# Rows looked at at once, and numbers in them: the others may stay on the disk.
+_BLOCK_ROWS, _BLOCK_NUMBERS = 4096, 2**20
 
 
 class TrainingData(NamedTuple):
@@ -27,6 +28,80 @@ class TrainingData(NamedTuple):
     X: np.ndarray  # (n_samples, ...)
     y: np.ndarray | None  # (n_samples, ...); None where targets are the inputs
     weight: np.ndarray | None  # (n_samples,)
+    x_units: Units = PLAIN
+    y_units: Units = PLAIN
+
+
+def learn_units(
+    array: np.ndarray,
+    weight: np.ndarray | None,
+    *,
+    name: str = "X",
+    around: Callable[[np.ndarray], np.ndarray] = np.copy,
+    at_zero: Sequence[int] = (),
+    of_each: bool = False,
+    gaps: bool = False,
+) -> tuple[Units, Units]:
+    """Return units in which an array has a centre of 0 and a spread of 1, and those to train with.
+
+    In the latter a column that is constant but for rounding is exactly 0.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n, ...)
+        Rows, of which means and variances are taken.
+    weight : ndarray of shape (n,) or None
+        Their weights, of which the absolute values count.
+    name : str
+        What the array is called in an error.
+    around : callable
+        Maps the mean row to the centre.
+    at_zero : sequence of int
+        Columns whose centre is zero.
+    of_each : bool
+        Take a spread for each column. Otherwise there is one for all, the root of their mean square.
+    gaps : bool
+        Rows may have NaN.
+    """
+    with np.errstate(over="ignore"):
+        mean, variance = _moments(array, weight, gaps)
+    rounding = np.finfo(array.dtype).eps * 10.0 if array.dtype.kind == "f" else 0.0
+    if not np.isfinite(variance).all():
+        raise ValueError(
+            f"{name} has numbers whose squares are beyond the range of float64; use other units."
+        )
+    constant = variance <= (rounding * mean) ** 2
+    center = around(mean)
+    if at_zero:
+        center[list(at_zero)] = 0.0
+    square = np.where(constant, 0.0, variance) + (mean - center) ** 2
+    scale = np.sqrt(square if of_each else square.mean())
+    scale = np.where(scale > 0.0, scale, 1.0)
+    divisor = np.where(constant & (center == mean), np.inf, scale)
+    return Units(center, scale), Units(center, divisor)
+
+
+def _moments(
+    array: np.ndarray, weight: np.ndarray | None, gaps: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return means and variances of the columns in float64, by absolute weights; NaN is left out."""
+    weight = np.ones(len(array)) if weight is None else np.abs(weight)
+    mean, variance = np.zeros((2, *array.shape[1:]))
+    total = np.zeros(array.shape[1:] if gaps else ())
+    for start, rows in blocks(array):
+        w = weight[start : start + len(rows)]
+        total += np.tensordot(w, ~np.isnan(rows), 1) if gaps else w.sum()
+        rows = np.nan_to_num(rows, nan=0.0) if gaps else rows
+        mean += np.tensordot(w, np.array(rows, dtype=np.float64, order="C"), 1)
+    total = np.where(total > 0.0, total, 1.0)  # of a column that no row has observed
+    mean /= total
+    for start, rows in blocks(array):
+        squares = np.array(rows, dtype=np.float64, order="C")  # sums follow the order in memory
+        squares -= mean
+        squares *= squares
+        w = weight[start : start + len(rows)]
+        variance += np.tensordot(w, np.nan_to_num(squares, nan=0.0) if gaps else squares, 1)
+    return mean, variance / total
 
 
 def to_host(X: Any) -> Any:
@@ -44,7 +119,8 @@ def validate_table(
     X = to_host(X)
     finite = "allow-nan" if gaps else True
     options = {"dtype": [np.float64, np.float32], "reset": reset, "ensure_all_finite": finite}
-    if not is_memory_mapped(X) or X.ndim != 2 or X.dtype in options["dtype"] or len(X) == 0:
+    is_float = getattr(X, "dtype", None) in options["dtype"]
+    if is_float or not is_memory_mapped(X) or X.ndim != 2 or len(X) == 0:
         return validate_data(estimator, X, **options)
     # a conversion of all rows would copy them
     validate_data(estimator, X[:1], **options)
@@ -56,8 +132,9 @@ def validate_table(
 
 def blocks(X: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Go through rows, some thousands at a time, as they may lie in a file: first number, and rows."""
-    for start in range(0, len(X), _BLOCK_ROWS):
-        yield start, X[start : start + _BLOCK_ROWS]
+    step = min(_BLOCK_ROWS, max(1, _BLOCK_NUMBERS // max(1, math.prod(X.shape[1:]))))
+    for start in range(0, len(X), step):
+        yield start, X[start : start + step]
 
 
 def check_count(name: str, value: Any) -> None:
@@ -112,7 +189,7 @@ def make_rows(
 
     Whether they are tensors, or read as they are needed, is a matter of speed: both give the same fit.
     """
-    X, y, weight = data
+    X, y, weight, *_ = data
     if len(X) > buffer_size(X, y):
         return _many_rows(data, n_validation, mean_weight, seed, device)
     if not n_validation:
@@ -128,10 +205,10 @@ def make_rows(
 
 
 def _tensors(data: TrainingData, rows: Any, mean_weight: float) -> TensorRows:
-    X, y, weight = data
+    X, y, weight, x_units, y_units = data
     return TensorRows(
-        torch.from_numpy(to_float32(X[rows], "X")),
-        None if y is None else torch.from_numpy(to_float32(y[rows], "y")),
+        torch.from_numpy(to_float32(X[rows], "X", x_units)),
+        None if y is None else torch.from_numpy(to_float32(y[rows], "y", y_units)),
         None
         if weight is None
         else torch.from_numpy((weight[rows] / mean_weight).astype(np.float32)),
@@ -142,8 +219,8 @@ def _many_rows(
     data: TrainingData, n_validation: int, mean_weight: float, seed: int, device: torch.device
 ) -> tuple[Rows, Rows | None]:
     """Return rows that are too many to be shuffled at once."""
-    X, y, weight = data
-    rows, validation = StreamedRows.from_arrays(X, y, weight, mean_weight), None
+    X, y, weight, *units = data
+    rows, validation = StreamedRows.from_arrays(X, y, weight, mean_weight, *units), None
     if n_validation:
         rows, validation = rows.hold_out(n_validation, seed)
         _check_weight(rows.total_weight(), len(rows), "trained on")
@@ -162,6 +239,26 @@ def _check_weight(total: float, n: int, what: str) -> None:
             "the mean weight; it must be positive. Use another validation_fraction or random_state, or "
             "early_stopping=False."
         )
+
+
+def in_units(
+    corruption: Callable[[Tensor, torch.Generator], Tensor], units: Units
+) -> Callable[[Tensor, torch.Generator], Tensor]:
+    """Return what corrupts rows in the network's units as ``corruption`` does in those of X.
+
+    In float64, where the device has it: a large centre would leave no digits to the rest.
+    """
+
+    def corrupt(batch: Tensor, generator: torch.Generator) -> Tensor:
+        dtype = torch.float32 if batch.device.type == "mps" else torch.float64
+        center, scale = (
+            torch.as_tensor(part, dtype=dtype, device=batch.device)
+            for part in (units.center, units.scale)
+        )
+        noisy = corruption(batch.to(dtype) * scale + center, generator)
+        return ((noisy - center) / scale).float()
+
+    return corrupt
 
 
 def make_corruption(

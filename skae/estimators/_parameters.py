@@ -99,7 +99,14 @@ class SharedParameters(Parameters):
         The net that trained the module.
 
     module_ : torch.nn.Module
-        The trained module.
+        The trained module; it takes rows as ``(X - center_) / scale_``.
+
+    center_ : ndarray
+        What is subtracted from rows, in float64, before the network sees them; as wide as a row, or what
+        broadcasts with it. Taken from the rows of the first fit.
+
+    scale_ : float
+        What the rest is divided by. Losses and scores are those of X itself.
 
     history_ : skorch.history.History
         One row for each epoch: losses, duration.

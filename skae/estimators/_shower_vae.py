@@ -1,6 +1,6 @@
 """Base of shower models: checks of showers, then encode, decode, sample and score."""
 
-from dataclasses import replace
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
@@ -14,15 +14,23 @@ from torch import Tensor
 from skae._warn import warn
 from skae.estimators._autoencoder import BaseAutoencoder
 from skae.estimators._boltzmann import check_sampler, sample_with
-from skae.estimators._data import blocks, check_count, to_host, validate_table
+from skae.estimators._data import (
+    TrainingData,
+    blocks,
+    check_count,
+    in_units,
+    learn_units,
+    make_corruption,
+    to_host,
+    validate_table,
+)
 from skae.exceptions import ClippingWarning, ExtrapolationWarning
 from skae.modules.showers.bits import BinaryLatents
 from skae.physics.calorimeter import CaloGeometry
-from skae.training.batches import Rows, to_float32
+from skae.training.batches import PLAIN, Units, to_float32
 from skae.training.hardware import fair_share_of_threads
 from skae.training.inference import apply_to_rows, bounded_rows
 from skae.training.seeding import draw_seed
-from skae.training.state import Run
 
 # Share of the training energies' logarithmic range by which one may be beyond it before anybody is
 # warned: where thousands are drawn from a range, its ends are not among them.
@@ -42,11 +50,12 @@ class BaseShowerVAE(BaseAutoencoder):
         """Take note of what a further fit, or chunk, has that those before had not."""
         low, high = self.energy_range_
         self.energy_range_ = (min(low, float(X[:, 0].min())), max(high, float(X[:, 0].max())))
-        scale, brightest = self.module_.voxels, brightest_voxel(X)
-        if scale.bounded and brightest > float(scale.most) * (1.0 + 1e-6):
+        voxels, brightest = self.module_.voxels, brightest_voxel(X)
+        most = float(voxels.most) * self.scale_
+        if voxels.bounded and brightest > most * (1.0 + 1e-6):
             warn(
                 f"X has voxels up to {brightest:.6g}, above the largest one of the first fit, "
-                f"{float(scale.most):.6g}, which bounds what is drawn. Let the first chunk hold the "
+                f"{most:.6g}, which bounds what is drawn. Let the first chunk hold the "
                 "brightest showers, or use bounded=False.",
                 ClippingWarning,
             )
@@ -60,16 +69,25 @@ class BaseShowerVAE(BaseAutoencoder):
             )
         return n_validation
 
-    def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
-        run = super()._plan(epochs, X[:, 1:], validation)  # noise is the voxels'
-        if run.corruption is None:
-            return run
+    def _learn_units(self, data: TrainingData) -> TrainingData:
+        units, _ = learn_units(data.X[:, 1:], data.weight, around=np.zeros_like)
+        self.center_, self.scale_ = np.zeros(()), float(units.scale)
+        return self._in_units(data)
+
+    @property
+    def _units(self) -> Units:
+        # of the incident energy the network takes the logarithm, in whatever unit
+        n_voxels = self.n_features_in_ - 1
+        return Units(self.center_, np.concatenate([[1.0], np.full(n_voxels, self.scale_)]))
+
+    def _corruption(self, X: np.ndarray) -> Callable[[Tensor, torch.Generator], Tensor]:
+        noise = make_corruption(self.noise, X[:, 1:])
 
         def corrupt_voxels(batch: Tensor, generator: torch.Generator) -> Tensor:
-            voxels = run.corruption(batch[:, 1:], generator).clamp_min(0.0)
+            voxels = noise(batch[:, 1:], generator).clamp_min(0.0)
             return torch.cat([batch[:, :1], voxels], dim=1)
 
-        return replace(run, corruption=corrupt_voxels)
+        return in_units(corrupt_voxels, self._units)
 
     # -- using it ------------------------------------------------------------------------------
 
@@ -107,7 +125,8 @@ class BaseShowerVAE(BaseAutoencoder):
         """
         latent = self._check_latent(X)
         self._check_energies(latent[:, 0])
-        return self._apply_beside(latent[:, 0], self._tensor_inverse_transform, latent)
+        units = self._units_of("inverse_transform")
+        return self._apply_beside(latent[:, 0], self._tensor_inverse_transform, latent, *units)
 
     def _tensor_transform(self, x: Tensor) -> Tensor:
         return torch.cat([x[:, :1], super()._tensor_transform(x)], dim=1)
@@ -151,7 +170,7 @@ class BaseShowerVAE(BaseAutoencoder):
             drawn = module.observe(voxels, generator) if noise else voxels.mean()
             return torch.cat([latent[:, :1], drawn], dim=1)
 
-        return self._apply_beside(energy, draw, latent)
+        return self._apply_beside(energy, draw, latent, PLAIN, self._units)
 
     def _draw_bits(self, energy: np.ndarray, seed: int) -> np.ndarray:
         check_sampler(self.sampler)
@@ -186,7 +205,7 @@ class BaseShowerVAE(BaseAutoencoder):
         def draw(x: Tensor) -> Tensor:
             return torch.cat([x[:, :1], self.module_.reconstruct(x, generator)], dim=1)
 
-        return self._apply_beside(X[:, 0], draw, X)
+        return self._apply_beside(X[:, 0], draw, X, gives=self._units)
 
     def log_partition(self, incident_energy):
         """Return ln Z of the prior of the latents, which :meth:`score_samples` takes off.
@@ -210,7 +229,9 @@ class BaseShowerVAE(BaseAutoencoder):
         self._check_energies(energy)
         latents = self.module_.latents
 
-        return self._apply(lambda energy: latents.log_normaliser(energy[:, 0]), energy[:, None])
+        return self._apply(
+            lambda energy: latents.log_normaliser(energy[:, 0]), energy[:, None], PLAIN
+        )
 
     def score_samples(self, X, *, n_draws=16):
         """Bound the log-likelihood of each shower from below, in nats; a low score marks an anomaly.
@@ -236,11 +257,14 @@ class BaseShowerVAE(BaseAutoencoder):
         module = self.module_
         return self._apply(lambda x: module.bound(x, int(n_draws)), X)
 
-    def _apply(self, function, X):
+    def _apply(self, function, X, takes=None, gives=PLAIN):
         """Apply a function of tensors to rows, so many at once as whole showers leave room for."""
+        takes = self._units if takes is None else takes
         with fair_share_of_threads():
             rows = bounded_rows(4096, (self.n_features_in_,))
-            return apply_to_rows(function, X, self.device_, chunk_rows=rows)
+            return apply_to_rows(
+                function, X, self.device_, takes=takes, gives=gives, chunk_rows=rows
+            )
 
     def _as_energies(self, incident_energy: Any) -> np.ndarray:
         energy = check_array(
@@ -274,9 +298,16 @@ class BaseShowerVAE(BaseAutoencoder):
                 ExtrapolationWarning,
             )
 
-    def _apply_beside(self, energy: np.ndarray, function: Any, X: np.ndarray) -> np.ndarray:
+    def _apply_beside(
+        self,
+        energy: np.ndarray,
+        function: Any,
+        X: np.ndarray,
+        takes: Units | None = None,
+        gives: Units = PLAIN,
+    ) -> np.ndarray:
         """Apply a function of tensors to rows; what it has in column 0 are the energies."""
-        result = self._apply(function, X)
+        result = self._apply(function, X, takes, gives)
         result[:, 0] = energy  # as it was, in its own precision
         return result
 

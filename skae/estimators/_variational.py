@@ -13,7 +13,7 @@ from skae._warn import warn
 from skae.estimators._autoencoder import BaseAutoencoder
 from skae.estimators._data import blocks, check_count, to_host, validate_table
 from skae.exceptions import OvercompleteWarning
-from skae.training.batches import Rows
+from skae.training.batches import PLAIN, Rows, Units
 from skae.training.seeding import draw_seed
 from skae.training.state import Run
 from skae.transformers._messages import name_column
@@ -121,8 +121,16 @@ class BaseVAE(BaseAutoencoder):
         std : ndarray of shape (n_samples, n_features)
             Standard deviation that the posterior leaves to the mean; only with ``return_std=True``.
         """
-        mean, std = self._apply(self._mean_and_std, self._validate_rows(X))
+        mean, std = self._reconstruct(self._validate_rows(X))
         return (mean, std) if return_std else mean
+
+    def _reconstruct(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._apply(self._mean_and_std, X, gives=(self._units, self._spread_units))
+
+    @property
+    def _spread_units(self) -> Units:
+        """Units of standard deviations."""
+        return Units(0.0, self.scale_)
 
     def _mean_and_std(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.module_.mean_and_std(x, _DRAWS)
@@ -154,12 +162,12 @@ class BaseVAE(BaseAutoencoder):
         def decode(draws: Tensor) -> Tensor:
             return module.decode(module.prior.transform(draws[:, :k], draws[:, k].contiguous()))
 
-        mean = self._apply(decode, np.hstack([normal, uniform]))
-        if not noise:
-            return mean
-        generator = torch.Generator(self.device_).manual_seed(draw_seed(rng))
-        likelihood = module.likelihood
-        return self._apply(lambda mean: likelihood.sample(mean, generator), mean)
+        drawn = self._apply(decode, np.hstack([normal, uniform]), PLAIN)
+        if noise:
+            generator = torch.Generator(self.device_).manual_seed(draw_seed(rng))
+            likelihood = module.likelihood
+            drawn = self._apply(lambda mean: likelihood.sample(mean, generator), drawn, PLAIN)
+        return self._units.undo(drawn)
 
     def noise_std(self, mean):
         """Return the standard deviation of the noise around mean rows.
@@ -176,7 +184,7 @@ class BaseVAE(BaseAutoencoder):
         """
         check_is_fitted(self, "net_")
         mean = check_array(to_host(mean), dtype=[np.float64, np.float32])
-        return self._apply(self.module_.likelihood.std, mean)
+        return self._apply(self.module_.likelihood.std, mean, gives=self._spread_units)
 
     def pulls(self, X):
         """Return how far each number is from its reconstruction, in standard deviations of the noise.
@@ -195,7 +203,7 @@ class BaseVAE(BaseAutoencoder):
             ``(X - mean) / noise_std(mean)`` with the ``mean`` of :meth:`reconstruct`; NaN where X has it.
         """
         X = self._validate_rows(X)
-        mean, _ = self._apply(self._mean_and_std, X)
+        mean, _ = self._reconstruct(X)
         return (X - mean) / self.noise_std(mean)
 
 
@@ -276,17 +284,21 @@ def check_gaps(estimator: Any, X: np.ndarray, *, axis: int) -> None:
         )
 
 
-def check_noise(sigma: Any, n_features: int) -> np.ndarray:
-    """Return the standard deviation of the noise, ``(1,)`` or ``(n_features,)``."""
+def check_noise(sigma: Any, n_features: int, unit: float | None = None) -> np.ndarray:
+    """Return the standard deviation of the noise, ``(1,)`` or ``(n_features,)``.
+
+    Refuse what is not positive and finite, in single precision once the unit of the network is known.
+    """
     array = np.atleast_1d(np.asarray(sigma, dtype=np.float64))
     if array.shape not in ((1,), (n_features,)):
         raise ValueError(
             f"noise_sigma has shape {array.shape}, but X has {n_features} columns: it needs one "
             f"number, or one for each column, shape ({n_features},)."
         )
+    dtype = np.float64 if unit is None else np.float32
     with np.errstate(over="ignore", under="ignore"):
-        single = array.astype(np.float32)
-    bad = ~((single > np.finfo(np.float32).tiny) & np.isfinite(single))
+        used = (array / (unit or 1.0)).astype(dtype)
+    bad = ~((used > np.finfo(dtype).tiny) & np.isfinite(used))
     if bad.any():
         first = int(bad.argmax())
         where = "" if array.size == 1 else f" at column {first} (and {bad.sum() - 1} more)"

@@ -286,8 +286,9 @@ class CaloShowerVAE(BaseShowerVAE):
             n_hidden=hidden,
             n_energy=_N_ENERGY,
             beta=self.beta,
+            unit=self.scale_,
         )
-        return module, ShowerLoss(self.a, self.b, self.energy_weight)
+        return module, ShowerLoss(self.a, self.b, self.energy_weight, self.scale_)
 
     def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
         run = super()._plan(epochs, X, validation)

@@ -15,8 +15,8 @@ from skae._sklearn import StrOptions
 from skae.estimators._autoencoder import BaseAutoencoder
 from skae.modules.autoencoder import Autoencoder, LinearPath
 from skae.modules.blocks import BLOCKS, conv_decoder, conv_encoder, dense_stack
-from skae.modules.losses import SquaredError
-from skae.training.batches import Rows
+from skae.modules.losses import SquaredError, in_double
+from skae.training.batches import Rows, Units
 
 
 @estimator
@@ -120,6 +120,7 @@ class JetAutoencoder(BaseAutoencoder):
     angles: Any = parameter(default=None, allowed=["array-like", None], shapes=True)
     winding: Any = parameter(default=0.0, allowed=NOT_NEGATIVE, shapes=True)
     weight_decay: Any = 1e-6
+    _loss_power = 2
 
     def _check_parameters(self, n_samples: int) -> None:
         if self.batch_norm and min(n_samples, self.batch_size) < 2:
@@ -161,11 +162,12 @@ class JetAutoencoder(BaseAutoencoder):
         if self.linear_path:
             encoder = LinearPath(encoder, n_features, n_components)
             decoder = LinearPath(decoder, n_components, n_rebuilt)
+        angles, radian = self.angles_, 1.0 / self.scale_
         module = Autoencoder(
-            encoder, decoder, n_features, angles=self.angles_, winding=self.winding
+            encoder, decoder, n_features, angles=angles, radian=radian, winding=self.winding
         )
         module.fit_statistics(rows.x, rows.weight)
-        return module, SquaredError(self.angles_)
+        return module, SquaredError(angles, radian)
 
     def score_samples(self, X):
         """Score each row by how well it is reconstructed; a low score marks an anomaly.
@@ -180,14 +182,20 @@ class JetAutoencoder(BaseAutoencoder):
         scores : ndarray of shape (n_samples,)
             Minus the mean squared reconstruction error of each row.
         """
-        return self._apply(self._tensor_score_samples, self._validate_rows(X))
+        units = self._units_of("score_samples")
+        return self._apply(self._tensor_score_samples, self._validate_rows(X), *units)
+
+    def _units_of(self, method: str) -> tuple[Units, Units]:
+        if method == "score_samples":
+            return self._units, Units(0.0, self.scale_**self._loss_power)
+        return super()._units_of(method)
 
     @property
     def _exportable(self) -> tuple[str, ...]:
         return *super()._exportable, "score_samples"
 
     def _tensor_score_samples(self, x: Tensor) -> Tensor:
-        return -self.net_.criterion_(self.module_(x), x)
+        return -self.net_.criterion_(in_double(self.module_(x)), in_double(x))
 
 
 def _column_indices(

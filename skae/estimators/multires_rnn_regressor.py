@@ -4,6 +4,7 @@ For photon correlations, light curves and other traces of thousands of steps tha
 told a few numbers of.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from skae._parameters import NOT_NEGATIVE, estimator, parameter
 from skae._sklearn import Interval, StrOptions
 from skae.estimators._base import BaseNeuralEstimator
+from skae.estimators._data import TrainingData, learn_units
 from skae.estimators._sequences import (
     SequenceWords,
     check_downsampling,
@@ -31,7 +33,7 @@ from skae.modules.sequences.descent import CELLS, level_widths
 from skae.modules.sequences.networks import MultiResolutionRNN, SequenceReader, SequenceSummary
 from skae.modules.sequences.resolutions import Resolutions
 from skae.modules.sequences.units import Outputs, ResolutionLoss, Standardised
-from skae.training.batches import Rows
+from skae.training.batches import Rows, Units
 from skae.training.callbacks import gradient_clipping
 from skae.training.state import Run
 
@@ -102,6 +104,10 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
 
     n_levels_ : int
         Resolutions in use: one more than there are factors that fit.
+
+    target_center_, target_scale_ : ndarray of shape (n_times,) or (n_outputs,)
+        What is added to the outputs of the network, and what they are multiplied by; 0 and 1 with
+        ``loss="poisson"``.
 
     target_shape_ : tuple of int
         Shape of a row's target: (n_times,), () or (n_outputs,).
@@ -209,6 +215,29 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
 
     # -- building ------------------------------------------------------------------------------
 
+    def _learn_units(self, data: TrainingData) -> TrainingData:
+        data, k = super()._learn_units(data), data.y.shape[1]
+        self.target_center_, self.target_scale_ = np.zeros(k), np.ones(k)
+        if self.loss == "poisson":  # counts stay counts
+            return data
+        units, training = learn_units(
+            data.y,
+            data.weight,
+            name="y",
+            around=np.zeros_like if self.positive else np.copy,
+            of_each=self.output_ == "vector",
+        )
+        self.target_center_ = units.center
+        self.target_scale_ = np.broadcast_to(units.scale, k).copy()
+        return data._replace(y_units=training)
+
+    def _in_units(self, data: TrainingData) -> TrainingData:
+        return super()._in_units(data)._replace(y_units=self._target_units)
+
+    @property
+    def _target_units(self) -> Units:
+        return Units(self.target_center_, self.target_scale_)
+
     def _resolutions(self) -> Resolutions:
         times = check_grid(self.times, None, self.n_features_in_)
         return Resolutions(torch.from_numpy(times), [int(f) for f in self.downsampling][::-1])
@@ -266,7 +295,11 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
         y : ndarray of shape (n_samples, n_times), (n_samples,) or (n_samples, n_outputs)
             As in fit.
         """
-        return self._apply(self._tensor_predict, self._validate_rows(X))
+        X = self._validate_rows(X)
+        return self._apply(self._tensor_predict, X, *self._units_of("predict"))
+
+    def _units_of(self, method: str) -> tuple[Units, Units]:
+        return self._units, self._target_units
 
     @property
     def _exportable(self) -> tuple[str, ...]:
@@ -299,7 +332,14 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
                 "Only sequences have resolutions; y of fit has a few numbers for each row."
             )
         module = self.module_
-        return list(self._apply(lambda x: module(x)[::-1], X))
+        center = self.target_center_.mean()  # apart: shares of windows are of float32
+        around = torch.from_numpy(self.target_center_ - center)[None, :, None]
+        levels = copy.deepcopy(module.resolutions).cpu().all_of(around)[::-1]
+        scale = self.target_scale_[0]
+        gives = [Units(center + level[0, :, 0].numpy(), scale) for level in levels]
+        return list(
+            self._apply(lambda x: module(x)[::-1], X, gives=(*gives[:-1], self._target_units))
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

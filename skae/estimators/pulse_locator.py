@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from skae._parameters import COUNT, estimator, parameter
 from skae._sklearn import StrOptions
 from skae.estimators._base import BaseNeuralEstimator
+from skae.estimators._data import TrainingData, learn_units
 from skae.estimators._locator import (
     BaseLocator,
     find_symmetries,
@@ -216,6 +217,19 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
             symmetries = RandomSymmetries(permute=self.permute_traces_, reverse=self.reverse_time_)
             run = replace(run, augmentation=symmetries)
         return run
+
+    def _learn_units(self, data: TrainingData) -> TrainingData:
+        if self.architecture == "reference":  # as published
+            self.center_, self.scale_ = np.zeros(()), 1.0
+            return data
+        pooled = self.permute_traces_
+
+        def around(mean: np.ndarray) -> np.ndarray:
+            return mean.mean(axis=None if pooled else -1, keepdims=not pooled)
+
+        units, _ = learn_units(data.X, data.weight, around=around)
+        self.center_, self.scale_ = np.asarray(units.center), float(units.scale)
+        return self._in_units(data)
 
     # -- predicting ----------------------------------------------------------------------------
 

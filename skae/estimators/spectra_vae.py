@@ -14,6 +14,7 @@ from torch import nn
 
 from skae._parameters import COUNT, POSITIVE, SHARE, estimator, parameter
 from skae._sklearn import StrOptions
+from skae.estimators._data import TrainingData
 from skae.estimators._sequences import (
     SEQUENCE_DECODERS,
     check_downsampling,
@@ -225,6 +226,12 @@ class SpectraVAE(BaseVAE):
             )
         warn_if_overcomplete(self.n_components, self.n_features_in_)
 
+    def _learn_units(self, data: TrainingData) -> TrainingData:
+        if LIKELIHOODS[self.likelihood].takes_counts:
+            self.center_, self.scale_ = np.zeros(self.n_features_in_), 1.0
+            return data
+        return super()._learn_units(data)
+
     @property
     def _noise_is_free(self) -> bool:
         return isinstance(self.noise_sigma, str)
@@ -235,8 +242,11 @@ class SpectraVAE(BaseVAE):
         self.n_components_ = k = self.n_components
         noise = None
         if not self._noise_is_free:
-            noise = torch.tensor(check_noise(self.noise_sigma, self.n_features_in_))
-        likelihood = LIKELIHOODS[self.likelihood](noise, has_gaps=self.missing == "mask")
+            noise = check_noise(self.noise_sigma, self.n_features_in_, self.scale_)
+            noise = torch.tensor(noise / self.scale_)
+        likelihood = LIKELIHOODS[self.likelihood](
+            noise, unit=self.scale_, has_gaps=self.missing == "mask"
+        )
         reading = self._read(rows, likelihood)
         start = reading.noise[:1] / self.beta**0.5 if self.init == "pca" else reading.noise
         likelihood.learn_noise(start, reading.noise_floor)
@@ -294,7 +304,7 @@ class SpectraVAE(BaseVAE):
         likelihood = self.module_.likelihood
         if not likelihood.has_noise:
             raise AttributeError("Counts have no noise_sigma_: their noise follows from the mean.")
-        noise = likelihood.noise.detach().cpu().numpy().astype(np.float64)
+        noise = likelihood.noise.detach().cpu().numpy().astype(np.float64) * likelihood.unit
         return np.broadcast_to(noise, (self.n_features_in_,)).copy()
 
     def __sklearn_tags__(self):

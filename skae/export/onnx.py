@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
@@ -17,8 +18,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skae._version import __version__
+from skae._warn import warn
 from skae.estimators._base import BaseNeuralEstimator
+from skae.exceptions import PrecisionWarning
 from skae.export.steps import Function, as_tensor_step
+from skae.training.batches import Units
 from skae.training.packing import write_atomically
 
 __all__ = ["to_onnx"]
@@ -26,19 +30,25 @@ __all__ = ["to_onnx"]
 # Of the operators; what runtimes of 2023 and later know.
 _OPSET = 18
 
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+# Centres further from zero than this, in spreads, leave too few of float32's digits.
+_FAR = 1e4
+
 # A batch that is exported along, of no size that a dimension of a row is likely to have.
 _N_EXAMPLES = 3
 
 
-def to_onnx(estimator, path=None, *, method="transform"):
+def to_onnx(estimator, path=None, *, method="transform", dtype="float32"):
     """Export a method of a fitted estimator, or of a Pipeline that ends in one, as an ONNX graph.
 
-    The graph takes a float32 batch ``X`` of any number of rows, in the units of the training data,
-    and gives a float32 batch of what the method returns with its defaults. There are no checks of X
-    in it: where the estimator raises an error, the graph gives NaN or something wrong. Bounds on a
-    likelihood are exported where they have a closed form, not where they are averaged over draws.
+    The graph takes a batch ``X`` of any number of rows, in the units of the training data, and gives a
+    batch of what the method returns with its defaults. There are no checks of X in it: where the
+    estimator raises an error, the graph gives NaN or something wrong. Bounds on a likelihood are
+    exported where they have a closed form, not where they are averaged over draws.
 
-    Steps of a Pipeline before the estimator are computed in float64. They may be scikit-learn's
+    Steps of a Pipeline before the estimator, and the estimator's own ``center_`` and ``scale_``, are
+    computed in float64. They may be scikit-learn's
     StandardScaler, RobustScaler, MinMaxScaler, MaxAbsScaler, PCA and FunctionTransformer with a function
     of NumPy's, and skae's transformers (LogRatioTransformer with "logit" or "log1p"). NoiseInjector is
     left out, as in ``transform``.
@@ -53,6 +63,9 @@ def to_onnx(estimator, path=None, *, method="transform"):
     method : str, default="transform"
         What is exported: "transform", "inverse_transform" and "score_samples" of autoencoders, "predict"
         of regressors, "predict_distribution" of PulseLocator.
+    dtype : {"float32", "float64"}, default="float32"
+        What ``X`` and the result are. Where a column lies far from zero, float32 has few digits left for
+        its differences; a warning says so.
 
     Returns
     -------
@@ -68,7 +81,12 @@ def to_onnx(estimator, path=None, *, method="transform"):
         If a step, or the estimator, cannot be exported; the message says which can, or what of a network
         torch cannot export: ``SpectraVAE(missing="mask")`` solves equations for each row, for example.
     ValueError
-        If the estimator has no such method that can be exported.
+        If the estimator has no such method that can be exported, or ``dtype`` is another.
+
+    Warns
+    -----
+    PrecisionWarning
+        If a column's centre is more than 10,000 of its spreads from zero and ``dtype`` is "float32".
 
     Examples
     --------
@@ -82,6 +100,8 @@ def to_onnx(estimator, path=None, *, method="transform"):
     ['score_samples']
     """
     _check_installed()
+    if dtype not in _DTYPES:
+        raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'.")
     *steps, last = _steps_of(estimator)
     if not isinstance(last, BaseNeuralEstimator):
         raise TypeError(
@@ -102,9 +122,12 @@ def to_onnx(estimator, path=None, *, method="transform"):
     if method == "inverse_transform":
         before, after = [], [_way_back(step) for step in reversed(steps)]
         shape = (last._n_features_out,)
-    graph = _Graph(last, before, getattr(last, f"_tensor_{method}"), after)
+    units, function = last._units_of(method), getattr(last, f"_tensor_{method}")
+    if dtype == "float32":
+        _warn_of_far_columns(units, bool(steps))
+    graph = _Graph(last, before, function, after, units, _DTYPES[dtype])
     try:
-        model = _export(graph, shape, method)
+        model = _export(graph, torch.zeros(_N_EXAMPLES, *shape, dtype=_DTYPES[dtype]), method)
     except Exception as error:  # torch's are of many classes, and long
         raise TypeError(
             f"torch cannot export {method} of {_named(last)}: {_innermost(error)}."
@@ -124,24 +147,30 @@ class _Graph(nn.Module):
         before: list[Function],
         function: Function,
         after: list[Function],
+        units: tuple[Units, Units],
+        dtype: torch.dtype,
     ):
         super().__init__()
         self.module, self.criterion = estimator.module_, estimator.net_.criterion_
         self._before, self._function, self._after = before, function, after
+        self._units = [
+            [torch.as_tensor(part, dtype=torch.float64) for part in (each.center, each.scale)]
+            for each in units
+        ]
+        self._dtype = dtype
 
     def forward(self, X: Tensor) -> Tensor:
-        """Compute the method."""
-        rows = _through(self._before, X)
-        return _through(self._after, self._function(rows).float())
+        """Compute the method: all but the networks in float64."""
+        (center, scale), (back, unit) = self._units
+        rows = (_through(self._before, X.double()) - center) / scale
+        result = self._function(rows.float()).double() * unit + back
+        return _through(self._after, result).to(self._dtype)
 
 
 def _through(functions: list[Function], x: Tensor) -> Tensor:
-    if not functions:
-        return x
-    x = x.double()
     for function in functions:
         x = function(x)
-    return x.float()
+    return x
 
 
 def _way_back(step: BaseEstimator) -> Function:
@@ -149,6 +178,17 @@ def _way_back(step: BaseEstimator) -> Function:
     if backward is None:
         raise ValueError(f"A {type(step).__name__} has no way back: export another method.")
     return backward
+
+
+def _warn_of_far_columns(units: tuple[Units, Units], has_steps: bool) -> None:
+    """Warn of columns of which single precision sees little, where they go in or come out."""
+    takes, gives = (np.max(np.abs(part.center) / part.scale) for part in units)
+    if (takes > _FAR and not has_steps) or gives > _FAR:
+        warn(
+            f"The centre of a column lies {max(takes, gives):.3g} spreads from zero, so that float32 has "
+            "few digits for its differences. Use dtype='float64', or shift the data.",
+            PrecisionWarning,
+        )
 
 
 def _check_installed() -> None:
@@ -173,8 +213,7 @@ def _named(estimator: Any) -> str:
     return f"a {type(estimator).__name__}"
 
 
-def _export(graph: _Graph, shape: tuple[int, ...], method: str) -> Any:
-    rows = torch.zeros(_N_EXAMPLES, *shape)
+def _export(graph: _Graph, rows: Tensor, method: str) -> Any:
     with _silence(), torch.no_grad():
         program = torch.onnx.export(
             graph,

@@ -65,7 +65,9 @@ class Autoencoder(nn.Module):
     n_features : int
         Number of columns, d.
     angles : sequence of int
-        Columns that are angles in radians.
+        Columns that are angles.
+    radian : float
+        A radian in the unit of these columns; in latent coordinates angles are in radians.
     winding : float
         Turns over which the coordinate that shares a latent with an angle is laid out; 0 for none.
     """
@@ -77,12 +79,13 @@ class Autoencoder(nn.Module):
         n_features: int,
         *,
         angles: Sequence[int] = (),
+        radian: float = 1.0,
         winding: float = 0.0,
     ):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
-        self.angles = list(angles)
+        self.angles, self.radian = list(angles), radian
         self.winding = winding
         self.rebuilt = list(range(n_features))
         if self.winding > 0.0:
@@ -129,7 +132,7 @@ class Autoencoder(nn.Module):
             return latent
         free, shared = self._split(latent)
         turns = shared * (self.winding / _SPAN)
-        phase = x[:, self.angles] / (2.0 * math.pi)
+        phase = x[:, self.angles] / (2.0 * math.pi * self.radian)
         turns = turns + (torch.round(turns - phase) + phase - turns).detach()
         return torch.cat([free, turns * (2.0 * math.pi)], dim=1)
 
@@ -143,7 +146,7 @@ class Autoencoder(nn.Module):
         rows = latent.new_empty(latent.shape[0], len(self.scale))
         rows[:, self.rebuilt] = smooth * self.scale[self.rebuilt] + self.centre[self.rebuilt]
         # exact by construction: nothing to learn here
-        rows[:, self.angles] = wrap_angle(wound.detach())
+        rows[:, self.angles] = wrap_angle(wound.detach()) * self.radian
         return rows
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,18 +11,25 @@ def wrap_angle(difference: Tensor, period: float = 2.0 * math.pi) -> Tensor:
     return difference - period * torch.round(difference / period)
 
 
+def in_double(x: Tensor) -> Tensor:
+    """Return a tensor in double precision, for terms that cancel; as it is on Apple's GPUs."""
+    return x if x.device.type == "mps" else x.double()
+
+
 class SquaredError(nn.Module):
     """Mean squared error of each row, angular columns taken around the circle.
 
     Parameters
     ----------
     angles : tuple of int
-        Columns that are angles in radians: their differences are wrapped to [−π, π].
+        Columns that are angles: their differences are wrapped to half a turn.
+    radian : float
+        A radian in the unit of these columns.
     """
 
-    def __init__(self, angles: tuple[int, ...] = ()):
+    def __init__(self, angles: tuple[int, ...] = (), radian: float = 1.0):
         super().__init__()
-        self.angles = list(angles)
+        self.angles, self.turn = list(angles), 2.0 * math.pi * radian
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row, ``(n,)``, from two tensors ``(n, d)``."""
@@ -34,5 +41,5 @@ class SquaredError(nn.Module):
         """Move angles of the target by whole turns, to within half a turn of the output's."""
         nearest = target.clone()
         difference = output[:, self.angles] - target[:, self.angles]
-        nearest[:, self.angles] += difference - wrap_angle(difference)
+        nearest[:, self.angles] += difference - wrap_angle(difference, self.turn)
         return nearest

@@ -24,8 +24,34 @@ Batch = tuple[Tensor, Tensor, Tensor | None]
 BUFFER_NUMBERS = 2**23
 
 
-def to_float32(array: np.ndarray, name: str) -> np.ndarray:
-    """Copy an array, which may be read-only or memory-mapped, to float32.
+# Numbers that are cast at once: their copies in float64 stay in cache.
+_CAST_NUMBERS = 2**16
+
+
+@dataclass(frozen=True)
+class Units:
+    """Centre and unit of what networks compute with: both are taken off in float64, before the cast.
+
+    Attributes
+    ----------
+    center, scale : ndarray
+        What is subtracted from a row, and what the rest is divided by; broadcast with it.
+    """
+
+    center: Any
+    scale: Any
+
+    def undo(self, numbers: np.ndarray) -> np.ndarray:
+        """Bring numbers back, in float64."""
+        return np.multiply(numbers, self.scale, dtype=np.float64) + self.center
+
+
+#: units of what stays as it is
+PLAIN = Units(0.0, 1.0)
+
+
+def to_float32(array: np.ndarray, name: str, units: Units = PLAIN) -> np.ndarray:
+    """Copy an array, which may be read-only or memory-mapped, to float32, in these units.
 
     Raises
     ------
@@ -36,7 +62,14 @@ def to_float32(array: np.ndarray, name: str) -> np.ndarray:
         array = array.astype(np.float64)  # as scikit-learn's validation does with what is at hand
     try:
         with np.errstate(over="raise"):
-            return np.array(array, dtype=np.float32, order="C")
+            if units is PLAIN:
+                return np.array(array, dtype=np.float32, order="C")
+            result = np.empty(array.shape, dtype=np.float32)
+            step = max(1, _CAST_NUMBERS // max(1, math.prod(array.shape[1:])))
+            for start in range(0, len(array), step):
+                part = slice(start, start + step)
+                result[part] = (array[part] - units.center) / units.scale
+            return result
     except FloatingPointError as error:
         raise ValueError(
             f"{name} has values up to {np.abs(array).max():.3g}, beyond the range of float32 "

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skae.training.batches import to_float32
+from skae.training.batches import PLAIN, Units, to_float32
 
 # Matrix products choose their algorithm by the number of rows; from 64 rows on, what a row gives no
 # longer depends on how many stand beside it. Layers of at most eight units are the exception: there a
@@ -31,6 +31,8 @@ def apply_to_rows(
     X: np.ndarray,
     device: torch.device,
     *,
+    takes: Units = PLAIN,
+    gives: Units | tuple[Units, ...] = PLAIN,
     chunk_rows: int = _CHUNK_ROWS,
     fewest_rows: int = _FEWEST_ROWS,
 ) -> Any:
@@ -46,6 +48,8 @@ def apply_to_rows(
         Rows of any numeric dtype; may be read-only or memory-mapped.
     device : torch.device
         Where ``function`` computes.
+    takes, gives : Units or tuple of Units
+        Units of the tensors that ``function`` takes and returns; of several, those of each.
     chunk_rows : int
         Rows handed over at once.
     fewest_rows : int
@@ -64,11 +68,13 @@ def apply_to_rows(
             chunk = X[start : start + chunk_rows]
             n = len(chunk)
             rows = torch.zeros(max(n, fewest_rows), *chunk.shape[1:])
-            rows.numpy()[:n] = to_float32(chunk, "X")
+            rows.numpy()[:n] = to_float32(chunk, "X", takes)
             output = function(rows.to(device))
             outputs = output if isinstance(output, tuple) else (output,)
             if not results:
                 results = [np.empty((len(X), *part.shape[1:]), dtype=dtype) for part in outputs]
-            for result, part in zip(results, outputs, strict=True):
-                result[start : start + n] = part[:n].cpu().numpy()
+            back = gives if isinstance(gives, tuple) else (gives,) * len(outputs)
+            for result, part, units in zip(results, outputs, back, strict=True):
+                numbers = part[:n].cpu().numpy()
+                result[start : start + n] = numbers if units is PLAIN else units.undo(numbers)
     return tuple(results) if isinstance(output, tuple) else results[0]

@@ -341,7 +341,7 @@ class _Loop:
     def _report(self, batch: Batch, step: dict[str, Any], training: bool) -> None:
         """Tell the callbacks of a batch."""
         net, prefix = self.net, "train" if training else "valid"
-        net.history.record_batch(f"{prefix}_loss", step["loss"].item())
+        net.history.record_batch(f"{prefix}_loss", step["loss"].item() * self.run.loss_unit)
         net.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
         net.notify("on_batch_end", batch=batch[:2], training=training, **step)
         if self.run.processes is not None:
@@ -351,7 +351,7 @@ class _Loop:
         """Write an epoch's mean loss into the history."""
         net, sizes = self.net, sizes[: position.step]
         total = position.losses[: len(sizes)].cpu().double() @ torch.tensor(sizes).double()
-        loss = total.item() / sum(sizes)
+        loss = total.item() / sum(sizes) * self.run.loss_unit
         if not self.has_batch_callbacks:
             net.history.record_batch(f"{prefix}_loss", loss)
             net.history.record_batch(f"{prefix}_batch_size", sum(sizes))

@@ -54,22 +54,19 @@ def resolve_optimizer(
     return cls, arguments
 
 
-def _cosine(start: float, end: float, progress: float) -> float:
-    return end + (start - end) * (1.0 + math.cos(math.pi * progress)) / 2.0
-
-
-def one_cycle(progress: float) -> float:
-    """Rise and fall: from 1/25 up to 1, then down to nearly 0."""
-    if progress < _WARM_UP:
-        return _cosine(_START, 1.0, progress / _WARM_UP)
-    return _cosine(1.0, _END, (progress - _WARM_UP) / (1.0 - _WARM_UP))
+def _rise_and_fall(warm_up: float, progress: float) -> float:
+    """Rise from 1/25 up to 1, then fall to nearly 0, each along half a cosine."""
+    start, end, share = _START, 1.0, progress / warm_up if warm_up else 1.0
+    if progress >= warm_up:
+        start, end, share = 1.0, _END, (progress - warm_up) / (1.0 - warm_up)
+    return end + (start - end) * (1.0 + math.cos(math.pi * share)) / 2.0
 
 
 #: name → (factor of lr at a given progress, progress at which the annealing phase begins)
 SCHEDULES: dict[str, tuple[Callable[[float], float], float]] = {
-    "one_cycle": (one_cycle, _WARM_UP),
-    # from 1 to nearly 0 along half a cosine (Loshchilov & Hutter, 2017, arXiv:1608.03983)
-    "cosine": (partial(_cosine, 1.0, _END), 0.0),
+    "one_cycle": (partial(_rise_and_fall, _WARM_UP), _WARM_UP),
+    # Loshchilov & Hutter, 2017, arXiv:1608.03983
+    "cosine": (partial(_rise_and_fall, 0.0), 0.0),
     "constant": (lambda progress: 1.0, 0.0),
 }
 

@@ -33,6 +33,7 @@ class Run:
     corruption: Corruption | None = None  # what it returns goes into the module
     augmentation: Augmentation | None = None  # comes before the corruption; is trained on
     callbacks: Sequence[Any] = ()  # of skorch
+    loss_unit: float = 1.0  # what losses are multiplied by before they are shown
     precision: str = "float32"  # a name of skae.training.step.PRECISIONS
     compile: bool = False  # compile the loss of a full minibatch
     verbose: int = 0  # 2 or more prints skorch's table of epochs

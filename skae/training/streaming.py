@@ -10,7 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skae.training.batches import Rows, TensorRows, buffer_size, shuffled, to_float32
+from skae.training.batches import (
+    PLAIN,
+    Rows,
+    TensorRows,
+    Units,
+    buffer_size,
+    shuffled,
+    to_float32,
+)
 
 # Numbers in what is read in one run: 256 KB of them. Single rows of a file cost a page each; each buffer
 # holds runs from all over the file.
@@ -28,7 +36,7 @@ class ArrayRows:
     array: np.ndarray  # (n_rows, ...), of any numeric dtype; may be memory-mapped
     runs: np.ndarray  # (n_runs, 2), first row, and the row behind the last, of each run
     name: str  # what it is called in an error
-    divisor: float = 1.0  # what the numbers are divided by
+    units: Units = PLAIN  # what the numbers are read in
     dtype: ClassVar = torch.float32
 
     @cached_property
@@ -58,12 +66,11 @@ class ArrayRows:
         return result
 
     def _read(self, first: int, last: int) -> np.ndarray:
-        numbers = self.array[first:last]
-        return to_float32(numbers if self.divisor == 1.0 else numbers / self.divisor, self.name)
+        return to_float32(self.array[first:last], self.name, self.units)
 
     def check_range(self) -> None:
         """Refuse values that float32 cannot hold, before they come up in the middle of a fit."""
-        if self.array.dtype.itemsize > 4:
+        if self.array.dtype.itemsize > 4 and self.units is PLAIN:
             for first, last in self.runs:
                 self._read(first, last)
 
@@ -81,15 +88,19 @@ class StreamedRows(Rows):
         target: np.ndarray | None,
         weight: np.ndarray | None,
         mean_weight: float,
+        x_units: Units = PLAIN,
+        target_units: Units = PLAIN,
     ) -> "StreamedRows":
-        """Read from these arrays, weights over their mean; nothing is copied."""
+        """Read from these arrays, in these units, weights over their mean; nothing is copied."""
         n_numbers = sum(part[:1].size for part in (x, target) if part is not None)
         edges = np.append(np.arange(0, len(x), max(1, _RUN_NUMBERS // max(1, n_numbers))), len(x))
         runs = np.stack([edges[:-1], edges[1:]], axis=1)
         return cls(
-            ArrayRows(x, runs, "X"),
-            None if target is None else ArrayRows(target, runs, "y"),
-            None if weight is None else ArrayRows(weight, runs, "sample_weight", mean_weight),
+            ArrayRows(x, runs, "X", x_units),
+            None if target is None else ArrayRows(target, runs, "y", target_units),
+            None
+            if weight is None
+            else ArrayRows(weight, runs, "sample_weight", Units(0.0, mean_weight)),
         )
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
@@ -132,8 +143,8 @@ class StreamedRows(Rows):
         """Return the same rows with their weights divided by their mean."""
         if self.weight is None:
             return self
-        divisor = self.weight.divisor * self.total_weight() / len(self)
-        return replace(self, weight=replace(self.weight, divisor=divisor))
+        mean = Units(0.0, self.weight.units.scale * self.total_weight() / len(self))
+        return replace(self, weight=replace(self.weight, units=mean))
 
     def read(self, start: int, stop: int) -> TensorRows:
         """Copy a run of rows to the device."""

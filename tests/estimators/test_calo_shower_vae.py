@@ -117,7 +117,8 @@ def test_scores_are_means_of_rows_and_lower_for_strange_ones(fitted, scaled, pri
 def test_the_bound_is_the_elbo_of_hits_and_lit_voxels(fitted, scaled):
     """By hand, from what the module says of voxels."""
     model = fitted["gaussian"]
-    module, x = model.module_, torch.from_numpy(scaled[:5])
+    module, x = model.module_, torch.from_numpy(scaled[:5].copy())
+    x[:, 1:] /= model.scale_
     noise = module.latents.fixed_draws(16, 4)
     expected = np.zeros(5)
     with torch.no_grad():
@@ -127,9 +128,10 @@ def test_the_bound_is_the_elbo_of_hits_and_lit_voxels(fitted, scaled):
                 part.double().numpy() for part in module.decode_voxels(z, x[:, 0])
             )
             mean, log_width = parameters.double().numpy().transpose(2, 0, 1)
-            voxels = scaled[:5, 1:].astype(np.float64)
+            voxels = scaled[:5, 1:] / model.scale_
             lit = voxels > 0.0
-            density = -0.5 * ((voxels - activation) / np.exp(log_std)) ** 2 - log_std
+            density = -0.5 * ((voxels - activation) / np.exp(log_std)) ** 2
+            density -= log_std + np.log(model.scale_)
             density -= 0.5 * np.log(2 * np.pi)
             expected += np.where(lit, log_expit(logit) + density, log_expit(-logit)).sum(axis=1)
             expected -= 0.5 * (mean**2 + np.exp(2 * log_width) - 2 * log_width - 1).sum(axis=1)
@@ -139,7 +141,8 @@ def test_the_bound_is_the_elbo_of_hits_and_lit_voxels(fitted, scaled):
 def test_the_bound_of_bits_takes_off_the_partition_function(fitted, scaled):
     """By enumeration of nine bits: with more draws the ELBO stays below the likelihood."""
     model = fitted["rbm"]
-    module, x = model.module_, torch.from_numpy(scaled[:6])
+    module, x = model.module_, torch.from_numpy(scaled[:6].copy())
+    x[:, 1:] /= model.scale_
     machine, code = module.latents.machine, module.latents.code(x[:, 0])
     bits = torch.tensor(np.array(np.meshgrid(*[[0.0, 1.0]] * 9)).reshape(9, -1).T).float()
     states = torch.cat([code[:, None].expand(-1, 512, -1), bits.expand(6, -1, -1)], dim=2)
@@ -152,7 +155,8 @@ def test_the_bound_of_bits_takes_off_the_partition_function(fitted, scaled):
         from skae.modules.showers.vae import misfit
 
         log_prob = torch.stack([
-            -misfit(module.decode_voxels(row.expand(6, -1), x[:, 0]), x[:, 1:]) for row in bits
+            -misfit(module.decode_voxels(row.expand(6, -1), x[:, 0]), x[:, 1:], np.log(model.scale_))
+            for row in bits
         ], dim=1)  # fmt: skip
         likelihood = torch.logsumexp(log_prob - energy, dim=1) - log_z
     bound = model.score_samples(scaled[:6], n_draws=200)
@@ -183,7 +187,7 @@ def test_unbounded_voxels_may_exceed_those_in_training(scaled):
     assert bounded.sample(scaled[:, 0], random_state=0)[:, 1:].max() <= most * (1 + 1e-6)
     free = CaloShowerVAE(n_components=2, bounded=False, **SMALL, max_epochs=2).fit(scaled)
     with torch.no_grad():
-        head = free.module_.voxels
+        head, most = free.module_.voxels, most / free.scale_
         assert head.activation(torch.tensor(1e3)) > 2.0 * most
         written = head.written(torch.tensor([0.5, 3.0, 9.0]))
         np.testing.assert_allclose(head.activation(written), [0.5, 3.0, 9.0], rtol=1e-5)

@@ -61,7 +61,7 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(block, rng):
         ([["a", "b"], ["c", "d"]], "could not convert string to float"),
         (np.empty((0, 4)), r"0 sample\(s\)"),
         ([1.0, 2.0], "Expected 2D array, got 1D array"),
-        ([[1e39, 1.0], [2.0, 3.0]], "beyond the range of float32"),
+        ([[1e200, 1.0], [2.0, 3.0]], "beyond the range of float64"),
     ],
     ids=["nan", "inf", "strings", "empty", "1-D", "overflow"],
 )

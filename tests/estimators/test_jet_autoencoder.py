@@ -110,7 +110,7 @@ def shifted(rng):
         X = rng.uniform(-np.pi, np.pi, size=(300, 1))
         model = small(n_components=1, hidden_layer_sizes=(), max_epochs=1, **parameters).fit(X)
         encoder, decoder = model.module_.encoder[-1], model.module_.decoder[-1]
-        shift = (2e-4 - 2 * np.pi) / model.module_.scale.item()
+        shift = (2e-4 - 2 * np.pi) / model.scale_ / model.module_.scale.item()
         with torch.no_grad():
             for layer, bias in ((encoder, 0.0), (decoder, shift)):
                 layer.weight.fill_(1.0)
@@ -127,8 +127,8 @@ def test_a_jet_across_the_cut_costs_its_distance_around_the_circle(shifted):
         model = shifted(**parameters)
         decoded = model.inverse_transform(model.transform(X))
         np.testing.assert_allclose(decoded, -X, atol=1e-6)
-        true, output = torch.tensor(X).float(), torch.tensor(decoded).float()
-        loss = model.net_.criterion_(output, true).item()
+        true, output = torch.tensor(X / model.scale_), torch.tensor(decoded / model.scale_)
+        loss = model.net_.criterion_(output, true).item() * model.scale_**2
         for error in (loss, -model.score(X), -model.score_samples(X)[0]):
             assert error == pytest.approx(distance**2, rel=1e-2)
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from skae.modules.losses import in_double
+
 # Steps of annealed importance sampling, and the chains that take them.
 _N_TEMPERATURES, _N_CHAINS = 200, 16
 
@@ -182,8 +184,3 @@ def _bits(chance: Tensor, generator: torch.Generator | None) -> Tensor:
     # torch.bernoulli with a generator cannot be compiled
     uniform = torch.empty(chance.shape, dtype=chance.dtype, device=chance.device)
     return (uniform.uniform_(generator=generator) < chance).to(chance.dtype)
-
-
-def in_double(x: Tensor) -> Tensor:
-    """Return a tensor in double precision, for terms that cancel; as it is on Apple's GPUs."""
-    return x if x.device.type == "mps" else x.double()

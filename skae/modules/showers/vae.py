@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from skae.modules.losses import in_double
 from skae.modules.seeded import SeededModule
-from skae.modules.showers.boltzmann import in_double
 from skae.modules.showers.latents import Latents
 from skae.modules.showers.scales import EnergyScale, NoiseShape, VoxelScale
 
@@ -60,6 +60,8 @@ class ShowerAutoencoder(SeededModule):
         Sizes of the summary and of the embedded energy.
     beta : float
         Weight of the divergence while training.
+    unit : float
+        What voxels are in units of: densities are those of the numbers themselves.
     """
 
     def __init__(
@@ -74,8 +76,10 @@ class ShowerAutoencoder(SeededModule):
         n_hidden: int,
         n_energy: int,
         beta: float,
+        unit: float = 1.0,
     ):
         super().__init__()
+        self.log_unit = math.log(unit)
         self.encoder, self.decoder, self.latents = encoder, decoder, latents
         self.voxels = voxels
         self.group_sizes = group_sizes
@@ -189,16 +193,19 @@ class ShowerAutoencoder(SeededModule):
         total = torch.zeros_like(in_double(x[:, 0]))
         for draws in self.latents.fixed_draws(n_draws, k).to(x):
             parameters, z = self.posterior(x, draws.expand(len(x), k))
-            total -= misfit(self.decode_voxels(z, x[:, 0]), x[:, 1:])
+            total -= misfit(self.decode_voxels(z, x[:, 0]), x[:, 1:], self.log_unit)
             total -= self.latents.cost(parameters, in_double(z), x[:, 0])
         return total / n_draws - self.latents.log_normaliser(x[:, 0]).value
 
 
-def misfit(voxels: Voxels, x: Tensor) -> Tensor:
-    """Return the negative log-likelihood of voxels ``(n, n_voxels)``, ``(n,)``."""
+def misfit(voxels: Voxels, x: Tensor, log_unit: float = 0.0) -> Tensor:
+    """Return the negative log-likelihood of voxels ``(n, n_voxels)``, ``(n,)``.
+
+    ``log_unit`` is the logarithm of the unit in which all these are.
+    """
     hit = (x > 0.0).to(x.dtype)
     deviation = (x - voxels.activation) * torch.exp(-voxels.log_std)
-    lit = hit * (0.5 * deviation.square() + voxels.log_std + _HALF_LOG_2PI)
+    lit = hit * (0.5 * deviation.square() + voxels.log_std + (log_unit + _HALF_LOG_2PI))
     return (functional.softplus(voxels.logit) - hit * voxels.logit + lit).sum(dim=1)
 
 
@@ -217,17 +224,22 @@ class ShowerLoss(nn.Module):
         0 and 0 for the likelihood.
     energy_weight : bool
         Whether w is (ln E − 6) / 8, not below 0 and divided by its mean over the minibatch, or 1.
+    unit : float
+        What voxels are in units of; a and b are for the numbers themselves.
     """
 
-    def __init__(self, a: float = 0.0, b: float = 0.0, energy_weight: bool = False):
+    def __init__(
+        self, a: float = 0.0, b: float = 0.0, energy_weight: bool = False, unit: float = 1.0
+    ):
         super().__init__()
-        self.a, self.b, self.energy_weight = a, b, energy_weight
+        self.a, self.b, self.energy_weight = a * unit, b * unit, energy_weight
+        self.log_unit = math.log(unit)
 
     def forward(self, output: tuple[Tensor, ...], target: Tensor) -> Tensor:
         """Return the loss of each row, ``(n,)``."""
         *voxels, penalty = output
         energy, x = target[:, 0], target[:, 1:]
-        loss = misfit(Voxels(*voxels), x) + penalty
+        loss = misfit(Voxels(*voxels), x, self.log_unit) + penalty
         if not (self.a or self.b or self.energy_weight):
             return loss
         _, activation, log_std = voxels

@@ -32,6 +32,8 @@ class Likelihood(nn.Module, ABC):
     noise : Tensor of shape (d,) or (1,), or None
         Standard deviation of the noise where it is given; None where it is to be learnt, or follows from
         the mean.
+    unit : float
+        What rows, means and noise are in units of: densities are those of the numbers themselves.
     has_gaps : bool
         Rows may have NaN, which were not observed and do not count.
     """
@@ -45,9 +47,9 @@ class Likelihood(nn.Module, ABC):
     #: whether its mean over Gaussian posteriors of a linear decoder is known in closed form
     is_quadratic: bool = False
 
-    def __init__(self, noise: Tensor | None = None, *, has_gaps: bool = False):
+    def __init__(self, noise: Tensor | None = None, *, unit: float = 1.0, has_gaps: bool = False):
         super().__init__()
-        self.has_gaps = has_gaps
+        self.unit, self.has_gaps = unit, has_gaps
 
     def forward(self, output: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tensor:
         """Return the loss of each row, ``(n,)``, from (mean, noise, penalty) and rows ``(n, d)``."""
@@ -123,8 +125,8 @@ class NoiseLikelihood(Likelihood):
     has_noise = True
     log_noise: Tensor
 
-    def __init__(self, noise: Tensor | None = None, *, has_gaps: bool = False):
-        super().__init__(has_gaps=has_gaps)
+    def __init__(self, noise: Tensor | None = None, *, unit: float = 1.0, has_gaps: bool = False):
+        super().__init__(unit=unit, has_gaps=has_gaps)
         self.noise_floor = 0.0
         self.is_known = noise is not None
         if noise is not None:
@@ -176,7 +178,7 @@ class GaussianLikelihood(NoiseLikelihood):
 
     def log_peaks(self, x: Tensor, noise: Tensor) -> Tensor:
         """Return minus the logarithm of the normalisation of each column, ``(1, d)``."""
-        return -(noise.log() + 0.5 * math.log(2.0 * math.pi)).expand(1, x.shape[1])
+        return -(noise.log() + math.log(math.sqrt(2.0 * math.pi) * self.unit)).expand(1, x.shape[1])
 
 
 class LaplaceLikelihood(NoiseLikelihood):
@@ -192,7 +194,7 @@ class LaplaceLikelihood(NoiseLikelihood):
 
     def log_peaks(self, x: Tensor, noise: Tensor) -> Tensor:
         """Return minus the logarithm of the normalisation of each column, ``(1, d)``."""
-        return -(noise.log() + 0.5 * math.log(2.0)).expand(1, x.shape[1])
+        return -(noise.log() + math.log(math.sqrt(2.0) * self.unit)).expand(1, x.shape[1])
 
     def sample(self, mean: Tensor, generator: torch.Generator) -> Tensor:
         """Draw what is observed around mean rows."""
@@ -211,8 +213,8 @@ class PoissonLikelihood(Likelihood):
 
     takes_counts = True
 
-    def __init__(self, noise: Tensor | None = None, *, has_gaps: bool = False):
-        super().__init__(has_gaps=has_gaps)
+    def __init__(self, noise: Tensor | None = None, *, unit: float = 1.0, has_gaps: bool = False):
+        super().__init__(unit=unit, has_gaps=has_gaps)
         self.noise = nn.Buffer(torch.ones(1))  # not used: the mean says it all
 
     def noise_around(self, mean: Tensor) -> Tensor:
