@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -21,6 +22,9 @@ settings.register_profile("skae", deadline=None, print_blob=True)
 settings.load_profile("skae")
 
 SEED = 0
+
+# A shell that puts pytest into the background lets it ignore Ctrl-C, which some tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Networks this small are faster on one thread, and tests that count threads set them themselves.
 torch.set_num_threads(1)
