@@ -25,8 +25,8 @@ from skae.estimators._data import (
     make_rows,
     validate_table,
 )
-from skae.estimators._parameters import SharedParameters
 from skae.estimators._resume import begin
+from skae.estimators._shared_parameters import SharedParameters
 from skae.exceptions import OptimizerStateWarning
 from skae.training.batches import PLAIN, Rows, Units
 from skae.training.callbacks import EarlyStopping, EpochProgressBar, ScikitLearnCallbacks
