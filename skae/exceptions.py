@@ -164,7 +164,9 @@ class OvercompleteWarning(UserWarning):
 
 
 class PrecisionWarning(UserWarning):
-    """Numbers are asked for in a precision that leaves few digits to what matters of them.
+    """Rounding leaves few digits for what matters of some numbers.
+
+    That is so where a column lies far from zero and is float32, in data or in a graph that is exported.
 
     Examples
     --------

@@ -431,7 +431,7 @@ def test_a_number_does_not_become_as_many_bytes(saved):
 
 def test_no_more_members_than_a_model_has_are_read(saved, monkeypatch):
     monkeypatch.setattr("skae._skops._MOST_MEMBERS", 3)
-    _refused(saved, "has 7 members")
+    _refused(saved, r"has \d members")
 
 
 # -- content that compiled code would follow -------------------------------------------------------

@@ -78,16 +78,14 @@ class BaseNeuralEstimator(
         """Check the data of a fit; return inputs and targets, None where they are the inputs."""
         return validate_table(self, X, reset=reset), None
 
-    def _learn_units(self, data: TrainingData) -> TrainingData:
-        """Take the units in which the network computes from the data of a first fit."""
-        gaps = getattr(self, "missing", "error") == "mask"
-        angles = getattr(self, "angles_", ())  # which keep their zero
-        units, training = learn_units(data.X, data.weight, at_zero=angles, gaps=gaps)
-        self.center_, self.scale_ = units.center, float(units.scale)
+    def _learn_units(self, data: TrainingData, **options: Any) -> TrainingData:
+        """Learn the units of the network from the data of a first fit; options as of `learn_units`."""
+        units, training, self._spread_ = learn_units(data.X, data.weight, **options)
+        self.center_, self.scale_ = np.asarray(units.center), float(units.scale)
         return data._replace(x_units=training)
 
     def _in_units(self, data: TrainingData) -> TrainingData:
-        """Let the data of a further fit be seen in the units of the first."""
+        """Return the data of a further fit, to be seen in the units of the first."""
         return data._replace(x_units=self._units)
 
     @property
@@ -401,8 +399,13 @@ class BaseNeuralEstimator(
         units, or what is said, and gives numbers that are brought back from ``gives``.
         """
         takes = self._units if takes is None else takes
-        at_once = {}
-        if self.device_.type == "cpu" and self._rows_at_once is not None:
-            at_once = {"chunk_rows": self._rows_at_once, "fewest_rows": self._rows_at_once}
         with fair_share_of_threads():
-            return apply_to_rows(function, X, self.device_, takes=takes, gives=gives, **at_once)
+            return apply_to_rows(
+                function, X, self.device_, takes=takes, gives=gives, **self._chunks()
+            )
+
+    def _chunks(self) -> dict[str, int]:
+        """Return how many rows inference takes at a time, in the words of `apply_to_rows`."""
+        if self.device_.type != "cpu" or self._rows_at_once is None:
+            return {}
+        return {"chunk_rows": self._rows_at_once, "fewest_rows": self._rows_at_once}

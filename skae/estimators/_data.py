@@ -1,7 +1,7 @@
 """Data of an estimator: checked as scikit-learn does, and turned into rows to train on."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -12,6 +12,8 @@ from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor, nn
 
 from skae._sklearn import _check_sample_weight
+from skae._warn import warn
+from skae.exceptions import PrecisionWarning
 from skae.modules.noise import RowNoise
 from skae.training.batches import PLAIN, Rows, TensorRows, Units, buffer_size, to_float32
 from skae.training.hardware import fits_in_memory
@@ -20,6 +22,12 @@ from skae.transformers import NoiseInjector
 
 # Rows looked at at once, and numbers in them: the others may stay on the disk.
 _BLOCK_ROWS, _BLOCK_NUMBERS = 4096, 2**20
+
+# Smallest unit; its inverse is the largest. Squares of both are numbers of float64.
+_SMALLEST = 1e-150
+
+# Largest rounding, in spreads of a column, of which nobody is warned.
+_COARSEST = 1e-3
 
 
 class TrainingData(NamedTuple):
@@ -32,19 +40,24 @@ class TrainingData(NamedTuple):
     y_units: Units = PLAIN
 
 
+class Learned(NamedTuple):
+    """What is learned of an array's units."""
+
+    units: Units
+    training: Units  # in which a column that is constant but for rounding is exactly 0
+    spread: np.ndarray  # standard deviation of each column, 0 of constant ones
+
+
 def learn_units(
     array: np.ndarray,
     weight: np.ndarray | None,
     *,
     name: str = "X",
     around: Callable[[np.ndarray], np.ndarray] = np.copy,
-    at_zero: Sequence[int] = (),
     of_each: bool = False,
     gaps: bool = False,
-) -> tuple[Units, Units]:
-    """Return units in which an array has a centre of 0 and a spread of 1, and those to train with.
-
-    In the latter a column that is constant but for rounding is exactly 0.
+) -> Learned:
+    """Find units in which an array has a centre of 0 and a spread of 1.
 
     Parameters
     ----------
@@ -53,32 +66,55 @@ def learn_units(
     weight : ndarray of shape (n,) or None
         Their weights, of which the absolute values count.
     name : str
-        What the array is called in an error.
+        What the array is called in messages.
     around : callable
         Maps the mean row to the centre.
-    at_zero : sequence of int
-        Columns whose centre is zero.
     of_each : bool
         Take a spread for each column. Otherwise there is one for all, the root of their mean square.
     gaps : bool
         Rows may have NaN.
+
+    Warns
+    -----
+    PrecisionWarning
+        If rounding leaves fewer than three digits for the differences within a column.
     """
-    with np.errstate(over="ignore"):
+    eps = np.finfo(array.dtype).eps if array.dtype.kind == "f" else 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
         mean, variance = _moments(array, weight, gaps)
-    rounding = np.finfo(array.dtype).eps * 10.0 if array.dtype.kind == "f" else 0.0
-    if not np.isfinite(variance).all():
+        rounding, std = eps * np.abs(mean), np.sqrt(variance)
+        constant = std <= 10.0 * rounding
+        spread = np.where(constant, 0.0, std)
+        center = around(mean)
+        square = spread**2 + (mean - center) ** 2
+        # where all is constant, the unit is its size
+        square, size = (square, mean**2) if of_each else (square.mean(), np.mean(mean**2))
+        scale = np.sqrt(np.where(square > 0.0, square, size))
+    is_zero = (mean == 0.0) if of_each else not mean.any()
+    scale = np.where(is_zero & (scale == 0.0), 1.0, scale)
+    if not ((scale > _SMALLEST) & (scale < 1.0 / _SMALLEST)).all():
         raise ValueError(
             f"{name} has numbers whose squares are beyond the range of float64; use other units."
         )
-    constant = variance <= (rounding * mean) ** 2
-    center = around(mean)
-    if at_zero:
-        center[list(at_zero)] = 0.0
-    square = np.where(constant, 0.0, variance) + (mean - center) ** 2
-    scale = np.sqrt(square if of_each else square.mean())
-    scale = np.where(scale > 0.0, scale, 1.0)
+    cast = np.finfo(np.float32).eps * np.abs(mean - center)
+    # of what varies more than rounding does, though it may pass for constant
+    most = max(_COARSEST, 10.0 * eps)  # float16 has no three digits
+    coarse = (std > 3.0 * rounding) & (np.maximum(rounding, cast) > most * std)
+    if coarse.any():
+        _warn_of_rounding(coarse, name)
     divisor = np.where(constant & (center == mean), np.inf, scale)
-    return Units(center, scale), Units(center, divisor)
+    return Learned(Units(center, scale), Units(center, divisor), spread)
+
+
+def _warn_of_rounding(coarse: np.ndarray, name: str) -> None:
+    """Warn of columns whose differences are hardly more than rounding."""
+    first = ", ".join(map(str, np.argwhere(coarse)[0]))
+    warn(
+        f"{coarse.sum()} of {coarse.size} columns of {name} lie so far from zero that fewer than three "
+        f"digits are left for their differences; the first is [:, {first}]. Pass float64, or subtract "
+        "a constant before the numbers become float32.",
+        PrecisionWarning,
+    )
 
 
 def _moments(
@@ -86,22 +122,25 @@ def _moments(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return means and variances of the columns in float64, by absolute weights; NaN is left out."""
     weight = np.ones(len(array)) if weight is None else np.abs(weight)
-    mean, variance = np.zeros((2, *array.shape[1:]))
-    total = np.zeros(array.shape[1:] if gaps else ())
+    total, mean, error, square = np.zeros((4, *array.shape[1:]))
     for start, rows in blocks(array):
-        w = weight[start : start + len(rows)]
-        total += np.tensordot(w, ~np.isnan(rows), 1) if gaps else w.sum()
-        rows = np.nan_to_num(rows, nan=0.0) if gaps else rows
-        mean += np.tensordot(w, np.array(rows, dtype=np.float64, order="C"), 1)
+        w, seen = weight[start : start + len(rows)], ~np.isnan(rows) if gaps else None
+        total += w.sum() if seen is None else np.tensordot(w, seen, 1)
+        # sums follow the order in memory
+        numbers = np.array(rows, dtype=np.float64, order="C")
+        mean += np.tensordot(w, numbers if seen is None else np.where(seen, numbers, 0.0), 1)
     total = np.where(total > 0.0, total, 1.0)  # of a column that no row has observed
     mean /= total
     for start, rows in blocks(array):
-        squares = np.array(rows, dtype=np.float64, order="C")  # sums follow the order in memory
-        squares -= mean
-        squares *= squares
         w = weight[start : start + len(rows)]
-        variance += np.tensordot(w, np.nan_to_num(squares, nan=0.0) if gaps else squares, 1)
-    return mean, variance / total
+        deviation = np.array(rows, dtype=np.float64, order="C")
+        deviation -= mean
+        if gaps:
+            deviation[np.isnan(deviation)] = 0.0
+        error += np.tensordot(w, deviation, 1)
+        square += np.tensordot(w, np.square(deviation, out=deviation), 1)
+    error /= total  # of the mean: in a constant column nothing else would vary
+    return mean + error, np.maximum(square / total - error**2, 0.0)
 
 
 def to_host(X: Any) -> Any:

@@ -19,7 +19,6 @@ from skae.estimators._data import (
     blocks,
     check_count,
     in_units,
-    learn_units,
     make_corruption,
     to_host,
     validate_table,
@@ -28,8 +27,7 @@ from skae.exceptions import ClippingWarning, ExtrapolationWarning
 from skae.modules.showers.bits import BinaryLatents
 from skae.physics.calorimeter import CaloGeometry
 from skae.training.batches import PLAIN, Units, to_float32
-from skae.training.hardware import fair_share_of_threads
-from skae.training.inference import apply_to_rows, bounded_rows
+from skae.training.inference import bounded_rows
 from skae.training.seeding import draw_seed
 
 # Share of the training energies' logarithmic range by which one may be beyond it before anybody is
@@ -69,9 +67,11 @@ class BaseShowerVAE(BaseAutoencoder):
             )
         return n_validation
 
-    def _learn_units(self, data: TrainingData) -> TrainingData:
-        units, _ = learn_units(data.X[:, 1:], data.weight, around=np.zeros_like)
-        self.center_, self.scale_ = np.zeros(()), float(units.scale)
+    def _learn_units(self, data: TrainingData, **options: Any) -> TrainingData:
+        super()._learn_units(data._replace(X=data.X[:, 1:]), around=lambda mean: np.zeros(()))
+        self._spread_ = np.append(
+            0.0, self._spread_
+        )  # for the incident energy, which is not scaled
         return self._in_units(data)
 
     @property
@@ -257,14 +257,9 @@ class BaseShowerVAE(BaseAutoencoder):
         module = self.module_
         return self._apply(lambda x: module.bound(x, int(n_draws)), X)
 
-    def _apply(self, function, X, takes=None, gives=PLAIN):
-        """Apply a function of tensors to rows, so many at once as whole showers leave room for."""
-        takes = self._units if takes is None else takes
-        with fair_share_of_threads():
-            rows = bounded_rows(4096, (self.n_features_in_,))
-            return apply_to_rows(
-                function, X, self.device_, takes=takes, gives=gives, chunk_rows=rows
-            )
+    def _chunks(self) -> dict[str, int]:
+        # as many as whole showers leave room for, whatever comes in
+        return {"chunk_rows": bounded_rows(4096, (self.n_features_in_,))}
 
     def _as_energies(self, incident_energy: Any) -> np.ndarray:
         energy = check_array(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from skae._parameters import COUNT, NOT_NEGATIVE, SHARE, estimator, parameter
 from skae._sklearn import StrOptions
 from skae.estimators._autoencoder import BaseAutoencoder
+from skae.estimators._data import TrainingData
 from skae.modules.autoencoder import Autoencoder, LinearPath
 from skae.modules.blocks import BLOCKS, conv_decoder, conv_encoder, dense_stack
 from skae.modules.losses import SquaredError, in_double
@@ -143,6 +144,14 @@ class JetAutoencoder(BaseAutoencoder):
                 f"{self.n_components} of them and at least one column that is none; "
                 f"got angles={self.angles} of {self.n_features_in_} columns."
             )
+
+    def _learn_units(self, data: TrainingData, **options: Any) -> TrainingData:
+        def around(mean: np.ndarray) -> np.ndarray:
+            center = mean.copy()
+            center[list(self.angles_)] = 0.0  # angles keep their zero
+            return center
+
+        return super()._learn_units(data, around=around)
 
     def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
         self.n_components_ = self.n_components

@@ -215,18 +215,17 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
 
     # -- building ------------------------------------------------------------------------------
 
-    def _learn_units(self, data: TrainingData) -> TrainingData:
+    def _learn_units(self, data: TrainingData, **options: Any) -> TrainingData:
         data, k = super()._learn_units(data), data.y.shape[1]
-        self.target_center_, self.target_scale_ = np.zeros(k), np.ones(k)
-        if self.loss == "poisson":  # counts stay counts
-            return data
-        units, training = learn_units(
+        units, training, self._target_spread_ = learn_units(
             data.y,
             data.weight,
             name="y",
-            around=np.zeros_like if self.positive else np.copy,
+            around=np.zeros_like if self.positive or self.loss == "poisson" else np.copy,
             of_each=self.output_ == "vector",
         )
+        if self.loss == "poisson":  # counts stay counts
+            units = training = Units(np.zeros(k), np.ones(k))
         self.target_center_ = units.center
         self.target_scale_ = np.broadcast_to(units.scale, k).copy()
         return data._replace(y_units=training)

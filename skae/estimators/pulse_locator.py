@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from skae._parameters import COUNT, estimator, parameter
 from skae._sklearn import StrOptions
 from skae.estimators._base import BaseNeuralEstimator
-from skae.estimators._data import TrainingData, learn_units
+from skae.estimators._data import TrainingData
 from skae.estimators._locator import (
     BaseLocator,
     find_symmetries,
@@ -218,17 +218,18 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
             run = replace(run, augmentation=symmetries)
         return run
 
-    def _learn_units(self, data: TrainingData) -> TrainingData:
-        if self.architecture == "reference":  # as published
-            self.center_, self.scale_ = np.zeros(()), 1.0
-            return data
-        pooled = self.permute_traces_
+    def _learn_units(self, data: TrainingData, **options: Any) -> TrainingData:
+        is_reference, pooled = self.architecture == "reference", self.permute_traces_
 
         def around(mean: np.ndarray) -> np.ndarray:
+            if is_reference:
+                return np.zeros(())
             return mean.mean(axis=None if pooled else -1, keepdims=not pooled)
 
-        units, _ = learn_units(data.X, data.weight, around=around)
-        self.center_, self.scale_ = np.asarray(units.center), float(units.scale)
+        data = super()._learn_units(data, around=around)
+        if not is_reference:
+            return data
+        self.scale_ = 1.0  # traces as they are, as published
         return self._in_units(data)
 
     # -- predicting ----------------------------------------------------------------------------

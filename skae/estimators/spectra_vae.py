@@ -226,11 +226,13 @@ class SpectraVAE(BaseVAE):
             )
         warn_if_overcomplete(self.n_components, self.n_features_in_)
 
-    def _learn_units(self, data: TrainingData) -> TrainingData:
-        if LIKELIHOODS[self.likelihood].takes_counts:
-            self.center_, self.scale_ = np.zeros(self.n_features_in_), 1.0
-            return data
-        return super()._learn_units(data)
+    def _learn_units(self, data: TrainingData, **options: Any) -> TrainingData:
+        gaps = self.missing == "mask"
+        if not LIKELIHOODS[self.likelihood].takes_counts:
+            return super()._learn_units(data, gaps=gaps)
+        super()._learn_units(data, gaps=gaps, around=np.zeros_like)
+        self.scale_ = 1.0  # counts stay counts
+        return self._in_units(data)
 
     @property
     def _noise_is_free(self) -> bool:

@@ -124,7 +124,7 @@ def to_onnx(estimator, path=None, *, method="transform", dtype="float32"):
         shape = (last._n_features_out,)
     units, function = last._units_of(method), getattr(last, f"_tensor_{method}")
     if dtype == "float32":
-        _warn_of_far_columns(units, bool(steps))
+        _warn_of_far_columns(last, steps)
     graph = _Graph(last, before, function, after, units, _DTYPES[dtype])
     try:
         model = _export(graph, torch.zeros(_N_EXAMPLES, *shape, dtype=_DTYPES[dtype]), method)
@@ -180,15 +180,27 @@ def _way_back(step: BaseEstimator) -> Function:
     return backward
 
 
-def _warn_of_far_columns(units: tuple[Units, Units], has_steps: bool) -> None:
-    """Warn of columns of which single precision sees little, where they go in or come out."""
-    takes, gives = (np.max(np.abs(part.center) / part.scale) for part in units)
-    if (takes > _FAR and not has_steps) or gives > _FAR:
-        warn(
-            f"The centre of a column lies {max(takes, gives):.3g} spreads from zero, so that float32 has "
-            "few digits for its differences. Use dtype='float64', or shift the data.",
-            PrecisionWarning,
-        )
+def _warn_of_far_columns(last: BaseNeuralEstimator, steps: list[BaseEstimator]) -> None:
+    """Warn of columns of X, before all steps, and of targets of which single precision sees little."""
+    ways_back = [as_tensor_step(step).backward for step in reversed(steps)]
+    pairs = []
+    if None not in ways_back:
+        center = np.broadcast_to(last.center_, last._spread_.shape)
+        ends = torch.from_numpy(np.stack([center, center + last._spread_]))
+        pairs.append(_through(ways_back, ends).numpy())
+    if hasattr(last, "target_center_"):
+        center = last.target_center_
+        pairs.append(np.stack([center, center + last._target_spread_]))
+    for low, high in pairs:
+        spread = np.abs(high - low)
+        distance = np.divide(np.abs(low), spread, out=np.zeros_like(spread), where=spread > 0.0)
+        if distance.max() > _FAR:
+            warn(
+                f"The centre of a column lies {distance.max():.3g} spreads from zero, so that float32 "
+                "has few digits for its differences. Use dtype='float64', or shift the data.",
+                PrecisionWarning,
+            )
+            return
 
 
 def _check_installed() -> None:

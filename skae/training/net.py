@@ -84,18 +84,10 @@ class TrainingNet(NeuralNet):
         self.best_losses_: dict[str, float] = {}
         self.optimizer_starts_afresh = False
         self.initialize()
+        # a second reference to either would be copied and written as well
+        self.module, self.criterion = type(module), type(criterion)
 
     # -- building ------------------------------------------------------------------------------
-
-    def initialize_module(self) -> "TrainingNet":
-        """Adopt the module that was handed in, and keep no second reference to it."""
-        self.module_, self.module = self.module, type(self.module)
-        return self
-
-    def initialize_criterion(self) -> "TrainingNet":
-        """Adopt the criterion that was handed in, and keep no second reference to it."""
-        self.criterion_, self.criterion = self.criterion, type(self.criterion)
-        return self
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:

@@ -70,7 +70,7 @@ class ArrayRows:
 
     def check_range(self) -> None:
         """Refuse values that float32 cannot hold, before they come up in the middle of a fit."""
-        if self.array.dtype.itemsize > 4 and self.units is PLAIN:
+        if self.array.dtype.itemsize > 4:
             for first, last in self.runs:
                 self._read(first, last)
 

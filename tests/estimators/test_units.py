@@ -2,6 +2,7 @@
 
 import functools
 import math
+import warnings
 
 import numpy as np
 import onnxruntime
@@ -10,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.metrics import r2_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skae import CaloShowerVAE, JetAutoencoder, MultiResRNNRegressor, PulseLocator, SpectraVAE
 from skae.datasets import make_pulses
@@ -173,6 +176,48 @@ def test_noise_sees_rows_in_their_units():
     np.testing.assert_allclose(rows[order] - 1e3, expected[there] - 1e3, atol=1e-11)
 
 
+def test_numbers_that_rounding_has_eaten_are_a_warning():
+    far = CURVES + 1e6
+    JetAutoencoder(2, **SHORT).fit(far)  # float64 has them all
+    with pytest.warns(PrecisionWarning, match=r"8 of 8 columns of X .* first is \[:, 0\]"):
+        JetAutoencoder(2, **SHORT).fit(far.astype(np.float32))
+    regressor = MultiResRNNRegressor(downsampling=(2,), hidden_size=4, **SHORT)
+    with pytest.warns(PrecisionWarning, match="3 of 3 columns of y"):
+        regressor.fit(CURVES, far[:, :3].astype(np.float32))
+    counts = RNG.poisson(1e11, size=(100, 6)).astype(float)
+    with pytest.warns(PrecisionWarning, match="columns of X"):  # Poisson rates are not centred
+        SpectraVAE(1, likelihood="poisson", **SHORT).fit(counts)
+
+
+@pytest.mark.parametrize("factor", [1e-200, 1e200])
+@pytest.mark.parametrize("gaps", [True, False])
+def test_numbers_without_squares_are_refused(factor, gaps):
+    X = CURVES * factor
+    X[0, 0] = np.nan if gaps else X[0, 0]
+    model = SpectraVAE(2, missing="mask" if gaps else "error", **SHORT)
+    with pytest.raises(ValueError, match="beyond the range of float64"):
+        model.fit(X)
+    assert not hasattr(model, "center_")
+
+
+@functools.cache
+def constants(value):
+    """Return what comes back of a constant target, and of constant rows, in terms of the constant."""
+    y = np.column_stack([CURVES[:, 0], np.full(200, value)])
+    model = MultiResRNNRegressor(downsampling=(2,), hidden_size=4, output="vector", **SHORT)
+    rows = np.full((100, 4), value)
+    autoencoder = JetAutoencoder(2, hidden_layer_sizes=(8,), **SHORT).fit(rows)
+    decoded = autoencoder.inverse_transform(autoencoder.transform(rows))
+    return model.fit(CURVES, y).predict(CURVES)[:, 1] / value, decoded / value
+
+
+@pytest.mark.parametrize("value", [3e-9, -7e11])
+def test_constants_have_their_size_as_unit(value):
+    for ours, theirs in zip(constants(value), constants(math.copysign(1.0, value)), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+        assert np.abs(ours - 1.0).max() < 0.3
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_graph_keeps_the_digits_that_its_dtype_has(dtype):
     X = CURVES + 1e6
@@ -189,6 +234,22 @@ def test_a_graph_keeps_the_digits_that_its_dtype_has(dtype):
     (rows,) = session.run(None, {"X": z.astype(dtype)})
     tolerance = {"float32": 0.1, "float64": 1e-5}[dtype]
     np.testing.assert_allclose(rows, model.inverse_transform(z), rtol=0.0, atol=tolerance)
+
+
+def test_a_graph_warns_of_what_goes_into_a_pipeline_and_of_single_columns():
+    X = np.column_stack([CURVES, 1e-6 * CURVES[:, :1] + 1.0])  # narrow, beside wide ones
+    autoencoder = JetAutoencoder(2, **SHORT)
+    for model, rows in (
+        (autoencoder, X),
+        (make_pipeline(StandardScaler(), clone(autoencoder)), CURVES + 1e6),
+    ):
+        model.fit(rows)
+        with pytest.warns(PrecisionWarning, match="float64"):
+            to_onnx(model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PrecisionWarning)
+            to_onnx(model, dtype="float64")
+            to_onnx(clone(model).fit(CURVES))
 
 
 def test_a_graph_of_another_dtype_is_refused():
