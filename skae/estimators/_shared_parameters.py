@@ -91,7 +91,7 @@ class SharedParameters(Parameters):
         Let ``fit`` go on from the weights of the fit before.
 
     random_state : int, RandomState instance or None, default=None
-        An integer makes the fit reproducible. No global random state is used or changed.
+        An integer makes the fit reproducible; None takes one draw from NumPy's global random state.
 
     Attributes
     ----------

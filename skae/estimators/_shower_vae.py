@@ -145,8 +145,8 @@ class BaseShowerVAE(BaseAutoencoder):
         noise : bool, default=True
             Draw hits and their energies. False returns the mean of each voxel, given the latents.
         random_state : int, RandomState instance or None, default=None
-            An integer makes the result reproducible, unless ``sampler`` takes no seed. No global random
-            state is used or changed.
+            An integer makes the result reproducible, unless ``sampler`` takes no seed; None takes one
+            draw from NumPy's global state.
 
         Returns
         -------

@@ -1,11 +1,13 @@
-"""Random numbers that come from one seed and leave every global random state as it was found."""
+"""Random numbers that come from one seed, and from no global random state but for that seed."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 
 import numpy as np
 import torch
+from sklearn.utils import check_random_state
 from torch import nn
 
 from skae.modules.seeded import SeededModule, Share
@@ -18,15 +20,12 @@ _INITIALISATION = threading.RLock()
 def draw_seed(random_state: int | np.random.RandomState | None) -> int:
     """Turn scikit-learn's ``random_state`` into one seed.
 
-    An integer gives itself; a ``RandomState`` gives (and advances by) one draw; None gives fresh
-    entropy from the operating system rather than a draw from NumPy's global state, which a fit
-    must not change.
+    An integer gives itself. A ``RandomState`` gives (and advances by) one draw, and so does None of
+    NumPy's global one: ``np.random.seed`` works as it does in scikit-learn.
     """
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(np.iinfo(np.int32).max))
-    return int(random_state)
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
 @contextmanager

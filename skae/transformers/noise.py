@@ -7,11 +7,12 @@ clean.
 """
 
 from collections.abc import Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skae._parameters import NOT_NEGATIVE, POSITIVE, parameter
@@ -61,7 +62,7 @@ class NoiseInjector(OneToOneFeatureMixin, TableTransformer):
         used on rows as they are. "always" adds noise in ``transform`` too.
 
     random_state : int, RandomState instance or None, default=None
-        An integer makes every call give the same noise. No global random state is used or changed.
+        An integer makes every call give the same noise; None takes one draw from NumPy's global state.
         As an estimator's ``noise=`` the draws come from that estimator's ``random_state``.
 
     Attributes
@@ -215,9 +216,9 @@ class NoiseInjector(OneToOneFeatureMixin, TableTransformer):
 
 
 def _make_generator(random_state):
-    """Return a generator of its own: no global state is drawn from."""
-    if isinstance(random_state, np.random.RandomState):
-        random_state = random_state.randint(np.iinfo(np.int32).max)
+    """Return a generator of its own, with the seed that is given or drawn."""
+    if not isinstance(random_state, Integral):
+        random_state = check_random_state(random_state).randint(np.iinfo(np.int32).max)
     return np.random.default_rng(random_state)
 
 
