@@ -7,6 +7,7 @@ __all__ = [
     "CompileWarning",
     "DivergenceError",
     "ExtrapolationWarning",
+    "IgnoredParameterWarning",
     "OptimizerStateWarning",
     "OvercompleteWarning",
     "PrecisionWarning",
@@ -119,6 +120,23 @@ class ExtrapolationWarning(UserWarning):
     ...     drawn = model.sample([1000.0])
     >>> caught[0].category.__name__
     'ExtrapolationWarning'
+    """
+
+
+class IgnoredParameterWarning(UserWarning):
+    """A parameter is set that has no effect in the call that was made.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from skae import JetAutoencoder
+    >>> X = np.random.default_rng(0).normal(size=(50, 5))
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     model = JetAutoencoder(early_stopping=True).partial_fit(X)
+    >>> caught[0].category.__name__
+    'IgnoredParameterWarning'
     """
 
 

@@ -8,8 +8,10 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor
 
+from skae._warn import warn
 from skae.estimators._base import BaseNeuralEstimator
 from skae.estimators._data import check_weight, to_host
+from skae.exceptions import OvercompleteWarning
 from skae.modules.blocks import make_activation
 from skae.training.batches import PLAIN, Units
 
@@ -118,3 +120,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def warn_if_overcomplete(n_components: int, n_features: int) -> None:
+    """Warn of as many latent coordinates as columns."""
+    if n_components >= n_features:
+        warn(
+            f"n_components={n_components} latent coordinates for {n_features} columns compress "
+            "nothing; use fewer.",
+            OvercompleteWarning,
+        )

@@ -27,7 +27,7 @@ from skae.estimators._data import (
 )
 from skae.estimators._resume import begin
 from skae.estimators._shared_parameters import SharedParameters
-from skae.exceptions import OptimizerStateWarning
+from skae.exceptions import IgnoredParameterWarning, OptimizerStateWarning
 from skae.training.batches import PLAIN, Rows, Units
 from skae.training.callbacks import EarlyStopping, EpochProgressBar, ScikitLearnCallbacks
 from skae.training.hardware import fair_share_of_threads, resolve_device
@@ -185,6 +185,13 @@ class BaseNeuralEstimator(
         self : object
             The fitted estimator.
         """
+        for name in "early_stopping", "checkpoint":
+            if getattr(self, name):
+                warn(
+                    f"partial_fit ignores {name}={getattr(self, name)!r}: it trains for one epoch on "
+                    "whatever comes, and saves nothing. Use fit, or leave the parameter at its default.",
+                    IgnoredParameterWarning,
+                )
         fresh = not hasattr(self, "net_")
         return self._train(X, y, sample_weight, fresh=fresh, partial=True)
 

@@ -9,10 +9,8 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from skorch.callbacks import Callback
 from torch import Tensor
 
-from skae._warn import warn
 from skae.estimators._autoencoder import BaseAutoencoder
 from skae.estimators._data import blocks, check_count, to_host, validate_table
-from skae.exceptions import OvercompleteWarning
 from skae.training.batches import PLAIN, Rows, Units
 from skae.training.seeding import draw_seed
 from skae.training.state import Run
@@ -145,7 +143,7 @@ class BaseVAE(BaseAutoencoder):
         noise : bool, default=True
             Draw what would be observed. False returns the mean of each row, without noise.
         random_state : int, RandomState instance or None, default=None
-            An integer makes the result reproducible. No global random state is used or changed.
+            An integer makes the result reproducible; None takes one draw from NumPy's global state.
 
         Returns
         -------
@@ -240,16 +238,6 @@ def validate_spectra(
     if gaps:
         check_gaps(estimator, X, axis=1)
     return X
-
-
-def warn_if_overcomplete(n_components: int, n_features: int) -> None:
-    """Warn of as many latent coordinates as columns."""
-    if n_components >= n_features:
-        warn(
-            f"n_components={n_components} latent coordinates for {n_features} columns compress "
-            "nothing, and the likelihood cannot tell them all apart.",
-            OvercompleteWarning,
-        )
 
 
 def check_counts(estimator: Any, X: np.ndarray) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 
 from skae._parameters import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, estimator, parameter
 from skae._sklearn import Interval, StrOptions
+from skae.estimators._autoencoder import warn_if_overcomplete
 from skae.estimators._boltzmann import TOPOLOGIES, check_sampler, make_bits
 from skae.estimators._shower_callbacks import (
     LearnNoiseShape,
@@ -224,8 +225,10 @@ class CaloShowerVAE(BaseShowerVAE):
         geometry = None if self.geometry is None else resolve_geometry(self.geometry)
         self.geometry_ = shower_geometry(geometry, self._grid_shape(), self.n_features_in_ - 1)
         check_sampler(self.sampler)
-        if self.prior == "gaussian" and self.sampler is not None:
-            raise ValueError("sampler draws bits: it belongs to prior='rbm'.")
+        if self.prior == "gaussian":
+            if self.sampler is not None:
+                raise ValueError("sampler draws bits: it belongs to prior='rbm'.")
+            warn_if_overcomplete(self.n_components, self.n_features_in_ - 1)
         check_sharpness(self.sharpness)
         if self._prior_epochs >= self.max_epochs:
             raise ValueError(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from skae._parameters import COUNT, NOT_NEGATIVE, SHARE, estimator, parameter
 from skae._sklearn import StrOptions
-from skae.estimators._autoencoder import BaseAutoencoder
+from skae.estimators._autoencoder import BaseAutoencoder, warn_if_overcomplete
 from skae.estimators._data import TrainingData
 from skae.modules.autoencoder import Autoencoder, LinearPath
 from skae.modules.blocks import BLOCKS, conv_decoder, conv_encoder, dense_stack
@@ -130,6 +130,7 @@ class JetAutoencoder(BaseAutoencoder):
                 f"{n_samples} to train on, with batch_size={self.batch_size}."
             )
         self._check_layers()
+        warn_if_overcomplete(self.n_components, self.n_features_in_)
         if self.block == "conv" and not len(self.hidden_layer_sizes):
             raise ValueError("block='conv' needs at least one layer in hidden_layer_sizes.")
         self.angles_ = ()
@@ -146,12 +147,9 @@ class JetAutoencoder(BaseAutoencoder):
             )
 
     def _learn_units(self, data: TrainingData, **options: Any) -> TrainingData:
-        def around(mean: np.ndarray) -> np.ndarray:
-            center = mean.copy()
-            center[list(self.angles_)] = 0.0  # angles keep their zero
-            return center
-
-        return super()._learn_units(data, around=around)
+        moved = np.ones(self.n_features_in_)
+        moved[list(self.angles_)] = 0.0  # angles keep their zero
+        return super()._learn_units(data, around=moved.__mul__)
 
     def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
         self.n_components_ = self.n_components

@@ -14,6 +14,7 @@ from torch import nn
 
 from skae._parameters import COUNT, POSITIVE, SHARE, estimator, parameter
 from skae._sklearn import StrOptions
+from skae.estimators._autoencoder import warn_if_overcomplete
 from skae.estimators._data import TrainingData
 from skae.estimators._sequences import (
     SEQUENCE_DECODERS,
@@ -26,7 +27,6 @@ from skae.estimators._variational import (
     check_gaps,
     check_noise,
     validate_spectra,
-    warn_if_overcomplete,
 )
 from skae.modules.blocks import dense_stack
 from skae.modules.spectra.coordinates import Coordinates
@@ -220,11 +220,11 @@ class SpectraVAE(BaseVAE):
                     "from their mean. Leave it at 'learn', or use likelihood='gaussian'."
                 )
             check_noise(self.noise_sigma, self.n_features_in_)
+        warn_if_overcomplete(self.n_components, self.n_features_in_)
         if self.missing == "mask" and self.noise is not None:
             raise ValueError(
                 "noise cannot corrupt what was not observed: use noise=None with missing='mask'."
             )
-        warn_if_overcomplete(self.n_components, self.n_features_in_)
 
     def _learn_units(self, data: TrainingData, **options: Any) -> TrainingData:
         gaps = self.missing == "mask"

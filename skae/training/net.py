@@ -235,23 +235,15 @@ class _Loop:
             self.position = load_state(self, run.resume_from)
         net.first_epoch_ = self.position.epoch
         attach_generator(net.module_, net.random_streams.corruption, self.step.share)
-        with self._begun():
+        rows = self.data["dataset_train"]
+        try:
+            net.notify("on_train_begin", X=rows.x, y=rows.target, dataset_train=rows)
             if run.resume_from is not None:
                 load_callbacks(net, run.resume_from)
             if run.processes is not None:
                 run.processes.synchronise(net)
             while self.position.epoch < run.epochs and not net.stop_training:
                 self._run_epoch()
-        if run.processes is not None:
-            run.processes.synchronise(net)  # what callbacks computed at the end
-
-    @contextlib.contextmanager
-    def _begun(self) -> Iterator[None]:
-        """Tell the callbacks of the run's beginning and, however it ends, of its end."""
-        net, rows = self.net, self.data["dataset_train"]
-        try:
-            net.notify("on_train_begin", X=rows.x, y=rows.target, dataset_train=rows)
-            yield
         except KeyboardInterrupt:
             if not self.last_finite.are_finite():
                 self.last_finite.restore()
@@ -261,6 +253,8 @@ class _Loop:
                 del net.history[-1]  # an epoch that did not end
             net._set_training(False)
             net.notify("on_train_end", X=rows.x, y=rows.target)
+        if run.processes is not None:
+            run.processes.synchronise(net)  # what callbacks computed at the end
 
     def _run_epoch(self) -> None:
         net, run, position, epochs = self.net, self.run, self.position, self.run.epochs

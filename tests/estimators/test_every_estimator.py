@@ -15,8 +15,13 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-# What networks of two epochs decode is out of range.
-pytestmark = pytest.mark.filterwarnings("ignore::skae.exceptions.ClippingWarning")
+from skae.exceptions import IgnoredParameterWarning, OvercompleteWarning
+
+# What networks of two epochs decode is out of range. Some of them stop early, chunks do not.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore::skae.exceptions.{name}")
+    for name in ("ClippingWarning", "IgnoredParameterWarning")
+]
 
 each_learner = pytest.mark.parametrize("name", LEARNERS)
 one_of_each_class = pytest.mark.parametrize(
@@ -163,3 +168,21 @@ def test_it_is_searched_in_a_pipeline(name, parameter, values):
     method = "transform" if hasattr(model, "transform") else "predict"
     found, expected = (getattr(one, method)(X) for one in (search, search.best_estimator_))
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["jets", "spectra", "showers"])
+def test_as_many_components_as_columns_are_warned_of(name):
+    model, X, _ = learner(name)
+    n_columns = X.shape[1] - (name == "showers")  # beside the incident energy
+    with pytest.warns(OvercompleteWarning, match=f"{n_columns} columns compress nothing"):
+        model.set_params(n_components=n_columns).fit(X)
+    assert np.isfinite(model.transform(X)).all()
+    model.set_params(n_components=n_columns - 1).fit(X)  # without a word
+
+
+@pytest.mark.parametrize("ignored", [{"early_stopping": True}, {"checkpoint": "folder"}])
+def test_partial_fit_says_what_it_ignores(ignored):
+    model, X, y = learner("jets")
+    (name,) = ignored
+    with pytest.warns(IgnoredParameterWarning, match=f"partial_fit ignores {name}="):
+        model.set_params(**ignored).partial_fit(X, y)

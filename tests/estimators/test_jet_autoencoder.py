@@ -70,6 +70,7 @@ def test_the_linear_path_starts_at_pca(block, rng):
     assert -model.score(X) == pytest.approx(exact, rel=0.05)
 
 
+@pytest.mark.filterwarnings("ignore::skae.exceptions.OvercompleteWarning")
 @pytest.mark.parametrize("n_components", [1, 3, 6])
 def test_the_linear_path_leaves_out_what_does_not_vary(n_components, rng):
     """A flag that never rose in training, three columns of rank two: no axis, so no explosion."""
@@ -120,6 +121,7 @@ def shifted(rng):
     return build
 
 
+@pytest.mark.filterwarnings("ignore::skae.exceptions.OvercompleteWarning")
 def test_a_jet_across_the_cut_costs_its_distance_around_the_circle(shifted):
     """φ = π − 1e-4 comes back as −π + 1e-4: off by 2e-4, in the loss, score and score_samples."""
     X = np.array([[np.pi - 1e-4]])

@@ -19,7 +19,6 @@ from sklearn.preprocessing import StandardScaler
 import skae
 from skae import NoiseInjector, SpectraVAE
 from skae.datasets import make_spectra
-from skae.exceptions import OvercompleteWarning
 from skae.metrics import latent_divergence
 
 
@@ -621,12 +620,6 @@ def test_rows_and_columns_of_nothing_are_named(counts):
     with pytest.raises(ValueError, match="nothing but NaN"):
         vae.transform(np.full((1, 60), np.nan))
     refused("noise=None", counts, missing="mask", noise=NoiseInjector())
-
-
-def test_more_components_than_columns_are_warned_of(counts):
-    with pytest.warns(OvercompleteWarning, match="n_components=4 latent coordinates for 3 columns"):
-        vae = SpectraVAE(n_components=4, max_epochs=2).fit(counts[:, :3])
-    assert vae.transform(counts[:, :3]).shape == (200, 4)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True])

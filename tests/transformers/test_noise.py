@@ -174,7 +174,7 @@ def test_noise_of_an_autoencoder_corrupts_the_input_and_not_the_target(rng):
 
 
 def test_a_search_reaches_the_noise_of_an_autoencoder(rng):
-    X = rng.normal(size=(60, 3))
+    X = rng.normal(size=(60, 4))
     model = make_pipeline(StandardScaler(), small(noise=NoiseInjector("gaussian")))
     search = GridSearchCV(model, {"jetautoencoder__noise__sigma": [0.0, 2.0]}, cv=2).fit(X)
     scores = search.cv_results_["mean_test_score"]
@@ -182,7 +182,7 @@ def test_a_search_reaches_the_noise_of_an_autoencoder(rng):
 
 
 def test_poisson_noise_of_negative_columns_is_refused_before_training(rng):
-    X = rng.normal(size=(20, 3))
+    X = rng.normal(size=(20, 4))
     with pytest.raises(ValueError, match=r"Negative values in data.*Use kind='gaussian'"):
         JetAutoencoder(noise=NoiseInjector(), max_epochs=1).fit(X)
     with pytest.raises(ValueError, match="'sigma' parameter of NoiseInjector"):
