@@ -164,7 +164,7 @@ class ShowerScorer:
             return -separation_power(*pair, **{"bins": RESPONSE_BINS, **options})
         pair = [shower_features(part, geometry=geometry) for part in (real, generated)]
         if self.metric == "frechet":
-            sizes = {"min_samples": max(2, len(real) // 2), "max_samples": max(2, len(real))}
+            sizes = {"min_samples": max(2, len(real) // 2), "max_samples": max(3, len(real))}
             return -frechet_physics_distance(*pair, **{**sizes, **options}).value
         if self.metric == "kernel":
             return -kernel_physics_distance(*pair, **options).value

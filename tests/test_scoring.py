@@ -70,6 +70,7 @@ def test_scores_are_the_metrics(showers):
     )
     scorer = skae.make_shower_scorer("frechet", geometry=GEOMETRY, **OPTIONS["frechet"])
     assert scorer(Generator(), showers) == -expected.value
+    assert np.isfinite(scorer(Generator(), showers[:2]))
     scorer = skae.make_shower_scorer("response", geometry=GEOMETRY)
     assert scorer(Generator(), showers) == -response_power(showers, drawn)
     weight = np.r_[np.ones(450), np.zeros(450)]
