@@ -376,22 +376,21 @@ def gaussian_frechet_distance(
 def unbiased_mmd(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     """Return the unbiased squared maximum mean discrepancy, with the kernel (x·y/d + 1)⁴."""
     within = [
-        (_kernel_sum(rows, rows) - _kernel(np.square(rows).sum(axis=1), rows.shape[1]).sum())
+        (_sum_over_pairs(rows, rows) - _kernel_sum(np.square(rows).sum(axis=1) / rows.shape[1]))
         / (len(rows) * (len(rows) - 1))
         for rows in (x, y)
     ]
-    return float(sum(within) - 2.0 * _kernel_sum(x, y) / (len(x) * len(y)))
+    return float(sum(within) - 2.0 * _sum_over_pairs(x, y) / (len(x) * len(y)))
 
 
-def _kernel_sum(x, y):
-    return sum(
-        _kernel(x[start : start + _ROWS] @ y.T, x.shape[1]).sum()
-        for start in range(0, len(x), _ROWS)
-    )
+def _sum_over_pairs(x, y):
+    x = x / x.shape[1]
+    return sum(_kernel_sum(x[start : start + _ROWS] @ y.T) for start in range(0, len(x), _ROWS))
 
 
-def _kernel(products, n_features):
-    kernel = products / n_features
-    kernel += 1.0
-    np.square(kernel, out=kernel)
-    return np.square(kernel, out=kernel)
+def _kernel_sum(products):
+    """Return the sum of (u + 1)⁴ − 1; ones would cancel in a distance, and small numbers beside them."""
+    square = products + 2.0
+    square *= products  # (u + 1)² − 1
+    square = square.ravel()
+    return square @ square + 2.0 * square.sum()

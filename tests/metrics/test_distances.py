@@ -158,6 +158,19 @@ def test_mean_discrepancy_by_hand():
     assert unbiased_mmd(x, y) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("unit", [1e-8, 1e-3])
+def test_mean_discrepancy_of_small_numbers_is_that_of_their_means(unit):
+    """The kernel is 1 + 4 x·y / d then; what the ones leave must not drown in their rounding."""
+    rng = np.random.default_rng(0)
+    x, y = unit * rng.normal(size=(300, 2)), unit * rng.normal(0.3, 1.0, size=(200, 2))
+    within = sum(
+        (np.square(part.sum(axis=0)).sum() - np.square(part).sum()) / (len(part) * (len(part) - 1))
+        for part in (x, y)
+    )
+    expected = 4 / 2 * (within - 2.0 * x.mean(axis=0) @ y.mean(axis=0))
+    assert unbiased_mmd(x, y) == pytest.approx(expected, rel=1e-4)
+
+
 @each_distance
 def test_one_distribution_is_at_the_floor_and_another_is_not(distance):
     rng = np.random.default_rng(1)
