@@ -135,6 +135,33 @@ def test_few_counts_are_learnt_as_many_are():
     assert empty.sample(500, random_state=0).mean() < 1e-3
 
 
+@pytest.mark.filterwarnings("ignore::skae.exceptions.PrecisionWarning")  # float32 has 7 digits
+@pytest.mark.parametrize("scale", [1e5, 1e11])
+def test_the_bound_of_huge_counts_is_no_higher_than_their_likelihood(scale):
+    """Spectra whose shape varies by some of the noise's standard deviations."""
+    rng, grid = np.random.default_rng(0), np.linspace(0, 1, 20)
+    shape = scale * (1 + 0.3 * np.sin(6 * grid))
+    mean = shape * (1 + 3 * rng.normal(size=(600, 1)) * np.cos(5 * grid) / scale**0.5)
+    X = np.round(mean + np.sqrt(mean) * rng.normal(size=mean.shape))
+    vae = SpectraVAE(1, likelihood="poisson", max_epochs=20, random_state=0).fit(X)
+    scores = vae.score_samples(X)
+    # of one latent coordinate a row tells so much that 2 to 3 nats go into its posterior
+    log_prob = -0.5 * ((X - mean) ** 2 / mean + np.log(2 * np.pi * mean)).sum(axis=1)
+    assert -4.0 < scores.mean() - log_prob.mean() < 0.0
+    assert (scores < -0.5 * np.log(2 * np.pi * X).sum(axis=1)).all()
+    assert vae.pulls(X).std() == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_constant_of_a_bound_is_in_float64():
+    """Of rows whose mean is learnt exactly the bound is the sum of many constants."""
+    X = np.full((50, 3000), 1e6)
+    vae = SpectraVAE(1, likelihood="poisson", max_epochs=1, random_state=0).fit(X)
+    expected = -3000 * (0.5 * np.log(2 * np.pi * 1e6) + 1 / 12e6)
+    misfit = 0.5 * vae.pulls(X[:1]) ** 2
+    assert vae.score_samples(X[:1])[0] == pytest.approx(expected - misfit.sum(), abs=1e-4)
+    assert np.spacing(np.float32(-expected)) > 1e-3
+
+
 def test_one_column_far_from_zero_does_not_spoil_the_others():
     rng = np.random.default_rng(0)
     X = 0.01 * rng.normal(size=(300, 60))

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from skae.modules.losses import in_double
 from skae.modules.seeded import SeededModule
 from skae.modules.spectra.coordinates import ColumnWriter, Coordinates, Writer
 from skae.modules.spectra.likelihoods import Likelihood
@@ -126,12 +127,14 @@ class VariationalAutoencoder(SeededModule):
         With ``n_importance`` > 1 it is the importance-weighted one (Burda et al., 2016,
         arXiv:1509.00519), averaged over the groups that ``n_draws`` draws make.
         """
-        mean, log_std = self.posterior(x)
+        # what does not depend on the latents is added once: it may be far larger than differences of rows
         noise = self.likelihood.noise
+        peak = self.likelihood.log_peak(in_double(x), in_double(noise))
+        mean, log_std = self.posterior(x)
         if self.is_closed and n_importance == 1:
+            misfit = self.likelihood.misfit(x, self.decode(mean), noise)
             spread = self._spread_of_linear(x, log_std, noise)
-            log_prob = self.likelihood.log_prob(x, self.decode(mean), noise)
-            return log_prob - spread - self.prior.divergence(mean, log_std, mean)
+            return peak - misfit - spread - self.prior.divergence(mean, log_std, mean)
         if n_importance == 1:
             draws = matched_draws(n_draws, mean.shape[1]).to(mean)
         else:
@@ -149,8 +152,7 @@ class VariationalAutoencoder(SeededModule):
             if len(group) == n_importance:
                 total += torch.logsumexp(torch.stack(group), dim=0) - math.log(n_importance)
                 group = []
-        # what does not depend on the latents is added once
-        return total * (n_importance / len(draws)) + self.likelihood.log_peak(x, noise)
+        return peak + total * (n_importance / len(draws))
 
     def mean_and_std(self, x: Tensor, n_draws: int) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the decoded posterior, each ``(n, d)``."""
