@@ -12,6 +12,7 @@ __all__ = [
     "OvercompleteWarning",
     "PrecisionWarning",
     "VersionWarning",
+    "WeightWarning",
 ]
 
 
@@ -212,4 +213,20 @@ class VersionWarning(UserWarning):
     ...     warnings.simplefilter("error", VersionWarning)
     ...     ...  # load
     Ellipsis
+    """
+
+
+class WeightWarning(UserWarning):
+    """Negative weights leave a sum that is within three standard errors of nothing.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from skae.exceptions import WeightWarning
+    >>> from skae.metrics import position_accuracy
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     accuracy = position_accuracy([1, 2, 3], [1, 2, 4], sample_weight=[1.0, 1.0, -0.9])
+    >>> caught[0].category.__name__
+    'WeightWarning'
     """

@@ -143,7 +143,7 @@ class BaseNeuralEstimator(
             Targets, as the class describes them. Ignored by estimators that learn X itself.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows, as event generators give them. They may be negative; their sum
-            must be positive.
+            must be positive, and WeightWarning says where it is not clearly so.
 
         Returns
         -------

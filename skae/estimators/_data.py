@@ -11,11 +11,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor, nn
 
-from skae._sklearn import _check_sample_weight
 from skae._warn import warn
 from skae.exceptions import PrecisionWarning
+from skae.metrics import _weights
 from skae.modules.noise import RowNoise
-from skae.training.batches import PLAIN, Rows, TensorRows, Units, buffer_size, to_float32
+from skae.training.batches import PLAIN, Rows, TensorRows, Units, buffer_size, rows_of, to_float32
 from skae.training.hardware import fits_in_memory
 from skae.training.streaming import StreamedRows
 from skae.transformers import NoiseInjector
@@ -210,15 +210,7 @@ def check_weight(sample_weight: Any, X: np.ndarray, *, positive: bool = True) ->
     """Check event weights: one a row, finite, of positive sum; None where there are none."""
     if sample_weight is None:
         return None
-    weight = _check_sample_weight(
-        to_host(sample_weight), X, dtype=np.float64, allow_all_zero_weights=True
-    )
-    if positive and not weight.sum() > 0.0:
-        raise ValueError(
-            f"The sum of sample_weight is {weight.sum():.6g}; it must be positive, for what is "
-            "averaged is divided by it. Single weights may be negative or zero."
-        )
-    return weight
+    return _weights.check_weight(to_host(sample_weight), X, positive=positive)
 
 
 def make_rows(
@@ -237,9 +229,7 @@ def make_rows(
     held_out, kept = order[:n_validation], order[n_validation:]
     mean_held_out = 1.0
     if weight is not None:
-        _check_weight(weight[kept].sum() / mean_weight, len(kept), "trained on")
-        _check_weight(weight[held_out].sum() / mean_weight, n_validation, "held out")
-        mean_held_out = float(weight[held_out].mean())
+        mean_held_out = _mean_weight_held_out(weight[kept], weight[held_out])
     return _tensors(data, kept, mean_weight), _tensors(data, held_out, mean_held_out)
 
 
@@ -262,22 +252,24 @@ def _many_rows(
     rows, validation = StreamedRows.from_arrays(X, y, weight, mean_weight, *units), None
     if n_validation:
         rows, validation = rows.hold_out(n_validation, seed)
-        _check_weight(rows.total_weight(), len(rows), "trained on")
-        _check_weight(validation.total_weight(), n_validation, "held out")
-        validation = validation.with_mean_weight_of_one()
+        if weight is not None:
+            parts = (weight[rows_of(part.x.runs)] for part in (rows, validation))
+            validation = validation.weighed_by(_mean_weight_held_out(*parts))
     if fits_in_memory(X.size + (0 if y is None else y.size), device):
         return rows.loaded(), None if validation is None else validation.loaded()
     rows.check_range()
     return rows, validation
 
 
-def _check_weight(total: float, n: int, what: str) -> None:
-    if not total > 0.0:
-        raise ValueError(
-            f"The sample_weight of the {n} rows {what} with early_stopping=True sum to {total:.6g} times "
-            "the mean weight; it must be positive. Use another validation_fraction or random_state, or "
-            "early_stopping=False."
+def _mean_weight_held_out(kept: np.ndarray, held_out: np.ndarray) -> float:
+    """Return the mean weight of rows held out, after checking that they and the others have one."""
+    for part, what in ((kept, "trained on"), (held_out, "held out")):
+        _weights.check_sum(
+            part,
+            f" of the {len(part)} rows {what} with early_stopping=True",
+            "Use another validation_fraction or random_state, or early_stopping=False.",
         )
+    return float(held_out.mean())
 
 
 def in_units(

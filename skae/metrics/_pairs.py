@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-from skae.metrics.residuals import check_weight
+from skae.metrics._weights import check_weight
 
 
 class Sample(NamedTuple):

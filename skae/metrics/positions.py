@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from skae.metrics.residuals import check_weight
+from skae.metrics._weights import cancels, check_weight
 
 
 def position_accuracy(
@@ -73,7 +73,8 @@ def position_rmse(
     Returns
     -------
     rmse : float
-        In samples; NaN where no event is left, or negative weights make the mean square negative.
+        In samples; NaN where no event is left, or negative weights make the sum of weights or the mean
+        square negative.
 
     Examples
     --------
@@ -87,7 +88,7 @@ def position_rmse(
             raise ValueError(f"within={within} must be 0 or more, or None.")
         error, weight = error[error <= within], weight[error <= within]
     total = weight @ error**2
-    if not weight.sum() > 0.0 or total < 0.0:
+    if cancels(weight) or total < 0.0:
         return float("nan")
     return float(np.sqrt(total / weight.sum()))
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_array
 
-from skae._sklearn import _check_sample_weight
+from skae.metrics._weights import check_weight
 
 
 def relative_residuals(
@@ -168,14 +168,6 @@ def _check_pair(X_true: Any, X_pred: Any) -> tuple[NDArray[np.float64], NDArray[
             f"X_true has shape {X_true.shape}, X_pred {X_pred.shape}; they must be equal."
         )
     return X_true, X_pred
-
-
-def check_weight(sample_weight: ArrayLike | None, X: NDArray) -> NDArray[np.float64]:
-    """Check the weights of rows: finite, one a row, of positive sum; ones where there are none."""
-    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, allow_all_zero_weights=True)
-    if not weight.sum() > 0.0:
-        raise ValueError(f"The sum of sample_weight is {weight.sum():.6g}; it must be positive.")
-    return weight
 
 
 def _others(columns: Sequence[int], n_features: int, name: str) -> list[int]:

@@ -24,8 +24,6 @@ from skae.training.batches import (
 # holds runs from all over the file.
 _RUN_NUMBERS = 2**16
 
-_SUMMED_ROWS = 2**20
-
 _CPU = torch.device("cpu")
 
 
@@ -132,19 +130,9 @@ class StreamedRows(Rows):
         training, validation = (self.take_runs(part) for part in parts)
         return training, validation
 
-    def total_weight(self) -> float:
-        """Return the sum of the weights; of rows without, their number."""
-        if self.weight is None:
-            return float(len(self))
-        starts = range(0, len(self), _SUMMED_ROWS)
-        return sum(float(self.weight[k : k + _SUMMED_ROWS].double().sum()) for k in starts)
-
-    def with_mean_weight_of_one(self) -> "StreamedRows":
-        """Return the same rows with their weights divided by their mean."""
-        if self.weight is None:
-            return self
-        mean = Units(0.0, self.weight.units.scale * self.total_weight() / len(self))
-        return replace(self, weight=replace(self.weight, units=mean))
+    def weighed_by(self, mean_weight: float) -> "StreamedRows":
+        """Return the same rows with their weights divided by another number."""
+        return replace(self, weight=replace(self.weight, units=Units(0.0, mean_weight)))
 
     def read(self, start: int, stop: int) -> TensorRows:
         """Copy a run of rows to the device."""

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from fits import small, weights_of
+from fits import read_in_pieces, small, weights_of
 
-from skae.training.batches import TensorRows
+from skae.exceptions import WeightWarning
+from skae.training.batches import TensorRows, rows_of
 from skae.training.state import Run
+from skae.training.streaming import StreamedRows
 
 
 def test_weights_of_one_change_nothing(standard_jets):
@@ -40,6 +42,7 @@ def test_negative_weights_cancel_positive_ones(standard_jets):
     assert model.loss_curve_[-1] == pytest.approx(kept, rel=0.2)
 
 
+@pytest.mark.filterwarnings("ignore::skae.exceptions.WeightWarning")  # of eight rows
 def test_a_batch_is_divided_by_its_size_and_not_by_its_own_weights(standard_jets):
     """The gradient of an epoch's batches adds up to that of all rows, also with a negative batch."""
     X = standard_jets[:8]
@@ -86,7 +89,9 @@ def test_weights_of_chunks_are_relative_to_the_first(standard_jets):
 def test_held_out_weights_must_have_a_positive_sum(standard_jets):
     order = torch.randperm(400, generator=torch.Generator().manual_seed(0)).numpy()
     model = small(early_stopping=True, max_epochs=2)
-    message = r"rows (held out|trained on) with early_stopping=True sum to"
+    message = (
+        r"sum of sample_weight of the \d+ rows (held out|trained on) with early_stopping=True is"
+    )
     for held_out, training in ((0.0, 1.0), (-0.5, 1.0), (20.0, -0.1)):
         weight = np.full(400, training)
         weight[order[:40]] = held_out
@@ -97,6 +102,69 @@ def test_held_out_weights_must_have_a_positive_sum(standard_jets):
     model.fit(standard_jets, sample_weight=weight)
     plain = -model.score(standard_jets[order[:40]])
     assert min(model.history_[:, "valid_loss"]) == pytest.approx(plain, rel=1e-4)
+
+
+def signed(n, total):
+    """Weights of ±1 that sum to ``total``; the last one is off by what ±1 cannot give."""
+    weight = np.where(np.arange(n) % 2, -1.0, 1.0)
+    weight[1 : 2 * round(total // 2) + 1 : 2] = 1.0
+    weight[-1] += total - weight.sum()
+    return weight
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1.0, 1e150])
+@pytest.mark.parametrize("total", [0.0, 4e-10, 3.9e-4])
+def test_weights_that_cancel_are_refused(total, unit, standard_jets):
+    """Of 400 weights of ±1 less than 4e-4 is left, a millionth of their absolute sum."""
+    weight = signed(400, total) * unit
+    with pytest.raises(ValueError, match=r"more than 1e-06 of the sum of absolute weights"):
+        small(max_epochs=1).fit(standard_jets, sample_weight=weight)
+    model = small(max_epochs=1).fit(standard_jets)
+    with pytest.raises(ValueError, match=r"more than 1e-06 of the sum of absolute weights"):
+        model.score(standard_jets, sample_weight=weight)
+
+
+def test_weights_that_leave_no_more_than_their_error_are_warned_of(standard_jets):
+    """The sum of 400 weights of ±1 has an error of 20."""
+    model = small(max_epochs=1)
+    for total in (4.2e-4, 58.0):
+        with pytest.warns(WeightWarning, match="of its standard errors"):
+            model.fit(standard_jets, sample_weight=signed(400, total))
+        with pytest.warns(WeightWarning, match=f"a sum of sample_weight of {total:.6g}"):
+            model.score(standard_jets, sample_weight=signed(400, total))
+    # warnings are errors here
+    model.fit(standard_jets, sample_weight=signed(400, 62.0))
+    rare = np.zeros(400)
+    rare[:5] = 1.0  # their sum is 2.2 errors, of one sign
+    model.fit(standard_jets, sample_weight=rare)
+
+
+def test_later_chunks_may_have_weights_of_any_sum(standard_jets):
+    with pytest.raises(ValueError, match="must be positive"):
+        small().partial_fit(standard_jets, sample_weight=signed(400, 0.0))
+    model = small().partial_fit(standard_jets, sample_weight=np.ones(400))
+    for total in (0.0, 1e-9, 20.0):
+        model.partial_fit(standard_jets, sample_weight=signed(400, total))
+    assert model.n_iter_ == 4
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_rows_held_out_and_the_others_are_judged_alike(standard_jets, monkeypatch, streamed):
+    held_out = torch.randperm(400, generator=torch.Generator().manual_seed(0)).numpy()[:200]
+    if streamed:
+        read_in_pieces(monkeypatch.setattr, run=4 * 4, buffer=40 * 4)
+        rows = StreamedRows.from_arrays(standard_jets, None, None, 1.0)
+        held_out = rows_of(rows.hold_out(200, seed=0)[1].x.runs)
+    model = small(early_stopping=True, validation_fraction=0.5, max_epochs=1)
+    weight = np.ones(400)
+    weight[held_out] = signed(200, 1e-9)
+    with pytest.raises(
+        ValueError, match=r"of the 200 rows held out .* random_state, or early_stopp"
+    ):
+        model.fit(standard_jets, sample_weight=weight)
+    weight[held_out] = signed(200, 20.0)
+    with pytest.warns(WeightWarning, match="of the 200 rows held out"):
+        model.fit(standard_jets, sample_weight=weight)
 
 
 @pytest.mark.parametrize(

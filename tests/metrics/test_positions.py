@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from skae.exceptions import WeightWarning
 from skae.metrics import position_accuracy, position_rmse
 
 TRUE, PREDICTED = [10, 20, 30, 40], [10, 21, 28, 90]
@@ -48,6 +49,7 @@ def test_negative_limits_are_refused():
 
 def test_weights_without_a_mean_square_give_nan_or_an_error():
     assert np.isnan(position_rmse([0, 10], [0, 20], within=2, sample_weight=[0, 1]))
-    assert np.isnan(position_rmse([0, 10], [0, 20], sample_weight=[3, -1]))
+    with pytest.warns(WeightWarning):
+        assert np.isnan(position_rmse([0, 10], [0, 20], sample_weight=[3, -1]))
     with pytest.raises(ValueError, match="sum of sample_weight is 0"):
         position_accuracy([0, 10], [0, 20], sample_weight=[0, 0])
