@@ -11,6 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from skae._sklearn import _check_feature_names_in
 from skae._warn import warn
 from skae.estimators._autoencoder import BaseAutoencoder
 from skae.estimators._boltzmann import check_sampler, sample_with
@@ -305,6 +306,24 @@ class BaseShowerVAE(BaseAutoencoder):
         result = self._apply(function, X, takes, gives)
         result[:, 0] = energy  # as it was, in its own precision
         return result
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of what :meth:`transform` returns.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the columns of X; None takes those seen in fit.
+
+        Returns
+        -------
+        names : ndarray of str
+            That of the incident energy, "E_inc" where it has none, then "caloshowervae0", ….
+        """
+        check_is_fitted(self, "net_")
+        names = _check_feature_names_in(self, input_features, generate_names=False)
+        energy = "E_inc" if names is None else names[0]
+        return np.array([energy, *super().get_feature_names_out()[:-1]], dtype=object)
 
     @property
     def _n_features_out(self):

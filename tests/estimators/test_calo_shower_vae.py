@@ -4,11 +4,13 @@ import copy
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from dwave.samplers import SimulatedAnnealingSampler
 from fits import Steps, each, global_states, interrupted, mapped, weights_of
 from scipy.special import expit, log_expit
+from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 import skae
@@ -62,9 +64,27 @@ def test_shapes_and_energies_are_kept(fitted, scaled, prior):
     np.testing.assert_array_equal(model.sample(odd)[:, 0], odd)
     doubled = model.transform(scaled.astype(np.float64))
     np.testing.assert_allclose(doubled, latent, rtol=1e-5, atol=1e-6)
-    assert len(model.get_feature_names_out()) == 1 + n
+    names = [f"caloshowervae{k}" for k in range(n)]
+    assert list(model.get_feature_names_out()) == ["E_inc", *names]
     if prior == "rbm":
         assert set(np.unique(latent[:, 1:])) <= {0.0, 1.0}
+
+
+def test_the_incident_energy_keeps_its_name(scaled):
+    model = CaloShowerVAE(2, hidden_size=8, max_epochs=1, random_state=0)
+    frame = pd.DataFrame(scaled[:50]).add_prefix("voxel_").rename(columns={"voxel_0": "E"})
+    named = ["E", "caloshowervae0", "caloshowervae1"]
+    assert list(model.fit(frame).get_feature_names_out()) == named
+    latent = clone(model).set_output(transform="pandas").fit_transform(frame)
+    assert list(latent.columns) == named
+    pd.testing.assert_series_equal(latent["E"], frame["E"])
+    with pytest.raises(ValueError, match="input_features is not equal to feature_names_in_"):
+        model.get_feature_names_out([*frame.columns[:-1], "other"])
+    plain = clone(model).set_output(transform="pandas")
+    assert list(plain.fit_transform(scaled[:50]).columns) == ["E_inc", *named[1:]]
+    log = LogRatioTransformer("log1p", reference="E")
+    pipeline = make_pipeline(log, model).fit(frame)
+    assert list(pipeline.get_feature_names_out()) == named
 
 
 @pytest.mark.parametrize("prior", ["gaussian", pytest.param("rbm", marks=pytest.mark.slow)])
