@@ -237,6 +237,8 @@ class BaseNeuralEstimator(
                 raise
             # up to here an earlier fit is kept; from here on this one is usable, whatever ends it
             self.net_ = net
+            if fresh or not partial:
+                self._epochs_before = len(net.history)  # those that a warm start goes on from
             net.train(rows, validation, run)
         if processes is None or processes.is_main:
             context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
@@ -365,8 +367,8 @@ class BaseNeuralEstimator(
 
     @property
     def n_iter_(self) -> int:
-        """Number of epochs run."""
-        return len(self.history_)
+        """Number of epochs that the last fit ran, and partial_fit since then."""
+        return len(self.history_) - self._epochs_before
 
     @property
     def device_(self) -> torch.device:

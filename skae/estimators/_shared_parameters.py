@@ -109,13 +109,13 @@ class SharedParameters(Parameters):
         What the rest is divided by. Losses and scores are those of X itself.
 
     history_ : skorch.history.History
-        One row for each epoch: losses, duration.
+        One row for each epoch, those before a warm start included: losses, duration.
 
     loss_curve_ : list of float
         Training loss of each epoch.
 
     n_iter_ : int
-        Number of epochs run.
+        Number of epochs that the last fit ran, and :meth:`partial_fit` since then.
 
     device_ : torch.device
         Where the module is.

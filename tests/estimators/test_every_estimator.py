@@ -107,7 +107,8 @@ def test_chunks_and_warm_starts_go_on_and_copies_do_alike(name):
         twin.partial_fit(X, y)
         assert twin.n_iter_ == len(twin.history_) == 2
         twin.set_params(warm_start=True, early_stopping=False).fit(X, y)
-        assert twin.n_iter_ == len(twin.history_) == 4
+        assert (twin.n_iter_, len(twin.history_)) == (2, 4), "n_iter_ is of the last fit"
+        assert pickle.loads(pickle.dumps(twin)).partial_fit(X, y).n_iter_ == 3
         assert torch.equal(weights_of(twin), weights_of(model))
 
 

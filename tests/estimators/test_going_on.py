@@ -17,7 +17,7 @@ def test_warm_start_goes_on_and_a_cold_one_does_not(standard_jets):
     model = small(warm_start=True).fit(standard_jets)
     first = model.loss_curve_[0]
     model.fit(standard_jets)
-    assert model.n_iter_ == 6
+    assert (model.n_iter_, len(model.loss_curve_)) == (3, 6)
     assert model.loss_curve_[3] < first
     assert small().fit(standard_jets).fit(standard_jets).n_iter_ == 3
 
@@ -65,7 +65,7 @@ def test_a_net_that_is_trained_further_keeps_its_structure(changed, standard_jet
             go_on(standard_jets)
     np.testing.assert_array_equal(model.transform(standard_jets), before)
     model.set_params(hidden_layer_sizes=[16], n_components=3, angles=None, optimizer="adamw")
-    assert model.fit(standard_jets).n_iter_ == 6, "a list and a tuple of the same sizes are equal"
+    assert model.fit(standard_jets).n_iter_ == 3, "a list and a tuple of the same sizes are equal"
 
 
 @pytest.mark.parametrize(
