@@ -11,6 +11,7 @@ __all__ = [
     "OptimizerStateWarning",
     "OvercompleteWarning",
     "PrecisionWarning",
+    "UnitsWarning",
     "VersionWarning",
     "WeightWarning",
 ]
@@ -197,6 +198,23 @@ class PrecisionWarning(UserWarning):
     ...     warnings.simplefilter("error", PrecisionWarning)
     ...     ...  # skae.export.to_onnx
     Ellipsis
+    """
+
+
+class UnitsWarning(UserWarning):
+    """Numbers look as if they were in another unit than is expected: degrees, or MeV for GeV.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from skae import KinematicsTransformer
+    >>> X = np.array([[120.0, 100.0, 0.5, 170.0], [45.0, 44.0, -0.2, -60.0]])  # E, pT (GeV), η, φ
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     features = KinematicsTransformer().fit_transform(X)
+    >>> print(caught[0].message)
+    phi reaches 170, beyond 2π: in degrees? numpy.deg2rad gives radians.
     """
 
 

@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["features_of_momenta", "momenta_of_features"]
+__all__ = [
+    "are_below_mass_shell",
+    "features_of_momenta",
+    "implausible_angles",
+    "momenta_of_features",
+]
+
+# What rounding may take from an energy of a nearly massless particle, relative to its momentum.
+_ROUNDING = 1e-4
+# There a transverse momentum of 1 GeV takes 1.6 PeV, more than any beam has.
+_LARGEST_ETA = 15.0
 
 
 def features_of_momenta(momenta: Mapping[str, Any], xp: Any = np) -> tuple[Any, Any, Any, Any]:
@@ -66,3 +76,33 @@ def momenta_of_features(
     if "px" in names:
         momenta |= {"px": pt * xp.cos(phi), "py": pt * xp.sin(phi), "pz": pt * xp.sinh(eta)}
     return [momenta[name] for name in names]
+
+
+def are_below_mass_shell(momenta: Mapping[str, Any]) -> np.ndarray:
+    """Tell which energies are less than the momenta beside them, by more than rounding.
+
+    Parameters
+    ----------
+    momenta : dict
+        Arrays (n,) under the names E and pt, eta or E and px, py, pz.
+    """
+    if "px" in momenta:
+        p = np.sqrt(momenta["px"] ** 2 + momenta["py"] ** 2 + momenta["pz"] ** 2)
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            p = momenta["pt"] * np.cosh(momenta["eta"])
+    return momenta["E"] < p * (1.0 - _ROUNDING)
+
+
+def implausible_angles(eta: np.ndarray, phi: np.ndarray) -> list[str]:
+    """Return what looks wrong with pseudorapidities and azimuths (n,), each in a clause."""
+    found = []
+    if (largest := np.abs(eta).max()) > _LARGEST_ETA:
+        found.append(
+            f"eta reaches {largest:.6g}, as no particle's does: an angle in degrees, or a mark"
+        )
+    if (largest := np.abs(phi).max()) > 2.0 * np.pi + 1e-6:
+        found.append(
+            f"phi reaches {largest:.6g}, beyond 2π: in degrees? numpy.deg2rad gives radians"
+        )
+    return found

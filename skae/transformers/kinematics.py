@@ -12,8 +12,17 @@ from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skae._parameters import parameter
-from skae.physics.kinematics import features_of_momenta, momenta_of_features
+from skae._warn import warn
+from skae.exceptions import UnitsWarning
+from skae.physics.column_names import find_components
+from skae.physics.kinematics import (
+    are_below_mass_shell,
+    features_of_momenta,
+    implausible_angles,
+    momenta_of_features,
+)
 from skae.transformers._base import TableTransformer
+from skae.transformers._messages import name_column
 
 #: the sets of columns that fix a four-momentum, in any order
 _COORDINATES = (
@@ -42,12 +51,15 @@ class KinematicsTransformer(TableTransformer):
     ----------
     columns : sequence of str, default=("E", "pt", "eta", "phi")
         What the first four columns of X are, in order: any order of E, pt, eta, phi, of m, pt, eta,
-        phi, or of px, py, pz, E. Energies, momenta and masses are in one unit (c = 1); the
-        angle φ is in radians, and comes back wrapped if it lies outside [−π, π]. A negative m stands
-        for m² < 0. Further columns of X are passed on as they are.
+        phi, or of px, py, pz, E. In a DataFrame they are found by name, wherever they stand; see
+        the notes. Energies, momenta and masses are in one unit (c = 1); the angle φ is in radians,
+        and comes back wrapped if it lies outside [−π, π]. A negative m stands for m² < 0. Further
+        columns of X are passed on as they are.
 
     Attributes
     ----------
+    column_order_ : ndarray of shape (n_features,)
+        Where E, pT, η and φ, or what else is in ``columns``, stand in X; then the further columns.
     {shared_attributes}
 
     See Also
@@ -60,7 +72,13 @@ class KinematicsTransformer(TableTransformer):
     exact to 1e-12 of E and pT (of pT, for px and py), in float32 to a few 1e-7. An energy in float32
     fixes m² only to about :math:`10^{-7} E^2`, but that much is kept.
 
-    ``fit`` checks X, and learns nothing.
+    Names of a DataFrame are matched regardless of case, with common aliases ("p_T", "energy", "mass"), a
+    unit, and the name of an object if it is that of all four ("jet_pt", "Jet.PT", "pt_1"). If not one
+    name is known, columns are taken in order, as those of an array; names that are known in part, or
+    more than once, are an error. ``inverse_transform`` returns the columns in the order of X.
+
+    An energy below the momentum by more than 1e-4 of it is an error: no rounding gives one, columns in
+    another order do. Angles that look like degrees give a :class:`~skae.exceptions.UnitsWarning`.
 
     References
     ----------
@@ -98,11 +116,12 @@ class KinematicsTransformer(TableTransformer):
         Raises
         ------
         ValueError
-            If a pT or an energy is not positive.
+            If a pT or an energy is not positive, or an energy is below its momentum.
         """
         check_is_fitted(self, "n_features_in_")
         X = self._validate(X, reset=False)
-        return _join(features_of_momenta(self._check_momenta(X)), X)
+        features = self._features_of(X)
+        return features.astype(X.dtype, copy=False)
 
     def inverse_transform(self, X):
         """Turn features back into four-momenta.
@@ -116,13 +135,16 @@ class KinematicsTransformer(TableTransformer):
         Returns
         -------
         momenta : ndarray of shape (n_samples, n_features)
-            The columns that ``transform`` was given.
+            The columns that ``transform`` was given, in their order.
         """
         check_is_fitted(self, "n_features_in_")
         X = self._validate_transformed(X, self.n_features_in_)
-        features = X[:, :4].T.astype(np.float64)
+        features = X.astype(np.float64)
         largest_angle = float(X.dtype.type(np.pi))
-        return _join(momenta_of_features(features, self.columns, largest_angle), X)
+        momenta = momenta_of_features(features[:, :4].T, self.columns, largest_angle)
+        back = np.empty_like(X, subok=False)
+        back[:, self.column_order_] = np.column_stack([*momenta, features[:, 4:]])
+        return back
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the features.
@@ -139,7 +161,7 @@ class KinematicsTransformer(TableTransformer):
         """
         check_is_fitted(self, "n_features_in_")
         names = OneToOneFeatureMixin.get_feature_names_out(self, input_features)
-        return np.array([*_FEATURES, *names[4:]], dtype=object)
+        return np.array([*_FEATURES, *names[self.column_order_][4:]], dtype=object)
 
     def _learn(self, X):
         if frozenset(self.columns) not in _COORDINATES or len(self.columns) != 4:
@@ -151,28 +173,50 @@ class KinematicsTransformer(TableTransformer):
             raise ValueError(
                 f"X has {X.shape[1]} columns; the first four must be {tuple(self.columns)}."
             )
-        self._check_momenta(X)
+        self.column_order_ = self._find_columns()
+        self._features_of(X)
+
+    def _find_columns(self):
+        """Return the order of columns in which those of the four-momentum come first."""
+        names = getattr(self, "feature_names_in_", None)
+        try:
+            places = None if names is None else find_components(list(self.columns), list(names))
+        except ValueError as error:
+            raise ValueError(
+                f"X is not read by its names: {error}. Rename its columns, set columns=, or pass on "
+                "X.to_numpy(), whose first four columns are taken in the order of columns="
+            ) from None
+        first = np.arange(4) if places is None else np.array(places)
+        return np.concatenate([first, np.delete(np.arange(self.n_features_in_), first)])
+
+    def _features_of(self, X):
+        """Return the features, in float64, of momenta that are physical."""
+        further = X[:, self.column_order_[4:]]
+        return np.column_stack([*features_of_momenta(self._check_momenta(X)), further])
 
     def _check_momenta(self, X):
-        """Name the first four columns, in float64, after checking that they are physical."""
-        momentum = dict(zip(self.columns, X[:, :4].T.astype(np.float64), strict=True))
+        """Name the columns of the four-momentum, in float64, after checking that they are physical."""
+        columns, places = [str(name) for name in self.columns], self.column_order_[:4]
+        momentum = dict(zip(columns, X[:, places].T.astype(np.float64), strict=True))
+        remedy = f"Drop these rows, or check that columns={tuple(columns)} is the order of X."
         for name in ("pt", "E"):
             if name in momentum and (bad := momentum[name] <= 0.0).any():
+                place = places[columns.index(name)]
                 raise ValueError(
-                    f"X has {bad.sum()} rows with {name} <= 0 in column {list(self.columns).index(name)} "
-                    f"(min {momentum[name].min():.6g}); {name} must be positive. Drop these rows, or "
-                    f"check that columns={tuple(self.columns)} is the order of X."
+                    f"X has {bad.sum()} rows with {name} <= 0 in {name_column(self, place)} "
+                    f"(min {momentum[name].min():.6g}); {name} must be positive. {remedy}"
                 )
         if "px" in momentum and (bad := (momentum["px"] == 0.0) & (momentum["py"] == 0.0)).any():
             raise ValueError(
                 f"X has {bad.sum()} rows with px = py = 0, which have no η and φ; drop these rows."
             )
+        if "E" in momentum and (bad := are_below_mass_shell(momentum)).any():
+            row = X[bad.argmax(), places]
+            raise ValueError(
+                f"X has {bad.sum()} rows whose E is below the momentum by more than 1e-4 of it, the "
+                f"first is row {bad.argmax()}: {row}. {remedy}"
+            )
+        if "eta" in momentum:
+            for clause in implausible_angles(momentum["eta"], momentum["phi"]):
+                warn(f"{clause}.", UnitsWarning)
         return momentum
-
-
-def _join(first_four, X):
-    """Four new columns, and those of X that follow its first four, in X's dtype."""
-    joined = np.empty_like(X, subok=False)
-    joined[:, :4] = np.column_stack(first_four)
-    joined[:, 4:] = X[:, 4:]
-    return joined

@@ -3,6 +3,8 @@
 import pickle
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 
 from skae import KinematicsTransformer
 from skae.datasets import make_jets
+from skae.exceptions import UnitsWarning
 
 
 @st.composite
@@ -137,6 +140,154 @@ def test_pandas_in_and_pandas_out():
     names = ["log_pt", "eta", "phi", "mass_over_pt", "tracks"]
     assert list(kinematics.transform(X).columns) == names
     assert list(kinematics.get_feature_names_out()) == names
+
+
+# -- columns by name ---------------------------------------------------------------------------
+
+NAMES = ["E", "pt", "eta", "phi"]
+
+
+@given(st.permutations([*NAMES, "tracks"]))
+def test_columns_of_a_frame_are_found_by_name_and_come_back_in_its_order(order):
+    X = make_jets(10, random_state=0, as_frame=True).assign(tracks=7.0)
+    kinematics = KinematicsTransformer().fit(X[order])
+    features = kinematics.transform(X[order])
+    np.testing.assert_array_equal(features, KinematicsTransformer().fit_transform(X))
+    np.testing.assert_allclose(kinematics.inverse_transform(features), X[order], rtol=1e-12)
+    assert list(kinematics.get_feature_names_out())[4:] == ["tracks"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["energy", "pT", "Eta", "PHI"],
+        ["jet_e", "jet_p_T", "jet_eta", "jet_phi"],
+        ["Jet.E", "Jet.PT", "Jet.Eta", "Jet.Phi"],
+        ["fjetE", "fjetPt", "fjetEta", "fjetPhi"],
+        ["E_1", "pt_1", "eta_1", "phi_1"],
+        ["E_lead", "pt_lead", "eta_lead", "phi_lead"],
+        ["E [GeV]", "pt [GeV]", "η", "φ [rad]"],
+        ["E_GeV", "pt_GeV", "eta", "phi"],
+        ["$E$", "$p_{T}$", r"$\eta$", r"$\phi$"],
+    ],
+)
+def test_common_names_are_known(names):
+    X = make_jets(10, random_state=0)
+    frame = pd.DataFrame(X, columns=names)[names[::-1]]
+    found = KinematicsTransformer().fit_transform(frame)
+    np.testing.assert_array_equal(found, KinematicsTransformer().fit_transform(X))
+
+
+def test_exact_names_come_before_aliases_and_other_objects_are_further_columns():
+    X = make_jets(10, random_state=0, as_frame=True)
+    both = pd.concat([X.iloc[::-1].reset_index(drop=True).add_prefix("jet2_"), X], axis=1)
+    features = KinematicsTransformer().fit_transform(both)
+    np.testing.assert_array_equal(features[:, :4], KinematicsTransformer().fit_transform(X))
+
+
+def test_polars_frames_are_read_by_name_too():
+    X = make_jets(10, random_state=0, as_frame=True)
+    frame = pl.from_pandas(X[["pt", "eta", "phi", "E"]])
+    features = KinematicsTransformer().fit_transform(frame)
+    np.testing.assert_array_equal(features, KinematicsTransformer().fit_transform(X))
+
+
+def test_columns_named_by_columns_stand_anywhere():
+    momenta = pd.DataFrame({"E": [6.0], "n": [2.0], "pz": [5.0], "px": [1.0], "py": [2.0]})
+    kinematics = KinematicsTransformer(columns=("px", "py", "pz", "E")).fit(momenta)
+    features = kinematics.transform(momenta)
+    assert features[0, [0, 4]] == pytest.approx([0.5 * np.log(5.0), 2.0])
+    np.testing.assert_allclose(kinematics.inverse_transform(features), momenta, rtol=1e-12)
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c", "d"], ["x0", "x1", "x2", "x3"], [0, 1, 2, 3]])
+def test_names_of_which_none_is_known_are_taken_in_order(names):
+    X = make_jets(10, random_state=0)
+    found = KinematicsTransformer().fit_transform(pd.DataFrame(X, columns=names))
+    np.testing.assert_array_equal(found, KinematicsTransformer().fit_transform(X))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ["m", "pt", "eta", "phi"],
+            "name no E. Rename its columns, set columns=, or pass on X.to_num",
+        ),
+        (["px", "py", "pz", "E"], "name no pt, eta, phi"),
+        (["E", "pt", "eta", "phi_deg"], "name no single set of E, pt, eta, phi"),
+        (["jet1_E", "pt", "eta", "phi"], "name no single set"),
+        (["a", "pt", "c", "d"], "name no E, eta, phi"),
+        (
+            [
+                "jet1_E",
+                "jet1_pt",
+                "jet1_eta",
+                "jet1_phi",
+                "jet2_E",
+                "jet2_pt",
+                "jet2_eta",
+                "jet2_phi",
+            ],
+            "no single",
+        ),
+        (["energy", "e", "pT", "eta", "phi"], "name no single set"),
+    ],
+)
+def test_names_that_are_known_in_part_are_refused(names, message):
+    X = np.abs(np.tile(make_jets(5, random_state=0), 2)[:, : len(names)])
+    with pytest.raises(ValueError, match=message):
+        KinematicsTransformer().fit(pd.DataFrame(X, columns=names))
+
+
+# -- what is implausible -----------------------------------------------------------------------
+
+
+def test_energies_may_lie_below_momenta_by_rounding_alone():
+    X = make_jets(20, random_state=0)
+    X[:, 0] = X[:, 1] * np.cosh(X[:, 2])
+    X[3, 0] *= 1.0 - 0.9e-4
+    KinematicsTransformer().fit(X)
+    X[3, 0] *= 1.0 - 0.2e-4
+    with pytest.raises(
+        ValueError, match=r"1 rows whose E is below the momentum .* the first is row 3"
+    ):
+        KinematicsTransformer().fit(X)
+    with pytest.raises(ValueError, match="whose E is below the momentum"):
+        KinematicsTransformer().fit(X[:3]).transform(X)
+    momenta = [[3.0, 4.0, 12.0, 13.0 * (1.0 - 1.1e-4)]]
+    with pytest.raises(ValueError, match="whose E is below the momentum"):
+        KinematicsTransformer(columns=("px", "py", "pz", "E")).fit(momenta)
+
+
+def test_an_array_in_another_order_is_refused():
+    X = make_jets(100, random_state=0)
+    for order in ([1, 0, 2, 3], [1, 2, 3, 0], [3, 2, 1, 0], [0, 2, 3, 1]):
+        with pytest.raises(ValueError, match="check that columns="):
+            KinematicsTransformer().fit(X[:, order])
+
+
+def test_angles_in_degrees_are_told():
+    X = make_jets(100, random_state=0)
+    X[:, 3] = np.rad2deg(X[:, 3])
+    with pytest.warns(UnitsWarning, match="phi reaches 17.*, beyond 2π: in degrees"):
+        kinematics = KinematicsTransformer().fit(X)
+    with pytest.warns(UnitsWarning, match="beyond 2π") as caught:
+        kinematics.transform(X)
+    assert caught[0].filename == __file__
+    by_mass = np.column_stack([X[:, 1], X[:, 1], np.linspace(0.0, 180.0, 100), np.deg2rad(X[:, 3])])
+    with pytest.warns(UnitsWarning, match="eta reaches 180, as no particle's does"):
+        KinematicsTransformer(columns=("m", "pt", "eta", "phi")).fit(by_mass)
+
+
+def test_angles_from_zero_to_a_full_turn_and_any_unit_of_energy_are_no_matter():
+    X = make_jets(100, random_state=0)
+    X[:, 3] %= 2.0 * np.pi
+    for unit in (1e-6, 1.0, 1e9):
+        KinematicsTransformer().fit(X * [unit, unit, 1.0, 1.0])
+
+
+# -- errors ------------------------------------------------------------------------------------
 
 
 def test_errors_are_clear_for_an_array_of_columns_too():
