@@ -171,7 +171,7 @@ RECIPES = {
         skae.PhotonCorrelationFit(times=make_photon_correlations(1, random_state=0).tau),
         _correlations,
     ),
-    "kinematics": (skae.KinematicsTransformer(), _jets),
+    "kinematics": (skae.KinematicsTransformer(scale=True), _jets),
     "every-transformer": (_every_transformer(), _showers),
     "of-scikit-learn": (_of_scikit_learn(), _table),
     "scaled-target": (

@@ -138,6 +138,7 @@ STEPS = {
         showers,
     ),
     "jets": (skae.KinematicsTransformer(), jets),
+    "jets, scaled": (skae.KinematicsTransformer(scale=True), jets),
     "jets by mass": (
         skae.KinematicsTransformer(columns=("m", "pt", "eta", "phi")),
         lambda: jets() * [0.01, 1.0, 1.0, 1.0],
@@ -178,7 +179,7 @@ def test_steps_are_the_same_formulas_in_torch(name):
 def test_columns_that_were_found_by_name_keep_their_places_in_torch():
     frame = pd.DataFrame(jets(), columns=["E", "pt", "eta", "phi"]).assign(tracks=3.0)
     frame = frame[["tracks", "pt", "eta", "E", "phi"]]
-    step = skae.KinematicsTransformer().fit(frame)
+    step = skae.KinematicsTransformer(scale=True).fit(frame)
     forward, backward = as_tensor_step(step)
     features = forward(torch.from_numpy(frame.to_numpy()))
     np.testing.assert_allclose(features.numpy(), step.transform(frame), rtol=1e-9, atol=1e-9)
@@ -217,10 +218,10 @@ def test_a_pipeline_is_one_graph(method):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
-def test_named_columns_go_through_onnxruntime():
+def test_named_and_scaled_columns_go_through_onnxruntime():
     X = pd.DataFrame(jets(), columns=["E", "pt", "eta", "phi"])[["pt", "eta", "phi", "E"]]
     model = make_pipeline(
-        skae.KinematicsTransformer(),
+        skae.KinematicsTransformer(scale=True),
         skae.JetAutoencoder(n_components=3, hidden_layer_sizes=(8,), max_epochs=2, random_state=0),
     ).fit(X)
     X = X.astype(np.float32)

@@ -222,15 +222,19 @@ def _(step: LogRatioTransformer) -> TensorStep:
 @as_tensor_step.register
 def _(step: KinematicsTransformer) -> TensorStep:
     names = [str(name) for name in step.columns]
-    order = torch.from_numpy(step.column_order_.copy())
+    order, scale = (
+        torch.from_numpy(step.column_order_.copy()),
+        _tensor(step.scale_ if step.scale else 1.0),
+    )
     largest_angle = float(np.float32(np.pi))  # networks give float32
 
     def forward(x: Tensor) -> Tensor:
         x = x[:, order]
         momenta = dict(zip(names, x[:, :4].unbind(dim=1), strict=True))
-        return _join(features_of_momenta(momenta, _XP), x)
+        return _join(features_of_momenta(momenta, _XP), x) / scale
 
     def backward(z: Tensor) -> Tensor:
+        z = z * scale
         features = z[:, :4].unbind(dim=1)
         return _join(momenta_of_features(features, names, largest_angle, _XP), z)[
             :, order.argsort()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from skae._parameters import parameter
@@ -55,11 +56,17 @@ class KinematicsTransformer(TableTransformer):
         the notes. Energies, momenta and masses are in one unit (c = 1); the angle φ is in radians,
         and comes back wrapped if it lies outside [−π, π]. A negative m stands for m² < 0. Further
         columns of X are passed on as they are.
+    scale : bool, default=False
+        Whether to divide all features but φ, those of further columns included, by their standard
+        deviations in training. A :class:`~skae.JetAutoencoder` weighs columns by their spreads, and
+        m/pT has a thirtieth of that of φ; φ stays an angle in radians.
 
     Attributes
     ----------
     column_order_ : ndarray of shape (n_features,)
         Where E, pT, η and φ, or what else is in ``columns``, stand in X; then the further columns.
+    scale_ : ndarray of shape (n_features,) or None
+        What features are divided by; 1 for φ and where a feature is constant.
     {shared_attributes}
 
     See Also
@@ -99,6 +106,7 @@ class KinematicsTransformer(TableTransformer):
     """
 
     columns: Any = parameter(default=("E", "pt", "eta", "phi"), allowed="array-like", kw_only=False)
+    scale: Any = parameter(default=False, allowed="boolean")
 
     def transform(self, X):
         """Turn four-momenta into features.
@@ -121,6 +129,8 @@ class KinematicsTransformer(TableTransformer):
         check_is_fitted(self, "n_features_in_")
         X = self._validate(X, reset=False)
         features = self._features_of(X)
+        if self.scale_ is not None:
+            features /= self.scale_
         return features.astype(X.dtype, copy=False)
 
     def inverse_transform(self, X):
@@ -140,6 +150,8 @@ class KinematicsTransformer(TableTransformer):
         check_is_fitted(self, "n_features_in_")
         X = self._validate_transformed(X, self.n_features_in_)
         features = X.astype(np.float64)
+        if self.scale_ is not None:
+            features *= self.scale_
         largest_angle = float(X.dtype.type(np.pi))
         momenta = momenta_of_features(features[:, :4].T, self.columns, largest_angle)
         back = np.empty_like(X, subok=False)
@@ -174,7 +186,11 @@ class KinematicsTransformer(TableTransformer):
                 f"X has {X.shape[1]} columns; the first four must be {tuple(self.columns)}."
             )
         self.column_order_ = self._find_columns()
-        self._features_of(X)
+        features = self._features_of(X)
+        self.scale_ = None
+        if self.scale:
+            self.scale_ = StandardScaler(with_mean=False).fit(features).scale_
+            self.scale_[_FEATURES.index("phi")] = 1.0
 
     def _find_columns(self):
         """Return the order of columns in which those of the four-momentum come first."""

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
 
-from skae import KinematicsTransformer
+from skae import JetAutoencoder, KinematicsTransformer
 from skae.datasets import make_jets
 from skae.exceptions import UnitsWarning
 
@@ -285,6 +286,51 @@ def test_angles_from_zero_to_a_full_turn_and_any_unit_of_energy_are_no_matter():
     X[:, 3] %= 2.0 * np.pi
     for unit in (1e-6, 1.0, 1e9):
         KinematicsTransformer().fit(X * [unit, unit, 1.0, 1.0])
+
+
+# -- features of like spread -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scaled_features_have_spread_one_but_for_phi_and_come_back(dtype, rng):
+    X = np.column_stack(
+        [make_jets(500, random_state=0), 1e3 * rng.normal(size=500), np.full(500, 3.0)]
+    )
+    X = X.astype(dtype)
+    plain, scaled = KinematicsTransformer().fit(X), KinematicsTransformer(scale=True).fit(X)
+    features = scaled.transform(X)
+    assert features.dtype == dtype
+    assert plain.scale_ is None
+    np.testing.assert_array_equal(features[:, 2], X[:, 3])
+    np.testing.assert_allclose(features[:, [0, 1, 3, 4]].std(axis=0), 1.0, rtol=1e-5)
+    assert scaled.scale_[[2, 5]].tolist() == [1.0, 1.0]
+    np.testing.assert_allclose(features * scaled.scale_, plain.transform(X), rtol=2e-7)
+    rtol = {np.float32: 3e-6, np.float64: 1e-12}[dtype]
+    np.testing.assert_allclose(scaled.inverse_transform(features), X, rtol=rtol)
+    assert list(scaled.get_feature_names_out()) == list(plain.get_feature_names_out())
+
+
+def test_scale_is_that_of_training_and_one_row_has_none():
+    X = make_jets(500, random_state=0)
+    scaled = KinematicsTransformer(scale=True).fit(X)
+    np.testing.assert_array_equal(scaled.transform(X[:7]), scaled.transform(X)[:7])
+    assert (KinematicsTransformer(scale=True).fit(X[:1]).scale_ == 1.0).all()
+
+
+def test_a_scaled_autoencoder_learns_the_mass_term():
+    X = make_jets(2000, random_state=0, as_frame=True)[["pt", "eta", "phi", "E"]]
+
+    def explained(scale):
+        autoencoder = JetAutoencoder(
+            3, hidden_layer_sizes=(32,), angles=[2], linear_path=True, max_epochs=8, random_state=0
+        )
+        model = make_pipeline(KinematicsTransformer(scale=scale), autoencoder).fit(X)
+        features = model[0].transform(X)[:, 3]
+        back = pd.DataFrame(model.inverse_transform(model.transform(X)), columns=X.columns)
+        back = model[0].transform(back)[:, 3]
+        return 1.0 - np.var(features - back) / np.var(features)
+
+    assert explained(True) > explained(False) + 0.1
 
 
 # -- errors ------------------------------------------------------------------------------------
