@@ -1,6 +1,5 @@
 """Photon correlations: pulsed and continuous ones as Hanbury Brown and Twiss would count them."""
 
-import re
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -9,7 +8,8 @@ from sklearn.utils import Bunch, check_array, check_random_state
 
 from skae._parameters import COUNT, NOT_NEGATIVE, arguments
 from skae._sklearn import Interval, StrOptions
-from skae.datasets._files import is_number, reading
+from skae.datasets._files import reading
+from skae.datasets._text import DECIMAL, read_table
 from skae.physics.correlations import continuous_correlation, pulsed_correlation
 
 _RANGE = ["array-like", Interval(Real, None, None, closed="neither")]
@@ -272,18 +272,21 @@ def _as_range(name, values, *, above=-np.inf, at_least=-np.inf, at_most=np.inf):
 @arguments(
     path=[str, Path],
     drop_last=Interval(Integral, 0, None, closed="left"),
+    decimal=DECIMAL,
 )
-def load_photon_correlations(path, *, drop_last=0):
+def load_photon_correlations(path, *, drop_last=0, decimal=None):
     r"""Read a table of coincidences: a column of delays, and one for each snapshot that was counted.
 
     Parameters
     ----------
     path : str or Path
         A text file, which may be compressed (.gz, .bz2, .xz), separated by tabs, commas, semicolons or
-        spaces. Lines before the first that holds nothing but numbers are titles and names; lines that
-        begin with # are left out.
+        spaces. Lines before the first that holds nothing but numbers are titles and names; comments,
+        which begin with #, %, ! or //, are left out, and so are delays at the end without any count.
     drop_last : int, default=0
         Snapshots at the end to leave out, where a measurement was broken off.
+    decimal : {".", ","}, default=None
+        The decimal sign. None finds it, and refuses a file that could be read in two ways.
 
     Returns
     -------
@@ -313,35 +316,32 @@ def load_photon_correlations(path, *, drop_last=0):
     >>> g2.tau, g2.counts.sum(axis=0)
     (array([0. , 0.5]), array([1., 5.]))
     """
-    import pandas as pd
-
     path = Path(path)
     with reading(path, "a table of coincidences"):
-        names = _count_lines_of_names(path)
-        table = pd.read_csv(
-            path, sep=r"[\t,; ]+", engine="python", header=None, comment="#", skiprows=names
-        )
-        table = table.apply(pd.to_numeric).to_numpy(dtype=np.float64)
+        table = read_table(path, decimal=decimal, least=2, named=False).values
         if table.shape[1] < 2 + drop_last:
             raise ValueError(
                 f"it has {table.shape[1]} columns; needed are delays and one snapshot more than "
                 f"drop_last={drop_last}"
             )
         tau, counts = table[:, 0], table[:, 1 : table.shape[1] - drop_last].T
+        counted = np.flatnonzero(~np.isnan(counts).all(axis=0))
+        end = counted[-1] + 1 if len(counted) else 0
+        tau, counts = tau[:end], np.ascontiguousarray(counts[:, :end])
         check_array(tau, ensure_2d=False, input_name="its delays")
-        check_array(counts, input_name="its counts")
+        _check_counts(counts)
         if not (np.diff(tau) > 0).all():
             raise ValueError("its first column, of delays, does not increase")
-        if (counts < 0).any():
-            raise ValueError(f"{(counts < 0).sum()} of its counts are negative")
-    return Bunch(counts=np.ascontiguousarray(counts), tau=tau)
+    return Bunch(counts=counts, tau=tau)
 
 
-def _count_lines_of_names(path):
-    """Return how many lines stand before the first that holds nothing but numbers."""
-    with np.lib.npyio.DataSource(None).open(str(path), "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines):
-            words = [word for word in re.split(r"[\t,; ]+", line.strip()) if word]
-            if words and not line.startswith("#") and all(map(is_number, words)):
-                return number
-    raise ValueError("it has no line of numbers")
+def _check_counts(counts):
+    missing = ~np.isfinite(counts)
+    if missing.any():
+        first = int(missing.any(axis=1).argmax())
+        raise ValueError(
+            f"{missing.sum()} of its counts are missing or infinite, the first in snapshot {first} of "
+            f"{len(counts)}; drop_last= leaves out snapshots at the end"
+        )
+    if (counts < 0).any():
+        raise ValueError(f"{(counts < 0).sum()} of its counts are negative")

@@ -1,6 +1,6 @@
 """Jets: a generator with the look of a real sample, and a reader for the files people have."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,18 @@ from sklearn.utils import check_random_state
 
 from skae._parameters import COUNT, arguments
 from skae._sklearn import StrOptions
-from skae.datasets._files import is_number, kind_of, read_head, reading, words_of
+from skae._warn import warn
+from skae.datasets._files import kind_of, reading
+from skae.datasets._text import DECIMAL, read_table
+from skae.exceptions import UnitsWarning
+from skae.physics.column_names import find_components
+from skae.physics.kinematics import are_below_mass_shell, implausible_angles
 
 _NAMES = ("E", "pt", "eta", "phi")
+# In GeV. No collider reaches the former; jets are not defined at the latter, but jets in GeV, taken for
+# MeV, are there.
+_LARGEST_MEDIAN_PT = 1e4
+_SMALLEST_MEDIAN_PT = 1.0
 _GEV = {"MeV": 1e-3, "GeV": 1.0, "TeV": 1e3}
 
 
@@ -77,8 +86,9 @@ def make_jets(n_samples=10000, *, random_state=None, as_frame=False):
     columns="array-like",
     key=[str, None],
     as_frame="boolean",
+    decimal=DECIMAL,
 )
-def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False):
+def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False, decimal=None):
     """Read jets from a CSV, NPY, HDF5 or ROOT file.
 
     Parameters
@@ -91,12 +101,16 @@ def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False):
     unit : {"MeV", "GeV", "TeV"}, default="GeV"
         The unit of energies and momenta *in the file*. The result is in GeV.
     columns : sequence of str, default=("E", "pt", "eta", "phi")
-        The file's names for energy, transverse momentum, pseudorapidity and azimuth. In a file
-        without names the first four columns are taken, in this order.
+        The file's names for energy, transverse momentum, pseudorapidity and azimuth, in any order in
+        the file. They are matched regardless of case, and with aliases, as
+        :class:`~skae.KinematicsTransformer` does. In a file without names the first four columns are
+        taken, in this order.
     key : str, default=None
         Dataset or group (HDF5), tree (ROOT); None takes the only one there is.
     as_frame : bool, default=False
         Return a DataFrame with column names rather than an array.
+    decimal : {".", ","}, default=None
+        The decimal sign of a text file. None finds it, and refuses a file that could be read in two ways.
 
     Returns
     -------
@@ -109,7 +123,13 @@ def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False):
         If there is no such file.
     ValueError
         If the file cannot be read, lacks a column, has no rows, or has values that are missing or
-        infinite.
+        infinite, or energies below the momenta by more than 1e-4 of these.
+
+    Warns
+    -----
+    UnitsWarning
+        If angles look like degrees, or the median pT is above 10⁴ GeV, which no collider reaches, or,
+        after a conversion from MeV, below 1 GeV.
 
     Examples
     --------
@@ -127,16 +147,34 @@ def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False):
         raise ValueError(f"columns={columns} must name four columns: energy, pT, eta and phi.")
     kind = kind_of(path, _READERS)
     with reading(path, f"four columns of numbers from a {kind} file"):
-        X = np.array(_READERS[kind](path, columns, key), dtype=np.float64)
+        X = np.array(_READERS[kind](path, columns, key, decimal), dtype=np.float64)
         if len(X) == 0:
             raise ValueError("it has no rows")
-    if not (finite := np.isfinite(X).all(axis=1)).all():
-        raise ValueError(
-            f"path={str(path)!r} has {(~finite).sum()} rows with missing or infinite values, the first "
-            f"is row {np.argmin(finite)}: {X[np.argmin(finite)]}. Remove them from the file."
-        )
+    _refuse_rows(path, X, ~np.isfinite(X).all(axis=1), "missing or infinite values")
+    is_below = are_below_mass_shell(dict(zip(_NAMES, X.T, strict=True)))
+    _refuse_rows(path, X, is_below, f"energies below their momenta (is columns={columns} right?)")
     X[:, :2] *= _GEV[unit]
+    for clause in _implausible(X, unit):
+        warn(f"path={str(path)!r}: {clause}.", UnitsWarning)
     return _as_frame(X) if as_frame else X
+
+
+def _refuse_rows(path: Path, X: np.ndarray, bad: np.ndarray, what: str) -> None:
+    if bad.any():
+        raise ValueError(
+            f"path={str(path)!r} has {bad.sum()} rows with {what}, the first is row {bad.argmax()}: "
+            f"{X[bad.argmax()]}. Remove them from the file."
+        )
+
+
+def _implausible(X: np.ndarray, unit: str) -> list[str]:
+    """Return what looks wrong with jets in GeV, each in a clause."""
+    found, median = implausible_angles(X[:, 2], X[:, 3]), np.median(X[:, 1])
+    if median > _LARGEST_MEDIAN_PT or (unit == "MeV" and median < _SMALLEST_MEDIAN_PT):
+        found.append(
+            f"the median pT is {median:.4g} GeV; is the file in {unit}? Set unit= to what it is"
+        )
+    return found
 
 
 def _as_frame(X: np.ndarray) -> Any:
@@ -148,57 +186,58 @@ def _as_frame(X: np.ndarray) -> Any:
 def _from_array(array: np.ndarray, columns: Sequence[str]) -> np.ndarray:
     """The columns of a table, the first four where they have no names."""
     if array.dtype.names:
-        _require(columns, array.dtype.names)
-        return np.column_stack([array[name] for name in columns])
+        return np.column_stack([array[name] for name in _names_of(columns, array.dtype.names)])
     if array.ndim != 2 or array.shape[1] < 4:
         raise ValueError(f"its shape is {array.shape}, not (n, 4) or wider")
     return array[:, :4]
 
 
-def _read_npy(path: Path, columns: Sequence[str], key: str | None) -> np.ndarray:
+def _read_npy(
+    path: Path, columns: Sequence[str], key: str | None, decimal: str | None
+) -> np.ndarray:
     return _from_array(np.load(path, mmap_mode="r", allow_pickle=False), columns)
 
 
-def _read_csv(path: Path, columns: Sequence[str], key: str | None) -> np.ndarray:
-    """Read a table whose names stand in its first line, plain or behind a #, or nowhere."""
-    import pandas as pd
-
-    remarks, words, separator = read_head(path)
-    are_numbers = all(map(is_number, words))
-    are_counted = words == [str(j) for j in range(len(words))]  # pandas' names of columns without
-    names = None if are_numbers else words
-    if are_numbers and not are_counted and remarks:  # the last may be NumPy's way to give names
-        described = words_of(remarks[-1].lstrip("#"))
-        names = described if set(columns) <= set(described) else None
-    skipped = len(remarks) + (are_counted or not are_numbers)
-    table = pd.read_csv(path, sep=separator, header=None, skiprows=skipped, skipinitialspace=True)
-    if names is None:
-        return _from_array(table.to_numpy(), columns)
-    if len(names) != table.shape[1]:
-        raise ValueError(f"it has {len(names)} names {names}, but {table.shape[1]} columns")
-    _require(columns, names)
-    return table.to_numpy()[:, [names.index(name) for name in columns]]
+def _read_text(
+    path: Path, columns: Sequence[str], key: str | None, decimal: str | None
+) -> np.ndarray:
+    """Read a table whose names stand in the line before the numbers, plain or behind a #, or nowhere."""
+    table = read_table(path, decimal=decimal, least=4)
+    values = table.values
+    if table.names is not None:
+        return values[:, _places_of(columns, table.names)]
+    # a comment may be NumPy's way to give names
+    places = None if table.remark is None else find_components(columns, table.remark)
+    if places is not None:
+        return values[:, places]
+    is_counted = np.array_equal(
+        values[0], np.arange(values.shape[1])
+    )  # pandas' names of columns without
+    return _from_array(values[1:] if is_counted else values, columns)
 
 
-def _read_hdf5(path: Path, columns: Sequence[str], key: str | None) -> np.ndarray:
+def _read_hdf5(
+    path: Path, columns: Sequence[str], key: str | None, decimal: str | None
+) -> np.ndarray:
     import h5py
 
     with h5py.File(path) as file:
         node = file[_only(file, key)] if key is not None or len(file) == 1 else file
         if isinstance(node, h5py.Dataset):
             return _from_array(node[...], columns)
-        _require(columns, node)
-        return np.column_stack([node[name][...] for name in columns])
+        return np.column_stack([node[name][...] for name in _names_of(columns, node)])
 
 
-def _read_root(path: Path, columns: Sequence[str], key: str | None) -> np.ndarray:
+def _read_root(
+    path: Path, columns: Sequence[str], key: str | None, decimal: str | None
+) -> np.ndarray:
     import awkward
     import uproot
 
     with uproot.open(path) as file:
         tree = file[_only(file.keys(cycle=False, filter_classname=["TTree", "ROOT::RNTuple"]), key)]
-        _require(columns, tree.keys())
-        branches = tree.arrays(list(columns))
+        columns = _names_of(columns, tree.keys())
+        branches = tree.arrays(columns)
     return np.column_stack(
         [awkward.to_numpy(awkward.flatten(branches[c], axis=None)) for c in columns]
     )
@@ -214,16 +253,28 @@ def _only(names, key: str | None) -> str:
     raise ValueError(f"key={key!r} does not choose one of its entries {names}")
 
 
-def _require(columns: Sequence[str], present) -> None:
-    missing = [name for name in columns if name not in present]
-    if missing:
+def _places_of(columns: Sequence[str], present: Sequence[str]) -> list[int]:
+    """Where the columns stand among those that a file names."""
+    try:
+        places = find_components(columns, present)
+    except ValueError as error:
+        raise ValueError(f"{error}; set columns=") from None
+    if places is None:
+        missing = [name for name in columns if name not in present]
         raise ValueError(f"it has no column {missing}, only {list(present)}; set columns=")
+    return places
+
+
+def _names_of(columns: Sequence[str], present: Iterable[str]) -> list[str]:
+    """The columns as a file names them."""
+    names = list(present)
+    return [names[place] for place in _places_of(columns, names)]
 
 
 _READERS = {
     ".npy": _read_npy,
-    ".csv": _read_csv,
-    ".txt": _read_csv,
+    ".csv": _read_text,
+    ".txt": _read_text,
     ".h5": _read_hdf5,
     ".hdf5": _read_hdf5,
     ".root": _read_root,

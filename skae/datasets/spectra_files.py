@@ -10,7 +10,8 @@ from sklearn.utils import Bunch
 
 from skae._parameters import arguments
 from skae._sklearn import StrOptions
-from skae.datasets._files import is_number, kind_of, read_head, reading
+from skae.datasets._files import kind_of, reading
+from skae.datasets._text import DECIMAL, read_table
 
 # Names under which tables keep what is needed, in lower case.
 _FLUX = ("flux", "flux_density", "counts", "intensity", "spec", "spectrum")
@@ -24,16 +25,19 @@ _ERROR = ("error", "err", "sigma", "flux_error", "flux_err", "uncertainty", "iva
     grid=["boolean", None],
     column=[str, None],
     hdu=[Integral, str, None],
+    decimal=DECIMAL,
 )
-def load_spectra(path, *, orient="rows", grid=None, column=None, hdu=None):
+def load_spectra(path, *, orient="rows", grid=None, column=None, hdu=None, decimal=None):
     r"""Read spectra from a CSV, NPY or FITS file.
 
     Parameters
     ----------
     path : str or Path
-        A .csv or .txt table; an .npy array of shape (n_samples, n_bins); a .fits file, or .fits.gz, with
-        an image of that shape, or with a table that has a row for each bin, or a vector for each spectrum
-        (needs astropy).
+        A .csv or .txt table, separated by commas, semicolons, tabs or spaces, with names in the line or
+        the comment before its numbers, or without; an .npy array of shape (n_samples, n_bins); a .fits
+        file, or .fits.gz, with an image of that shape, or with a table that has a row for each bin, or a
+        vector for each spectrum (needs astropy). Rows and columns without any entry at the end of a text
+        file are left out.
     orient : {"rows", "columns"}, default="rows"
         How a text file, an array or an image lies: a spectrum in each row, or in each column.
     grid : bool, default=None
@@ -45,6 +49,8 @@ def load_spectra(path, *, orient="rows", grid=None, column=None, hdu=None):
         Name of the fluxes in a FITS table; None looks for "flux", "counts" and the like.
     hdu : int or str, default=None
         Which unit of the FITS file; None takes the first with data.
+    decimal : {".", ","}, default=None
+        The decimal sign of a text file. None finds it, and refuses a file that could be read in two ways.
 
     Returns
     -------
@@ -85,7 +91,7 @@ def load_spectra(path, *, orient="rows", grid=None, column=None, hdu=None):
     path = Path(path)
     kind = kind_of(path, _READERS)
     with reading(path, f"spectra from a {kind} file"):
-        spectra = _READERS[kind](path, orient, grid, column, hdu)
+        spectra = _READERS[kind](path, orient, grid, column, hdu, decimal)
         if spectra.data.ndim != 2 or spectra.data.size == 0:
             raise ValueError(f"its shape is {spectra.data.shape}, not (n_samples, n_bins)")
     return spectra
@@ -116,39 +122,32 @@ def _word(name: str) -> str:
     return whole if whole in (*_GRID, *_ERROR, *_FLUX) else whole.split("_")[0]
 
 
-def _read_npy(path: Path, orient: str, grid: bool | None, column: str | None, hdu: Any) -> Bunch:
+def _read_npy(
+    path: Path, orient: str, grid: bool | None, column: str | None, hdu: Any, decimal: str | None
+) -> Bunch:
     array = np.load(path, allow_pickle=False)
     if array.ndim != 2:
         raise ValueError(f"its shape is {array.shape}, not (n_samples, n_bins)")
     return _from_array(array, None, orient, grid)
 
 
-def _read_text(path: Path, orient: str, grid: bool | None, column: str | None, hdu: Any) -> Bunch:
+def _read_text(
+    path: Path, orient: str, grid: bool | None, column: str | None, hdu: Any, decimal: str | None
+) -> Bunch:
     import pandas as pd
 
-    _, words, separator = read_head(path)
-    has_names = not all(map(_may_be_number, words))
-    table = pd.read_csv(
-        path, sep=separator, comment="#", skipinitialspace=True, header=None, encoding="utf-8-sig"
-    )
-    if has_names:
-        table = table.iloc[1:]
-    array = table.apply(pd.to_numeric).to_numpy(dtype=np.float64)
-    # pandas writes an index without a name, of which the first line tells nothing else
-    body = array if has_names else array[1:]
-    has_index = words[0] in ("", "index") and np.array_equal(body[:, 0], np.arange(len(body)))
-    if has_index and len(body):
-        words, array = words[1:], body[:, 1:]
-        numbers = [float(word) if is_number(word) else np.nan for word in words]
+    table = read_table(path, decimal=decimal)
+    names, array = table.names or table.remark, table.values
+    # pandas writes an index without a name; over it a line of numbers is the grid
+    is_unnamed = np.isnan(array[0, 0]) if names is None else names[0] in ("", "index")
+    body = array[1:] if names is None else array
+    if is_unnamed and len(body) and np.array_equal(body[:, 0], np.arange(len(body))):
+        names = [f"{x:.17g}" for x in array[0, 1:]] if names is None else names[1:]
+        array = body[:, 1:]
+        numbers = pd.to_numeric(names, errors="coerce")
         if grid is None and orient == "rows" and np.isfinite(numbers).all():
             return _bunch(array, numbers)
-        has_names = True
-    return _from_array(array, words if has_names else None, orient, grid)
-
-
-def _may_be_number(word: str) -> bool:
-    """Tell numbers, and what stands for a missing one, from names."""
-    return word.lower() in ("", "-", "na", "n/a", "null", "none") or is_number(word)
+    return _from_array(array, names, orient, grid)
 
 
 def _from_array(
@@ -177,7 +176,9 @@ def _linear(name: str, grid: np.ndarray) -> np.ndarray:
     return 10.0**grid if _word(name) == "loglam" else grid
 
 
-def _read_fits(path: Path, orient: str, grid: bool | None, column: str | None, hdu: Any) -> Bunch:
+def _read_fits(
+    path: Path, orient: str, grid: bool | None, column: str | None, hdu: Any, decimal: str | None
+) -> Bunch:
     from astropy.io import fits
 
     with fits.open(path, memmap=False) as units:

@@ -182,12 +182,38 @@ def test_compressed_tables_and_broken_off_snapshots(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeff0,00\t1\t0\t2\n0,25\t0\t0\t1\n0,50\t4\t1\t1\n".encode(),
+        "0,0;1;0;2\r\n0,25;0;0;1\r\n0,5;4;1;1\r\n".encode("utf-16"),
+        "delay (µs)\ta\tb\tc\n".encode("latin-1") + TABLE.encode(),
+        (TABLE.replace("\n", "\t\t\n") + "0.75\t\t\t\t\t\n1.0\t\t\t\t\t\n\t\t\t\t\t\n").encode(),
+    ],
+    ids=["byte-order mark, decimal commas", "utf-16", "latin-1", "blank cells at the end"],
+)
+def test_what_windows_and_spreadsheets_make_of_tables_is_read(tmp_path, content):
+    file = tmp_path / "g2.txt"
+    file.write_bytes(content)
+    g2 = load_photon_correlations(file)
+    np.testing.assert_array_equal(g2.tau, [0.0, 0.25, 0.5])
+    np.testing.assert_array_equal(g2.counts, [[1, 0, 4], [0, 0, 1], [2, 1, 1]])
+
+
+def test_a_decimal_sign_can_be_given(tmp_path):
+    file = tmp_path / "g2.txt"
+    file.write_text("1,024\t3\n1,280\t4\n")
+    with pytest.raises(ValueError, match="decimal signs or separate thousands; say decimal=','"):
+        load_photon_correlations(file)
+    np.testing.assert_array_equal(load_photon_correlations(file, decimal=",").tau, [1.024, 1.28])
+
+
+@pytest.mark.parametrize(
     ("text", "options", "message"),
     [
         ("0\t1\n0\t2\n", {}, "does not increase"),
         ("0\t1\n1\t-2\n", {}, "1 of its counts are negative"),
         ("0\t1\n1\tx\n", {}, "cannot be read"),
-        ("0\t1\n1\t\n", {}, "cannot be read"),
+        ("0\t1\n1\t\n2\t3\n", {}, "1 of its counts are missing or infinite, .* snapshot 0 of 1"),
         ("0\n1\n", {}, "1 columns"),
         ("0\t1\n1\t2\n", {"drop_last": 1}, "drop_last=1"),
         ("", {}, "cannot be read"),
@@ -213,3 +239,15 @@ def test_a_measured_histogram_has_forty_peaks():
     frequencies = 1.0 / np.arange(11.0, 14.0, 0.01)
     waves = np.abs(np.exp(-2j * np.pi * np.outer(frequencies, g2.tau)) @ histogram)
     assert 11.0 + 0.01 * waves.argmax() == pytest.approx(12.5, abs=0.02)
+
+
+@needs_real
+@pytest.mark.parametrize("file", sorted(REAL.glob("hbt_*.txt.gz")), ids=lambda file: file.name)
+def test_every_measured_table_is_read_to_the_last_count(file):
+    rows = gzip.decompress(file.read_bytes()).decode("utf-8-sig").splitlines()
+    table = np.array([row.split("\t") for row in rows if not row.endswith("\t")], dtype=float)
+    g2 = load_photon_correlations(file)
+    np.testing.assert_array_equal(g2.tau, table[:, 0])
+    np.testing.assert_array_equal(g2.counts, table[:, 1:].T)
+    assert len(g2.tau) == 1954
+    assert g2.tau[0] == 0.0

@@ -1,5 +1,6 @@
 """make_jets looks like real jets; load_jets reads what people have, and says what it cannot."""
 
+import re
 from pathlib import Path
 
 import awkward
@@ -11,6 +12,7 @@ import uproot
 
 from skae import KinematicsTransformer
 from skae.datasets import load_jets, make_jets
+from skae.exceptions import UnitsWarning
 
 REAL = Path(__file__).parents[3] / "shared/data/jets/monojet_jets_E_pt_eta_phi.npy"
 needs_real_jets = pytest.mark.skipif(not REAL.is_file(), reason=f"no real jets at {REAL}")
@@ -116,12 +118,36 @@ FORMATS = {
     "another_order.csv": lambda path, X: frame_of(X)[["phi", "E", "eta", "pt"]].to_csv(
         path, index=False
     ),
+    "title.csv": lambda path, X: path.write_text(
+        "Run 7, calibrated\n" + frame_of(X).to_csv(index=False), encoding="utf-8-sig"
+    ),
+    "excel.csv": lambda path, X: frame_of(X)[["pt", "eta", "phi", "E"]].to_csv(
+        path, index=False, sep=";", decimal=",", encoding="utf-8-sig"
+    ),
+    "unicode_text.txt": lambda path, X: frame_of(X).to_csv(
+        path, index=False, sep="\t", decimal=",", encoding="utf-16"
+    ),
+    "latin.csv": lambda path, X: path.write_bytes(
+        "# 24 µW, E in GeV\n".encode("latin-1") + frame_of(X).to_csv(index=False).encode()
+    ),
+    "described.txt": lambda path, X: write_text(
+        path, X[:, [1, 2, 3, 0]], header="pT [GeV], eta, phi, E [GeV]"
+    ),
+    "other_names.csv": lambda path, X: frame_of(
+        X[:, [1, 2, 3, 0]], ["jet_pt", "jet_eta", "jet_phi", "jet_e"]
+    ).to_csv(path, index=False),
     "table.h5": lambda path, X: write_hdf5(path, jets=X),
     "columns.hdf5": lambda path, X: write_hdf5(
         path, **{f"jets/{NAMES[j]}": X[:, j] for j in (3, 1, 0, 2)}
     ),
+    "other_names.h5": lambda path, X: write_hdf5(
+        path, **{f"jets/{['energy', 'pT', 'Eta', 'PHI'][j]}": X[:, j] for j in range(4)}
+    ),
     "records.h5": lambda path, X: write_hdf5(path, jets=np.rec.fromarrays(X.T, names=NAMES)),
     "flat.root": lambda path, X: write_root(path, **dict(zip(NAMES, X.T, strict=True))),
+    "other_names.root": lambda path, X: write_root(
+        path, **dict(zip(["Jet_e", "Jet_pt", "Jet_eta", "Jet_phi"], X.T, strict=True))
+    ),
     "jagged.root": lambda path, X: write_root(
         path, **dict(zip(NAMES, map(by_event, X.T), strict=True))
     ),
@@ -140,10 +166,35 @@ def test_every_format_gives_the_same_jets(name, tmp_path):
 @pytest.mark.parametrize(("unit", "factor"), [("MeV", 1e-3), ("GeV", 1.0), ("TeV", 1e3)])
 def test_energies_and_momenta_are_converted_angles_are_not(unit, factor, tmp_path):
     X = make_jets(20, random_state=0)
-    np.save(tmp_path / "jets.npy", X)
+    np.save(tmp_path / "jets.npy", X / [factor, factor, 1, 1])
     frame = load_jets(str(tmp_path / "jets.npy"), unit=unit, as_frame=True)
-    np.testing.assert_allclose(frame.to_numpy(), X * [factor, factor, 1, 1], rtol=1e-15)
+    np.testing.assert_allclose(frame.to_numpy(), X, rtol=1e-15)
     assert list(frame.columns) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("written", "unit", "median"),
+    [(1e3, "GeV", "9.71e+04"), (1.0, "TeV", "9.71e+04"), (1.0, "MeV", "0.0971")],
+)
+def test_another_unit_than_that_of_the_file_is_told(written, unit, median, tmp_path):
+    np.save(tmp_path / "jets.npy", make_jets(20, random_state=0) * [written, written, 1, 1])
+    message = re.escape(f"the median pT is {median} GeV; is the file in {unit}? Set unit=")
+    with pytest.warns(UnitsWarning, match=message) as caught:
+        load_jets(tmp_path / "jets.npy", unit=unit)
+    assert caught[0].filename == __file__
+
+
+def test_degrees_are_told(tmp_path):
+    X = make_jets(20, random_state=0)
+    np.save(tmp_path / "jets.npy", np.column_stack([X[:, :3], np.rad2deg(X[:, 3])]))
+    with pytest.warns(UnitsWarning, match=r"jets.npy': phi reaches 1.*, beyond 2π: in degrees"):
+        load_jets(tmp_path / "jets.npy")
+
+
+@needs_real_jets
+def test_real_jets_without_their_unit_are_told():
+    with pytest.warns(UnitsWarning, match="the median pT is 1.217e"):
+        load_jets(REAL)
 
 
 def test_other_names_and_keys_can_be_given(tmp_path):
@@ -162,7 +213,7 @@ def test_a_path_inside_an_hdf5_file_is_a_key(tmp_path):
 
 
 def test_the_file_is_not_changed_and_not_held(tmp_path):
-    np.save(tmp_path / "jets.npy", make_jets(5, random_state=0))
+    np.save(tmp_path / "jets.npy", make_jets(5, random_state=0) * [1e3, 1e3, 1, 1])
     before = (tmp_path / "jets.npy").read_bytes()
     load_jets(tmp_path / "jets.npy", unit="MeV")[:] = 0.0
     assert (tmp_path / "jets.npy").read_bytes() == before
@@ -189,8 +240,18 @@ JETS_WITH_A_GAP = np.where(np.arange(80).reshape(20, 4) == 7 * 4 + 2, np.nan, 1.
         ("jets.npy", lambda path: np.save(path, np.ones(5)), r"its shape is \(5,\)"),
         (
             "jets.csv",
-            lambda path: frame_of(np.ones((5, 4)), ["e", *NAMES[1:]]).to_csv(path, index=False),
-            r"no column \['E'\], only \['e', 'pt', 'eta', 'phi'\]; set columns=",
+            lambda path: frame_of(np.ones((5, 4)), ["et", *NAMES[1:]]).to_csv(path, index=False),
+            r"its columns \['et', 'pt', 'eta', 'phi'\] name no E; set columns=",
+        ),
+        (
+            "jets.csv",
+            lambda path: frame_of(np.ones((5, 4)), list("abcd")).to_csv(path, index=False),
+            r"no column \['E', 'pt', 'eta', 'phi'\], only \['a', 'b', 'c', 'd'\]; set columns=",
+        ),
+        (
+            "jets.npy",
+            lambda path: np.save(path, np.ones((5, 4))),
+            "5 rows with energies below their",
         ),
         ("jets.csv", lambda path: path.write_text("E,pt,eta,phi\n"), NO_JETS),
         ("jets.csv", lambda path: path.write_text("E,pt,eta,phi\n1,2,3,4,5\n"), NO_JETS),

@@ -142,6 +142,8 @@ def test_tables_in_columns_with_their_grid(tmp_path, table):
         ("a,b,c\n1,,3\n4,5,6\n", [[1, np.nan, 3], [4, 5, 6]]),
         ("\ufeff1,2,1\n4,5,6\n", [[1, 2, 1], [4, 5, 6]]),
         ("9,5,1\n8,6,2\n", [[9, 5, 1], [8, 6, 2]]),
+        ("\ufeff1,5;2;-\r\n4;5,25;6\r\n", [[1.5, 2, np.nan], [4, 5.25, 6]]),
+        ("1,2,3,\n4,5,6,\n,,,\n", [[1, 2, 3], [4, 5, 6]]),
     ],
 )
 def test_gaps_are_nan_and_no_spectrum_is_taken_for_a_header_or_a_grid(text, expected, tmp_path):
@@ -149,6 +151,20 @@ def test_gaps_are_nan_and_no_spectrum_is_taken_for_a_header_or_a_grid(text, expe
     spectra = load_spectra(tmp_path / "s.csv")
     np.testing.assert_array_equal(spectra.data, expected)
     assert spectra.wavelengths is None
+
+
+def test_names_in_a_comment_and_decimal_commas(tmp_path, table):
+    np.savetxt(tmp_path / "s.txt", np.c_[GRID, table.T], header="wavelength a b c d")
+    spectra = load_spectra(tmp_path / "s.txt", orient="columns")
+    np.testing.assert_allclose(spectra.data, table)
+    np.testing.assert_allclose(spectra.wavelengths, GRID)
+    (tmp_path / "s.csv").write_text("1,5\n2,5\n")
+    with pytest.raises(
+        ValueError, match=r"say decimal='\.' for the former and decimal=',' for the"
+    ):
+        load_spectra(tmp_path / "s.csv")
+    spectra = load_spectra(tmp_path / "s.csv", orient="columns", decimal=",")
+    np.testing.assert_array_equal(spectra.data, [[1.5, 2.5]])
 
 
 def test_what_pandas_writes_is_read_back(tmp_path, table):
