@@ -32,7 +32,11 @@ _OPENERS: dict[str, Callable] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma
 _DELIMITERS = (";", "\t", ",", " ")
 _BLANKS = " \t,;"
 
-_DIGITS = {".": r"\d+\.?\d*|\.\d+", ",": r"\d+(?:,\d+)?", ".,": r"\d+\.?\d*|\.\d+|\d+,\d+"}
+_DIGITS = {
+    ".": r"\d+(?:\.\d*)?|\.\d+",
+    ",": r"\d+(?:,\d+)?",
+    ".,": r"\d+(?:\.\d*|,\d+)?|\.\d+",
+}
 _NUMBERS = {
     signs: re.compile(rf"[+-]?(?:{digits})(?:e[+-]?\d+)?|[+-]?inf(?:inity)?|nan", re.I)
     for signs, digits in _DIGITS.items()
@@ -182,7 +186,7 @@ def _unquoted(text: str, delimiter: str) -> str:
 
 def _decimal_sign(text: str, delimiter: str, decimal: str | None) -> str:
     if delimiter == ",":
-        padded = None if decimal or "." in text else re.search(r"\d+, *0\d+", text)
+        padded = None if decimal or "." in text else re.search(r"\d{1,9}, {0,9}0\d{1,9}", text)
         if padded:
             raise ValueError(
                 f"its commas may be decimal signs, as in {padded[0]!r}; say decimal='.' if they separate "
@@ -215,7 +219,7 @@ def _parsed(text: str, delimiter: str, decimal: str) -> tuple[np.ndarray, int]:
         text, delimiter
     )  # of lines that are longer or shorter than the first
     if values.shape[1] != n_columns:
-        text = re.sub(rf" +(?={delimiter}|\n|\Z)", "", text)  # pandas takes "nan " for a word
+        text = re.sub(rf"(?<! ) +(?={delimiter}|\n|\Z)", "", text)  # pandas takes "nan " for a word
         try:
             values = _read_csv(text, delimiter, decimal, names=range(n_columns))
         except ValueError:
@@ -228,7 +232,7 @@ def _refuse_words(text: str, delimiter: str, decimal: str) -> None:
     for number, line in enumerate(text.split("\n"), start=1):
         for entry in _entries(line, delimiter):
             if entry not in _MISSING and not _NUMBERS[decimal].fullmatch(entry):
-                raise ValueError(f"{entry!r} in line {number} of its numbers is no number")
+                raise ValueError(f"{entry[:80]!r} in line {number} of its numbers is no number")
 
 
 def _read_csv(text: str, delimiter: str, decimal: str, names: range | None = None) -> np.ndarray:

@@ -16,6 +16,7 @@ _ALIASES = {
     "py": r"p_?y",
     "pz": r"p_?z",
 }
+_LONGEST = 100  # a search in longer names might take long
 _NAME = re.compile(
     r"(?P<front>.*[._ /:-]|[a-z0-9]*jets?\d*|)"
     rf"(?:{'|'.join(f'(?P<{component}>{alias})' for component, alias in _ALIASES.items())})"
@@ -71,7 +72,8 @@ def find_components(wanted: Sequence[str], names: Sequence[str]) -> list[int] | 
 
 def _component_of(name: str) -> tuple[str, str] | None:
     """Return the component that a name stands for, and the object whose component it is."""
-    match = _NAME.fullmatch(re.sub(r"[${}^\\\\]", "", name).strip().lower())
+    plain = re.sub(r"[${}^\\\\]", "", name).strip().lower()
+    match = _NAME.fullmatch(plain) if len(plain) <= _LONGEST else None
     if match is None:
         return None
     component = next(component for component in _ALIASES if match[component] is not None)
