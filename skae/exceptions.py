@@ -1,5 +1,7 @@
 """The errors and warnings that are skae's own, so that they can be caught by name."""
 
+from sklearn.exceptions import ConvergenceWarning
+
 __all__ = [
     "CheckpointError",
     "CheckpointWarning",
@@ -10,6 +12,7 @@ __all__ = [
     "IgnoredParameterWarning",
     "OptimizerStateWarning",
     "OvercompleteWarning",
+    "PoorFitWarning",
     "PrecisionWarning",
     "UnitsWarning",
     "VersionWarning",
@@ -180,6 +183,31 @@ class OvercompleteWarning(UserWarning):
     ...     model = SpectraVAE(n_components=2, max_epochs=1).fit(X)
     >>> caught[0].category.__name__
     'OvercompleteWarning'
+    """
+
+
+class PoorFitWarning(ConvergenceWarning):
+    """A fit came to its end, but what it learnt is no good.
+
+    It is judged by up to 1024 of its own rows: the share of each column's variance that comes back from
+    an autoencoder, squared residuals against the noise, energies and hits of showers drawn, R², or
+    whether predicted errors are as large as the true ones. Fits of fewer than 250 rows, and
+    ``partial_fit``, are not judged. A good fit may still be a poor model of other data: hold rows out.
+
+    Examples
+    --------
+    Energies beside angles, which a loss in their units does not see:
+
+    >>> import warnings
+    >>> from skae import JetAutoencoder
+    >>> from skae.datasets import make_jets
+    >>> from skae.exceptions import PoorFitWarning
+    >>> X = make_jets(1000, random_state=0)  # E, pT (GeV), η, φ
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always", PoorFitWarning)
+    ...     model = JetAutoencoder(max_epochs=30, random_state=0).fit(X)
+    >>> print(caught[0].message)
+    This JetAutoencoder fits poorly. Column 2 is lost: ... Its spread, 1.61, is nothing beside 478 ...
     """
 
 

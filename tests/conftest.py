@@ -30,6 +30,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items):
+    """Let examples train for long enough: what they show must be no poor fit."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            item.add_marker(pytest.mark.filterwarnings("error::skae.exceptions.PoorFitWarning"))
+
+
 @pytest.fixture
 def rng():
     """One generator, one seed."""

@@ -21,6 +21,7 @@ def record():
 @pytest.mark.parametrize(
     "page", [p.name for p in sorted(DOCS.glob("*.rst")) if ">>>" in p.read_text()]
 )
+@pytest.mark.filterwarnings("error::skae.exceptions.PoorFitWarning")
 def test_sessions_run(page):
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     failed, tried = doctest.testfile(str(DOCS / page), module_relative=False, optionflags=flags)

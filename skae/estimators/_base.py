@@ -2,7 +2,7 @@
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from typing import Any, ClassVar
 
@@ -19,12 +19,14 @@ from skae._warn import warn
 from skae.estimators._data import (
     TrainingData,
     check_weight,
+    count_validation_rows,
     in_units,
     learn_units,
     make_corruption,
     make_rows,
     validate_table,
 )
+from skae.estimators._poor_fit import FEWEST_ROWS, warn_of_poor_fit
 from skae.estimators._resume import begin
 from skae.estimators._shared_parameters import SharedParameters
 from skae.exceptions import IgnoredParameterWarning, OptimizerStateWarning
@@ -122,6 +124,10 @@ class BaseNeuralEstimator(
     def _check_parameters(self, n_samples: int) -> None:
         """Check what a single parameter's constraint cannot; ``n_samples`` rows are trained on."""
 
+    def _find_faults(self, X: np.ndarray, y: np.ndarray | None, is_short: bool) -> Iterator[str]:
+        """Name what was learnt badly, by some training rows; ``is_short`` means few steps."""
+        yield from ()
+
     # -- fitting -------------------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -192,8 +198,7 @@ class BaseNeuralEstimator(
                     "whatever comes, and saves nothing. Use fit, or leave the parameter at its default.",
                     IgnoredParameterWarning,
                 )
-        fresh = not hasattr(self, "net_")
-        return self._train(X, y, sample_weight, fresh=fresh, partial=True)
+        return self._train(X, y, sample_weight, fresh=not hasattr(self, "net_"), partial=True)
 
     def _train(self, X, y, sample_weight, *, fresh, partial=False):
         before, processes = dict(vars(self)), PROCESSES.get()
@@ -242,6 +247,8 @@ class BaseNeuralEstimator(
             net.train(rows, validation, run)
         if processes is None or processes.is_main:
             context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
+            if not partial and len(X) >= FEWEST_ROWS:
+                warn_of_poor_fit(self, X, y, weight)
         return self
 
     def _make_run(self, data, validation, context, beginning, *, partial):
@@ -267,15 +274,7 @@ class BaseNeuralEstimator(
         )
 
     def _count_validation_rows(self, n_samples: int) -> int:
-        """Return how many rows early stopping holds out."""
-        n_validation = max(1, round(self.validation_fraction * n_samples))
-        if n_validation >= n_samples:
-            raise ValueError(
-                f"early_stopping=True holds out {n_validation} of n_samples={n_samples} rows, which "
-                "leaves none to train on; use more rows, a smaller validation_fraction, or "
-                "early_stopping=False."
-            )
-        return n_validation
+        return count_validation_rows(n_samples, self.validation_fraction)
 
     def _check_fit(self, n_samples: int, fresh: bool) -> torch.device:
         """Check what no single parameter's constraint can; return the device."""

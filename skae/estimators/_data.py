@@ -213,6 +213,17 @@ def check_weight(sample_weight: Any, X: np.ndarray, *, positive: bool = True) ->
     return _weights.check_weight(to_host(sample_weight), X, positive=positive)
 
 
+def count_validation_rows(n_samples: int, fraction: float) -> int:
+    """Return how many rows a share of them is, one at least; some must be left."""
+    n_validation = max(1, round(fraction * n_samples))
+    if n_validation >= n_samples:
+        raise ValueError(
+            f"early_stopping=True holds out {n_validation} of n_samples={n_samples} rows, which leaves "
+            "none to train on; use more rows, a smaller validation_fraction, or early_stopping=False."
+        )
+    return n_validation
+
+
 def make_rows(
     data: TrainingData, n_validation: int, mean_weight: float, seed: int, device: torch.device
 ) -> tuple[Rows, Rows | None]:

@@ -157,11 +157,15 @@ class BaseShowerVAE(BaseAutoencoder):
         check_is_fitted(self, "net_")
         energy = self._as_energies(incident_energy)
         self._check_energies(energy)
-        module, seed = self.module_, draw_seed(random_state)
-        generator = torch.Generator(self.device_).manual_seed(seed)
-        latent, k = energy[:, None], self.n_components_
+        seed, latent = draw_seed(random_state), energy[:, None]
         if self.sampler is not None:
             latent = np.column_stack([energy, self._draw_bits(energy, seed)])
+        return self._draw(latent, seed, noise)
+
+    def _draw(self, latent: np.ndarray, seed: int, noise: bool) -> np.ndarray:
+        """Draw showers of energies, and of latents where columns behind these have some."""
+        module, k = self.module_, self.n_components_
+        generator = torch.Generator(self.device_).manual_seed(seed)
 
         def draw(latent: Tensor) -> Tensor:
             energy, z = latent[:, 0], latent[:, 1:]
@@ -171,7 +175,7 @@ class BaseShowerVAE(BaseAutoencoder):
             drawn = module.observe(voxels, generator) if noise else voxels.mean()
             return torch.cat([latent[:, :1], drawn], dim=1)
 
-        return self._apply_beside(energy, draw, latent, PLAIN, self._units)
+        return self._apply_beside(latent[:, 0], draw, latent, PLAIN, self._units)
 
     def _draw_bits(self, energy: np.ndarray, seed: int) -> np.ndarray:
         check_sampler(self.sampler)

@@ -1,5 +1,6 @@
 """Base of variational autoencoders: checks of rows, posteriors, samples, likelihood bounds as scores."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,9 @@ from skae.transformers._messages import name_column
 
 # Draws over which a bound is averaged, if its expectation has no closed form.
 _DRAWS = 64
+
+# Mean squared pulls above which a fit is poor, and one of few steps; and below which it is.
+_WIDE, _WIDE_OF_SHORT, _NARROW = 2.0, 1.25, 0.5
 
 
 class BaseVAE(BaseAutoencoder):
@@ -132,6 +136,32 @@ class BaseVAE(BaseAutoencoder):
 
     def _mean_and_std(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.module_.mean_and_std(x, _DRAWS)
+
+    def _find_faults(self, X: np.ndarray, y: np.ndarray | None, is_short: bool) -> Iterator[str]:
+        likelihood = self.module_.likelihood
+        if likelihood.takes_counts and np.mean(X % 1.0 > 0.0) > 0.01:  # NaN is not
+            row, column = np.argwhere(X % 1.0 > 0.0)[0]
+            yield (
+                f"X holds no counts: {X[row, column]:.6g} in {name_column(self, int(column))}. Counts "
+                "are whole: pass them as they were counted, or use likelihood='gaussian'."
+            )
+        mean = self._apply(
+            lambda x: self.module_.decode(self.module_.encode(x)), X, gives=self._units
+        )
+        std = self._apply(likelihood.std, mean, gives=self._spread_units)
+        squares = np.nanmean(np.square((X - mean) / std, dtype=np.float64), axis=1)
+        pulls = np.median(squares), squares.mean()  # a few outliers make no poor fit
+        if min(pulls) < (_WIDE_OF_SHORT if is_short else _WIDE) and max(pulls) > _NARROW:
+            return
+        remedy = (
+            "where counts were scaled, subtracted from, or amplified, use likelihood='gaussian'"
+            if likelihood.takes_counts
+            else "give noise_sigma in the units of X, or let it be learnt"
+        )
+        yield (
+            f"The mean squared pull is {pulls[1]:.3g}, which should be 1: residuals are not what the "
+            f"noise makes them. More latent coordinates or hidden layers may help; {remedy}."
+        )
 
     def sample(self, n_samples=1, noise=True, random_state=None):
         """Draw rows from the model.

@@ -4,11 +4,13 @@ For groups that replace the simulation of showers by something a thousand times 
 showers, or screen them.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
+from scipy.stats import spearmanr
 from torch import nn
 
 from skae._parameters import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, estimator, parameter
@@ -54,6 +56,11 @@ _MACHINE_LR_FACTOR = 10.0
 
 # Size of the embedded incident energy.
 _N_ENERGY = 32
+
+
+# Rank correlation of energies and voxels below which they have nothing to do with one another, and
+# factor by which energies and hits may be off.
+_UNRELATED, _OFF_BY = 0.1, 1.25
 
 
 @estimator
@@ -254,6 +261,30 @@ class CaloShowerVAE(BaseShowerVAE):
     def _grid_shape(self) -> tuple[int, int, int] | None:
         geometry = None if self.geometry is None else resolve_geometry(self.geometry)
         return check_voxel_shape(self.voxel_shape, geometry, self.n_features_in_ - 1)
+
+    def _find_faults(self, X: np.ndarray, y: np.ndarray | None, is_short: bool) -> Iterator[str]:
+        energy, total = X[:, 0], X[:, 1:].sum(axis=1, dtype=np.float64)
+        dark = np.count_nonzero((energy == 0.0) & (total > 0.0))
+        if dark:
+            yield f"{dark} of {len(X)} showers have voxels lit by an incident energy of 0, in column 0."
+        spans = energy.max() > 2.0 * np.quantile(energy, 0.01)
+        if spans and spearmanr(energy, total).statistic < _UNRELATED:
+            yield (
+                "What the voxels hold does not rise with column 0, which is taken for the incident "
+                "energy: put that there, in front of the voxels."
+            )
+        drawn = self._draw(energy[:, np.newaxis], 0, noise=True)
+        found, true = (
+            (part[:, 1:].sum(dtype=np.float64), np.count_nonzero(part[:, 1:]))
+            for part in (drawn, X)
+        )
+        for name, of_drawn, of_true in zip(("energy", "hits"), found, true, strict=True):
+            ratio = of_drawn / of_true if of_true else 1.0
+            if not 1.0 / _OFF_BY < ratio < _OFF_BY:
+                yield (
+                    f"Showers that are drawn have {ratio:.3g} times the total {name} of those in "
+                    "training. Train for longer, or bring voxels to one scale by a LogRatioTransformer."
+                )
 
     # -- building ------------------------------------------------------------------------------
 

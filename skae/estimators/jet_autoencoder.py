@@ -3,7 +3,7 @@
 For compressing or screening jets at a trigger, and for anomaly scores.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -14,10 +14,18 @@ from skae._parameters import COUNT, NOT_NEGATIVE, SHARE, estimator, parameter
 from skae._sklearn import StrOptions
 from skae.estimators._autoencoder import BaseAutoencoder, warn_if_overcomplete
 from skae.estimators._data import TrainingData
+from skae.estimators._poor_fit import explained, explained_by_pca
 from skae.modules.autoencoder import Autoencoder, LinearPath
 from skae.modules.blocks import BLOCKS, conv_decoder, conv_encoder, dense_stack
 from skae.modules.losses import SquaredError, in_double
 from skae.training.batches import Rows, Units
+from skae.transformers._messages import name_column
+
+# A column of which less comes back is lost; because of its units, if its share of all variance is small.
+_LOST, _SMALL = 0.5, 1e-4
+
+# Share of the variance by which a network may fall behind principal components.
+_BEHIND_PCA = 0.1
 
 
 @estimator
@@ -103,7 +111,7 @@ class JetAutoencoder(BaseAutoencoder):
     >>> from skae.datasets import make_jets
     >>> from skae.transformers import KinematicsTransformer
     >>> X = make_jets(1000, random_state=0)  # E, pT (GeV), η, φ
-    >>> autoencoder = JetAutoencoder(n_components=3, angles=[2], max_epochs=5, random_state=0)
+    >>> autoencoder = JetAutoencoder(3, angles=[2], max_epochs=40, random_state=0)
     >>> model = make_pipeline(KinematicsTransformer(), autoencoder).fit(X)
     >>> model.transform(X).shape
     (1000, 3)
@@ -176,6 +184,41 @@ class JetAutoencoder(BaseAutoencoder):
         module.fit_statistics(rows.x, rows.weight)
         return module, SquaredError(angles, radian)
 
+    def _find_faults(self, X: np.ndarray, y: np.ndarray | None, is_short: bool) -> Iterator[str]:
+        angles = list(self.angles_)
+        for column in angles:
+            yield from self._find_faults_of_angle(column, X[:, column])
+        found = self._apply(self.module_, X, gives=self._units)
+        turned = np.exp(1j * (found[:, angles] - X[:, angles]))
+        found[:, angles] = X[:, angles] + np.angle(turned)
+        share, variance = explained(X, found), self._spread_**2
+        lost = (share < _LOST) & (variance > 0.0) & (variance < _SMALL * variance.sum())
+        if lost.any():
+            first, largest = (int(np.argmax(mask)) for mask in (lost, variance))
+            yield (
+                f"{_capital(name_column(self, first))} is lost: {max(0.0, share[first]):.1%} of its "
+                f"variance comes back ({lost.sum()} of {len(lost)} columns are). Its spread, "
+                f"{self._spread_[first]:.3g}, is nothing beside {self._spread_[largest]:.3g} in "
+                f"{name_column(self, largest)}, by which errors are measured alike: put a "
+                "KinematicsTransformer in front of four-momenta, a StandardScaler in front of others."
+            )
+        total, least = np.average(share, weights=variance), explained_by_pca(X, self.n_components_)
+        if total < least - _BEHIND_PCA:
+            yield (
+                f"{total:.1%} of the variance comes back, where as many principal components bring "
+                f"{least:.1%}. Train for longer, with another lr, or set linear_path=True."
+            )
+
+    def _find_faults_of_angle(self, column: int, angle: np.ndarray) -> Iterator[str]:
+        name = _capital(name_column(self, column))
+        if np.mean(np.abs(angle) > 2.0 * np.pi) > 0.01:
+            yield f"{name}, up to {np.abs(angle).max():.6g}, is no angle in radians: use np.deg2rad."
+        elif abs(self._spread_[column] - 1.0) < 1e-3 and abs(angle.mean()) < 0.2:
+            yield (
+                f"{name} has a spread of {self._spread_[column]:.4f}, as a StandardScaler leaves it: "
+                "angles must stay in radians. Scale the other columns alone."
+            )
+
     def score_samples(self, X):
         """Score each row by how well it is reconstructed; a low score marks an anomaly.
 
@@ -203,6 +246,10 @@ class JetAutoencoder(BaseAutoencoder):
 
     def _tensor_score_samples(self, x: Tensor) -> Tensor:
         return -self.net_.criterion_(in_double(self.module_(x)), in_double(x))
+
+
+def _capital(name: str) -> str:
+    return name[0].upper() + name[1:]
 
 
 def _column_indices(

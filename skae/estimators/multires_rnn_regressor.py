@@ -5,7 +5,7 @@ told a few numbers of.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
@@ -20,6 +20,7 @@ from skae._parameters import NOT_NEGATIVE, estimator, parameter
 from skae._sklearn import Interval, StrOptions
 from skae.estimators._base import BaseNeuralEstimator
 from skae.estimators._data import TrainingData, learn_units
+from skae.estimators._poor_fit import faults_of_regression, r_squared
 from skae.estimators._sequences import (
     SequenceWords,
     check_downsampling,
@@ -270,6 +271,20 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
         run = super()._plan(epochs, X, validation)
         return replace(run, callbacks=[gradient_clipping(), *run.callbacks])
 
+    def _find_faults(self, X: np.ndarray, y: np.ndarray | None, is_short: bool) -> Iterator[str]:
+        if self.output_ == "vector":
+            found = self._apply(self.module_.finest, X, *self._units_of("predict"))
+            for output in range(y.shape[1]):
+                r2 = r_squared(y[:, output], found[:, output])
+                yield from faults_of_regression(f"output {output}", r2, is_short)
+            return
+        weights = self._all_level_weights()[-self.n_levels_ :]
+        levels = zip(self._averages(y), self._predict_levels(X), weights, strict=True)
+        for level, (true, found, weight) in enumerate(levels):
+            if weight > 0.0:
+                name = f"resolution {level} (0 is the coarsest)"
+                yield from faults_of_regression(name, r_squared(true, found), is_short)
+
     # -- predicting ----------------------------------------------------------------------------
 
     @property
@@ -330,15 +345,23 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
             raise ValueError(
                 "Only sequences have resolutions; y of fit has a few numbers for each row."
             )
-        module = self.module_
-        center = self.target_center_.mean()  # apart: shares of windows are of float32
-        around = torch.from_numpy(self.target_center_ - center)[None, :, None]
-        levels = copy.deepcopy(module.resolutions).cpu().all_of(around)[::-1]
-        scale = self.target_scale_[0]
-        gives = [Units(center + level[0, :, 0].numpy(), scale) for level in levels]
+        return self._predict_levels(X)
+
+    def _predict_levels(self, X: np.ndarray) -> list[np.ndarray]:
+        module, scale = self.module_, self.target_scale_[0]
+        gives = [
+            Units(level[0], scale) for level in self._averages(self.target_center_[np.newaxis])
+        ]
         return list(
             self._apply(lambda x: module(x)[::-1], X, gives=(*gives[:-1], self._target_units))
         )
+
+    def _averages(self, y: np.ndarray) -> list[np.ndarray]:
+        """Average targets ``(n, n_times)`` to all resolutions, the coarsest first."""
+        mean = y.mean()  # apart: shares of windows are of float32
+        resolutions = copy.deepcopy(self.module_.resolutions).cpu()
+        levels = resolutions.all_of(torch.from_numpy(y - mean)[..., np.newaxis])
+        return [mean + level[..., 0].numpy() for level in levels[::-1]]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -3,6 +3,7 @@
 For triggers and offline selection of digitised waveforms, where a wrong bin is a lost event.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,15 +22,19 @@ from skae.estimators._locator import (
     validate_positions,
     validate_traces,
 )
+from skae.estimators._poor_fit import faults_of_regression, r_squared
 from skae.modules.pulses.locators import ReferenceLocator, ResidualLocator
 from skae.modules.pulses.positions import BinDistribution, MixtureDistribution, PositionDistribution
 from skae.modules.pulses.symmetries import RandomSymmetries
-from skae.training.batches import Rows
+from skae.training.batches import PLAIN, Rows
 from skae.training.callbacks import gradient_clipping
 from skae.training.inference import bounded_rows
 from skae.training.state import Run
 
 _AUTO = StrOptions({"auto"})
+
+# Factor by which errors may differ from predicted ones, and what accuracies may differ from theirs.
+_OFF_BY, _UNSURE = 2.0, 0.15
 
 
 @estimator
@@ -231,6 +236,25 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
             return data
         self.scale_ = 1.0  # traces as they are, as published
         return self._in_units(data)
+
+    def _find_faults(self, X: np.ndarray, y: np.ndarray | None, is_short: bool) -> Iterator[str]:
+        def look(x: Tensor) -> tuple[Tensor, ...]:
+            output, distribution = self.module_(x), self.net_.criterion_
+            probability, best = distribution.masses(output).max(dim=1)
+            return *distribution.mean_and_std(output), probability, best.to(probability.dtype)
+
+        mean, std, probability, best = self._apply(look, X, gives=(PLAIN,) * 4)
+        yield from faults_of_regression("the mean position", r_squared(y, mean), is_short)
+        if self.sub_bin_:
+            low, high = np.quantile((y - mean) / std, [0.16, 0.84])
+            off = abs(np.log((high - low) / 2.0)) > np.log(_OFF_BY)
+            what = f"errors are {(high - low) / 2.0:.2g} of the standard deviations it predicts"
+        else:
+            accuracy, sure = np.mean(best == np.rint(y)), probability.mean()
+            off = abs(accuracy - sure) > _UNSURE
+            what = f"{accuracy:.0%} of the bins are right, where it predicts {sure:.0%}"
+        if off:
+            yield f"Its distributions are not to be trusted: {what}. Train for longer, or on more events."
 
     # -- predicting ----------------------------------------------------------------------------
 

@@ -1,0 +1,72 @@
+"""Checks behind a fit, on some of its rows: what was learnt so badly that its user must hear of it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from skae._warn import warn
+from skae.exceptions import PoorFitWarning
+
+#: fewest rows of which a fit is judged, and most rows that are looked at
+FEWEST_ROWS, MOST_ROWS = 250, 1024
+
+# Fewer steps than these are named as the likely cause.
+_FEW_STEPS = 200
+
+# Least R² of a fit of few steps; that of any other is 0.
+_LEAST_R2_OF_SHORT = 0.5
+
+# Rows of which principal components are found.
+_ROWS_OF_PCA = 512
+
+
+def warn_of_poor_fit(
+    estimator: Any, X: np.ndarray, y: np.ndarray | None, weight: np.ndarray | None
+) -> None:
+    """Judge a fit by the rows it was trained on, and warn of all that is wrong with it."""
+    if len(X) < FEWEST_ROWS:
+        return
+    rows: Any = slice(None, None, -(-len(X) // MOST_ROWS))
+    if weight is not None:  # as often as they weigh
+        total = np.cumsum(np.abs(weight))
+        rows = np.searchsorted(total, (np.arange(MOST_ROWS) + 0.5) / MOST_ROWS * total[-1])
+    n_steps = estimator.n_iter_ * -(-len(X) // estimator.batch_size)
+    is_short = n_steps < _FEW_STEPS
+    faults = list(estimator._find_faults(X[rows], None if y is None else y[rows], is_short))
+    if not faults:
+        return
+    if is_short:
+        faults.append(f"Training took only {n_steps} steps: raise max_epochs, or lower batch_size.")
+    warn(f"This {type(estimator).__name__} fits poorly. {' '.join(faults)}", PoorFitWarning)
+
+
+def explained(true: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return the share of each column's variance that is explained, ``(d,)``; 1 where there is none."""
+    error = np.square(found - true, dtype=np.float64).mean(axis=0)
+    variance = np.var(true, axis=0, dtype=np.float64)
+    return 1.0 - error / np.where(variance > 0.0, variance, np.inf)
+
+
+def r_squared(true: np.ndarray, found: np.ndarray) -> float:
+    """Return the share of the variance of all columns together that is explained."""
+    error = np.square(found - true, dtype=np.float64).mean()
+    variance = np.var(true, axis=0, dtype=np.float64).mean()
+    return 1.0 - float(error / variance) if variance > 0.0 else 1.0
+
+
+def faults_of_regression(name: str, r2: float, is_short: bool) -> Iterator[str]:
+    """Name a target that is predicted badly."""
+    if not r2 > (_LEAST_R2_OF_SHORT if is_short else 0.0):
+        yield (
+            f"R² of {name} is {r2:.2f} on the training data, and 0 by their mean alone. Train for "
+            "longer, with another lr, or look whether X tells it at all."
+        )
+
+
+def explained_by_pca(X: np.ndarray, n_components: int) -> float:
+    """Return the share of all variance that as many principal components explain."""
+    X = X[:: -(-len(X) // _ROWS_OF_PCA)].astype(np.float64)
+    X -= X.mean(axis=0)
+    values = np.linalg.eigvalsh(X.T @ X if len(X) > X.shape[1] else X @ X.T)  # ascending
+    return float(values[-n_components:].sum() / values.sum())
