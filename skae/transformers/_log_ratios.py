@@ -82,10 +82,16 @@ def single_backward(
 
 
 def composition_forward(
-    kind: str, x: np.ndarray, total: np.ndarray, epsilon: float, base: int
+    kind: str, x: np.ndarray, total: np.ndarray, epsilon: float, base: int, *, is_sum: bool
 ) -> np.ndarray:
-    """Transform compositions ``(m, d)``; ``base`` is the part that alr divides by."""
-    logs = np.where(x > 0.0, x, epsilon * total)
+    """Transform compositions ``(m, d)``; ``base`` is the part that alr divides by.
+
+    A zero becomes ``epsilon`` of the total. Where that is the sum, the others make room for it in
+    proportion: the multiplicative replacement of Martín-Fernández et al. (2003).
+    """
+    lit = x > 0.0
+    room = 1.0 - epsilon * (~lit).sum(axis=1, keepdims=True) if is_sum else 1.0
+    logs = np.where(lit, x * room, epsilon * total)
     logs[total[:, 0] <= 0.0] = 1.0
     np.log(logs, out=logs)
     if kind == "alr":

@@ -66,8 +66,8 @@ class LogRatioTransformer(TableTransformer):
         them. For "logit" and "log1p".
 
     epsilon : float, default=1e-7
-        R of the logit. For "alr", "clr" and "ilr" what a zero is replaced by, times the total; not
-        used by "log1p".
+        R of the logit. For "alr", "clr" and "ilr" the share of the total that replaces a zero; not used
+        by "log1p".
 
     Attributes
     ----------
@@ -88,7 +88,10 @@ class LogRatioTransformer(TableTransformer):
 
     On the way back coordinates of "logit" and "log1p" below zero, which a network may give, mean an empty
     part. "alr", "clr" and "ilr" come back exactly where a row had no zeros; a zero comes back as
-    ``epsilon`` times the total.
+    ``epsilon`` times the total. Without a ``reference`` the total is the sum, in which the positive parts
+    make room: they shrink by the factor 1 − n_zeros · ``epsilon``, and their ratios stay (multiplicative
+    replacement [4]_). Rows where nothing would be left of them are an error. With a ``reference`` the
+    positive parts come back as they were.
 
     Computed block by block in float64, without a copy of X, whatever the dtype of X, which the
     result has.
@@ -101,6 +104,8 @@ class LogRatioTransformer(TableTransformer):
        139 (1982).
     .. [3] J. J. Egozcue et al., "Isometric logratio transformations for compositional data analysis",
        Math. Geol. 35, 279 (2003).
+    .. [4] J. A. Martín-Fernández et al., "Dealing with zeros and missing values in compositional data
+       sets using nonparametric imputation", Math. Geol. 35, 253 (2003).
 
     Examples
     --------
@@ -148,7 +153,12 @@ class LogRatioTransformer(TableTransformer):
                 single_forward(self.kind, parts, total, self.epsilon, out=out[rows, 1:])
             else:
                 out[rows, 1:] = composition_forward(
-                    self.kind, parts.astype(np.float64), total, self.epsilon, self._base
+                    self.kind,
+                    parts.astype(np.float64),
+                    total,
+                    self.epsilon,
+                    self._base,
+                    is_sum=self.reference_ is None,
                 )
 
         self._blockwise(map_block, X)
@@ -277,7 +287,19 @@ class LogRatioTransformer(TableTransformer):
         highest = parts.max(axis=1, keepdims=True)
         if is_negative or not ((highest < limit * total) | (highest == 0.0)).all():
             self._refuse(X, limit)
+        if k is None and self.kind not in SINGLE:
+            self._check_room(parts, total)
         return parts, total
+
+    def _check_room(self, parts, total):
+        """Refuse rows whose zeros, replaced, would leave nothing to the other parts."""
+        most = int(((parts == 0.0) & (total > 0.0)).sum(axis=1).max())
+        if most * self.epsilon >= 1.0:
+            raise ValueError(
+                f"epsilon={self.epsilon:g} for each of the {most} zeros of a row of X leaves nothing of "
+                f"the total to its positive parts; use an epsilon below {1.0 / most:.3g}, or "
+                "kind='logit' or 'log1p', which keep zeros."
+            )
 
     def _refuse(self, X, limit):
         """Say what is wrong with X, by column and count."""

@@ -155,15 +155,52 @@ def test_alr_divides_by_the_total_or_by_the_last_part(rng):
     np.testing.assert_allclose(Z[:, 0], X.sum(axis=1), rtol=1e-12)
 
 
-def test_zeros_of_a_composition_come_back_as_epsilon():
-    X = np.array([[0.0, 3.0, 1.0], [0.0, 0.0, 0.0]])
-    for kind in ("alr", "clr", "ilr"):
-        log_ratio = LogRatioTransformer(kind, epsilon=1e-3).fit(X)
-        Z = log_ratio.transform(X)
-        assert (Z[1] == 0).all()
-        back = log_ratio.inverse_transform(Z)
-        np.testing.assert_allclose(back[0], np.array([0.004, 3.0, 1.0]) / 1.001, rtol=1e-12)
-        np.testing.assert_array_equal(back[1], 0.0)
+COMPOSITIONS = ("alr", "clr", "ilr")
+
+
+@pytest.mark.parametrize("kind", COMPOSITIONS)
+def test_zeros_of_a_composition_come_back_as_epsilon_of_the_total(kind):
+    X = np.array([[0.0, 0.0, 0.0, 1.0, 1.0], [0.0, 3.0, 1.0, 2.0, 2.0], [0.0] * 5])
+    log_ratio = LogRatioTransformer(kind, epsilon=0.01).fit(X)
+    Z = log_ratio.transform(X)
+    assert (Z[2] == 0).all()
+    back = log_ratio.inverse_transform(Z)
+    np.testing.assert_allclose(back[0], [0.02, 0.02, 0.02, 0.97, 0.97], rtol=1e-12)
+    np.testing.assert_allclose(back[1], [0.08, 2.97, 0.99, 1.98, 1.98], rtol=1e-12)
+    np.testing.assert_array_equal(back[2], 0.0)
+
+
+@given(showers(), st.sampled_from(COMPOSITIONS), st.floats(1e-9, 0.019))
+def test_zeros_are_replaced_multiplicatively(X, kind, epsilon):
+    """As Martín-Fernández et al. (2003) do: totals and ratios are kept."""
+    X = X[:, 1:].astype(np.float64)
+    total, zero = X.sum(axis=1, keepdims=True), X == 0.0
+    log_ratio = LogRatioTransformer(kind, epsilon=epsilon).fit(X)
+    back = log_ratio.inverse_transform(log_ratio.transform(X))
+    room = 1.0 - epsilon * zero.sum(axis=1, keepdims=True)
+    expected = np.where(zero, epsilon * total, X * room)
+    np.testing.assert_allclose(back, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", COMPOSITIONS)
+def test_beside_a_reference_the_positive_parts_come_back_as_they_were(kind):
+    X = np.array([[4.0, 0.0, 0.0, 3.0, 2.0]])
+    log_ratio = LogRatioTransformer(kind, reference=0, epsilon=0.4).fit(X)
+    back = log_ratio.inverse_transform(log_ratio.transform(X))
+    np.testing.assert_allclose(back, [[4.0, 1.6, 1.6, 3.0, 2.0]], rtol=1e-12)
+
+
+def test_zeros_that_would_take_the_whole_total_are_an_error():
+    X = np.array([[0.0, 0.0, 0.0, 1.0], [0.0] * 4])
+    log_ratio = LogRatioTransformer("clr", epsilon=0.333).fit(X)
+    back = log_ratio.inverse_transform(log_ratio.transform(X))
+    np.testing.assert_allclose(back, [[0.333, 0.333, 0.333, 0.001], [0.0] * 4], rtol=1e-9)
+    message = r"epsilon=0.4 for each of the 3 zeros .* an epsilon below 0.333, or kind='logit'"
+    log_ratio = LogRatioTransformer("clr", epsilon=0.4)
+    with pytest.raises(ValueError, match=message):
+        log_ratio.fit(X)
+    with pytest.raises(ValueError, match=message):
+        log_ratio.fit(X[1:]).transform(X)
 
 
 def test_a_sum_above_the_incident_energy_is_physical():
