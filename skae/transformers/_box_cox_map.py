@@ -148,7 +148,8 @@ def fit_box_cox_map(
     if skew_threshold is not None and power is None:
         alone = alone | (np.abs(skewness) < skew_threshold)
     if shift is None:
-        shift = np.where(minimum <= 0.0, _START * (average - minimum) - minimum, 0.0)
+        room = np.where(constant, np.where(minimum < 0.0, -minimum, 1.0), average - minimum)
+        shift = np.where(minimum <= 0.0, _START * room - minimum, 0.0)
     if power is None:
         shift = np.where(alone, 1.0, shift)
     zero = np.zeros(len(columns))

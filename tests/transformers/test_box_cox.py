@@ -135,6 +135,15 @@ def test_a_nearly_constant_column_with_an_outlier_keeps_its_digits():
     np.testing.assert_allclose(box_cox.inverse_transform(box_cox.transform(x)), x, rtol=1e-6)
 
 
+@pytest.mark.parametrize("power", [-1.0, 0.0, 0.5, 2.0])
+@pytest.mark.parametrize("value", [0.0, -3.0])
+@pytest.mark.parametrize("standardize", [True, False])
+def test_a_constant_column_that_is_not_positive_survives_a_given_power(power, value, standardize):
+    X = np.full((5, 1), value)
+    box_cox = BoxCoxTransformer(lmbda=power, standardize=standardize).fit(X)
+    np.testing.assert_allclose(box_cox.inverse_transform(box_cox.transform(X)), X, atol=1e-12)
+
+
 def test_missing_values_are_ignored_in_fit_and_kept(rng):
     X = rng.lognormal(size=(500, 3))
     holes = X.copy()
