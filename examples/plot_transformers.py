@@ -61,7 +61,7 @@ axes[1, 0].set_ylabel("after Box–Cox")
 # long tail, behind Box–Cox every row alike. The median row comes back better in four columns of five, the
 # few rows far out in the tails, whose errors count in GeV here, come back worse. Where the
 # *relative* error of an energy is asked for, that is the better bargain; where the largest decide, not.
-# A warning counts impact parameters below any that was fitted: they are clipped, not turned into NaN.
+# A warning counts impact parameters far below any that was fitted: they follow a straight line there.
 
 spread = np.subtract(*np.percentile(train, [75, 25], axis=0))
 rows, energies = {}, {}

@@ -78,7 +78,7 @@ class CheckpointWarning(UserWarning):
 
 
 class ClippingWarning(UserWarning):
-    """Values beyond a transformer's invertible range were clipped to its ends.
+    """Values lie so far beyond the data of a fit that they are clipped, or follow a straight line.
 
     Examples
     --------

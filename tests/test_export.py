@@ -186,6 +186,21 @@ def test_columns_that_were_found_by_name_keep_their_places_in_torch():
     np.testing.assert_allclose(backward(features).numpy(), frame, rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", [name for name in STEPS if name.startswith("box-cox")])
+def test_box_cox_goes_on_in_the_same_straight_lines_in_torch(name):
+    step, make = STEPS[name]
+    X = make()
+    Z = step.fit(X).transform(X)
+    far = np.concatenate([X - np.ptp(X, axis=0), X + 10.0 * np.ptp(X, axis=0)])
+    forward, backward = as_tensor_step(step)
+    found = forward(torch.from_numpy(far)).numpy()
+    np.testing.assert_allclose(found, step.transform(far), rtol=1e-12)
+    far = np.concatenate([Z - 3.0 * Z.std(axis=0), Z + 3.0 * Z.std(axis=0), -1e6 * Z**2])
+    back = step.inverse_transform(far)
+    assert (back == 0.0).any()
+    np.testing.assert_allclose(backward(torch.from_numpy(far)).numpy(), back, rtol=1e-9)
+
+
 with pytest.raises(TypeError, match="one of these can: ") as refused:
     as_tensor_step(FunctionTransformer(np.sinc))
 FUNCTIONS = [getattr(np, name) for name in re.findall(r"np\.(\w+)", str(refused.value))]
@@ -212,7 +227,8 @@ def test_a_pipeline_is_one_graph(method):
         skae.JetAutoencoder(n_components=2, hidden_layer_sizes=(8,), max_epochs=3, random_state=0),
     ).fit(X)
     X = X.astype(np.float32)
-    rows = model.transform(X) if method == "inverse_transform" else X
+    # three times as far as any latent: Box-Cox goes on as a straight line there
+    rows = 3.0 * model.transform(X) if method == "inverse_transform" else X
     expected = getattr(model, method)(rows)
     found = run(to_onnx(model, method=method), rows)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())

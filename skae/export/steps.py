@@ -189,7 +189,7 @@ def _(_: NoiseInjector) -> TensorStep:
 @as_tensor_step.register
 def _(step: BoxCoxTransformer) -> TensorStep:
     fitted = step._fitted_map.converted(lambda values: torch.from_numpy(values.copy()))
-    return TensorStep(lambda x: fitted.forward(x, _XP)[0], lambda z: fitted.backward(z, _XP)[0])
+    return TensorStep(lambda x: fitted.forward(x, _XP), lambda z: fitted.backward(z, _XP))
 
 
 @as_tensor_step.register

@@ -1,5 +1,8 @@
 """The Box–Cox map of many columns: its constants, found in fit, and the map both ways.
 
+The power holds between the ends of the data. Beyond them the map goes on in straight lines, for the
+inverse of a power has a pole just outside, or grows exponentially.
+
 The map is written once, for NumPy and for whatever other array namespace ``xp`` its constants are
 `converted` to. It works in place, so that a block stays in the cache.
 """
@@ -17,6 +20,10 @@ from skae.transformers._likelihood import SMALL_POWER, largest_power, most_likel
 _TOLERANCE = {np.dtype(np.float64): 1e-6, np.dtype(np.float32): 1e-3}
 #: largest exponent of e that stays finite, squared, after division by a small power
 _LARGEST_EXPONENT = {np.dtype(np.float64): 250.0, np.dtype(np.float32): 50.0}
+#: spreads that a line goes on for in transformed data, which are float32, and may be added up
+_FARTHEST = 1e30
+#: what is divided by, or has a logarithm, is no smaller
+_SMALLEST = np.finfo(np.float64).tiny
 #: a column that reaches zero is moved this share of its mean distance from the minimum above it
 _START = 0.01
 
@@ -25,7 +32,9 @@ _START = 0.01
 class BoxCoxMap:
     """``z = (((x + shift) / e^centre)^power − 1) / power`` less ``mean``, over ``scale``.
 
-    A power of exactly 1 is the straight line ``z = (x − mean) / scale``. All arrays ``(n_columns,)``.
+    A power of exactly 1 is the straight line ``z = (x − mean) / scale``. Any other holds from ``minimum``
+    to ``maximum``. Beyond, x changes with z as at that end, but by at most ``maximum − minimum`` for each
+    ``spread``; where no data were negative, none come back negative. All arrays ``(n_columns,)``.
     """
 
     power: np.ndarray
@@ -33,21 +42,39 @@ class BoxCoxMap:
     centre: np.ndarray  # of the logarithms
     mean: np.ndarray
     scale: np.ndarray
-    low: np.ndarray  # of x + shift: beyond these the map is not invertible to the tolerance
-    high: np.ndarray
+    minimum: np.ndarray  # of the data
+    maximum: np.ndarray
+    spread: np.ndarray  # standard deviation of the transformed data
     gentle: np.ndarray  # so near the logarithm that exp(λl) − 1 would lose digits
 
     def __post_init__(self):
         self.linear = self.power == 1.0
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        self.special = np.flatnonzero(self.gentle | self.linear)
+        with np.errstate(all="ignore"):
             self.factor = 1.0 / (self.power * self.scale)
             self.offset = (1.0 / self.power + self.mean) / self.scale
-        self.special = np.flatnonzero(self.gentle | self.linear)
-        ends = np.where(np.isfinite([self.low, self.high]), [self.low, self.high], 1.0) - self.shift
-        with np.errstate(all="ignore"):
-            ends = self.forward(ends)[0]
-        self.image_low = np.where(self.linear, -np.inf, ends[0])
-        self.image_high = np.where(self.linear, np.inf, ends[1])
+            self.low, self.high = self._of_powers(self.minimum, self.maximum) + self.shift
+            ends = np.stack([self.minimum, self.maximum])
+            self.image_low, self.image_high = self._of_powers(*self.forward(ends))
+            self.slope_low, self.slope_high = self._slopes(ends)
+        self.farthest = _FARTHEST * self.spread
+        positive = (self.minimum >= 0.0) & ~self.linear
+        self.floor = np.where(positive, np.maximum(0.0, -self.shift) + 0.0, -np.inf)
+        down = (self.minimum - self.floor) / self.slope_low
+        self.far_low = self.image_low - np.minimum(self.spread, down)
+        self.far_high = self.image_high + self.spread
+
+    def _of_powers(self, low, high):
+        """Return the ends of a range, ``(2, n_columns)``; that of a straight line is unlimited."""
+        return np.where(self.linear, [[-np.inf], [np.inf]], [low, high])
+
+    def _slopes(self, ends):
+        """Return dx/dz of the lines beyond the ends of the data, both ``(2, n_columns)``."""
+        logs = np.log(ends + self.shift) - self.centre
+        slopes = self.scale * np.exp(self.centre + (1.0 - self.power) * logs)
+        size = ends[1] - ends[0]
+        slopes = np.minimum(slopes, np.where(size > 0.0, size / self.spread, np.inf))
+        return np.where(self.linear, 1.0, np.maximum(slopes, _SMALLEST))
 
     @classmethod
     def join(cls, parts: list["BoxCoxMap"]) -> "BoxCoxMap":
@@ -64,10 +91,10 @@ class BoxCoxMap:
         vars(new).update({name: convert(values) for name, values in vars(self).items()})
         return new
 
-    def forward(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Transform rows of x; return them, and how many values were clipped, by column."""
+    def forward(self, x: Any, xp: Any = np) -> Any:
+        """Transform rows of x."""
         z = x + self.shift
-        clipped = clip(z, self.low, self.high, xp)
+        beyond = _cut(z, self.low, self.high, xp)
         xp.log(z, out=z)
         z -= self.centre
         logs = z[:, self.special]
@@ -79,18 +106,19 @@ class BoxCoxMap:
             power, mean, scale, linear = self._of_special_columns()
             line = x[:, self.special]
             z[:, self.special] = (xp.where(linear, line, _bend(logs, power, xp)) - mean) / scale
-        return z, clipped
+        if beyond is not None:
+            beyond /= xp.where(beyond < 0.0, self.slope_low, self.slope_high)
+            z += xp.clip(beyond, -self.farthest, self.farthest)
+        return z
 
-    def backward(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Bring rows of z back; return them, and how many values were clipped, by column."""
-        rounding = 4.0 * xp.finfo(z.dtype).eps
+    def backward(self, z: Any, xp: Any = np) -> Any:
+        """Bring rows of z back."""
         x = xp.asarray(z, dtype=xp.float64, copy=True)
-        low = self.image_low - rounding * xp.abs(self.image_low)
-        high = self.image_high + rounding * xp.abs(self.image_high)
-        clipped = clip(x, low, high, xp)
+        beyond = _cut(x, self.image_low, self.image_high, xp)
         line = x[:, self.special]
         x += self.offset
         x /= self.factor
+        xp.clip(x, _SMALLEST, None, out=x)  # rounding may take it below zero
         xp.log(x, out=x)
         x /= self.power
         x += self.centre
@@ -103,7 +131,20 @@ class BoxCoxMap:
         x -= self.shift
         if len(self.special):
             x[:, self.special] = xp.where(linear, line, x[:, self.special])
-        return x, clipped
+        if beyond is not None:
+            end = xp.where(beyond < 0.0, self.minimum, self.maximum)
+            beyond *= xp.where(beyond < 0.0, self.slope_low, self.slope_high)
+            x = xp.where(beyond == 0.0, x, end + beyond)
+            xp.clip(x, self.floor, None, out=x)
+        return x
+
+    def count_far(self, z: np.ndarray) -> np.ndarray:
+        """Count transformed values more than a ``spread`` beyond the data, or below the ``floor``."""
+        rounding = 4.0 * np.finfo(z.dtype).eps
+        low = self.far_low - rounding * np.abs(self.far_low)
+        high = self.far_high + rounding * np.abs(self.far_high)
+        far = (z < low) | (z > high)
+        return far.sum(axis=0) if far.any() else np.zeros(len(low), dtype=int)
 
     def _of_special_columns(self):
         return tuple(
@@ -148,20 +189,19 @@ def fit_box_cox_map(
     if skew_threshold is not None and power is None:
         alone = alone | (np.abs(skewness) < skew_threshold)
     if shift is None:
-        room = np.where(constant, np.where(minimum < 0.0, -minimum, 1.0), average - minimum)
-        shift = np.where(minimum <= 0.0, _START * room - minimum, 0.0)
+        shift = _automatic_shift(minimum, average, constant)
     if power is None:
         shift = np.where(alone, 1.0, shift)
-    zero = np.zeros(len(columns))
     scale = np.where(constant, 1.0, spread)
     constants = {
         "power": np.ones(len(columns)) if power is None else power.copy(),
         "shift": shift,
-        "centre": zero.copy(),
+        "centre": np.zeros(len(columns)),
         "mean": average if standardize else 1.0 - shift,
         "scale": scale if standardize else np.ones(len(columns)),
-        "low": np.full(len(columns), -np.inf),
-        "high": np.full(len(columns), np.inf),
+        "minimum": minimum,
+        "maximum": maximum,
+        "spread": np.ones(len(columns)),
         "gentle": np.zeros(len(columns), dtype=bool),
     }
     bent = np.flatnonzero(~alone)
@@ -175,41 +215,39 @@ def fit_box_cox_map(
     return BoxCoxMap(**constants), skewness
 
 
+def _automatic_shift(minimum, average, constant):
+    """Return what moves columns that reach zero a little above it."""
+    room = np.where(constant, np.where(minimum < 0.0, -minimum, 1.0), average - minimum)
+    return np.where(minimum <= 0.0, _START * room - minimum, 0.0)
+
+
 def _fit_bent_columns(columns, missing, count, power, shift, standardize, dtype):
     precision = _TOLERANCE[dtype] / (8.0 * np.finfo(dtype).eps)
     logs = columns + shift[:, None]
-    x_low, x_high = logs.min(axis=1), logs.max(axis=1)
     np.log(logs, out=logs)
     centre, spread = _centre(logs, missing, count)
     logs /= spread[:, None]
-    low, high = logs.min(axis=1), logs.max(axis=1)
 
     if power is None:
+        low, high = logs.min(axis=1), logs.max(axis=1)
         lower, upper = _bounds(low, high, centre, spread, precision, standardize, dtype)
         power = most_likely_power(logs, count, lower * spread, upper * spread) / spread
     if not standardize:
         # the formula as it stands has its 1 at x + s = 1, not at the centre
         logs *= spread[:, None]
         logs += centre[:, None]
-        low, high = low * spread + centre, high * spread + centre
         centre, spread = np.zeros(len(logs)), np.ones(len(logs))
-        mean, scale = np.zeros(len(logs)), np.ones(len(logs))
-    bend_power = (power * spread)[:, None]
-    ends = _bend(np.stack([low, high], axis=1), bend_power) * spread[:, None]
-    if standardize:
-        bent = _bend(logs, bend_power) * spread[:, None]
-        mean, scale = _centre(bent, missing, count)
-    reach_low, reach_high = _reach(power, np.abs(ends).max(axis=1), precision, dtype)
-    largest = np.log(np.finfo(dtype).max)
+    bend_power = power * spread
+    bent = _bend(logs, bend_power[:, None]) * spread[:, None]
+    half = 0.5 * np.ptp(bent, axis=1)  # no deviation is larger, and its square may overflow
+    mean, deviation = _centre(bent, missing, count)
     return {
         "power": power,
-        "shift": shift,
         "centre": centre,
-        "mean": mean,
-        "scale": scale,
-        "low": np.minimum(np.exp(np.clip(centre - reach_low, -745.0, largest)), x_low),
-        "high": np.maximum(np.exp(np.clip(centre + reach_high, -745.0, largest)), x_high),
-        "gentle": np.abs(power * spread) < SMALL_POWER,
+        "mean": mean if standardize else 0.0,
+        "scale": deviation if standardize else 1.0,
+        "spread": 1.0 if standardize else np.where(half > 0.0, np.fmin(deviation, half), 1.0),
+        "gentle": np.abs(bend_power) < SMALL_POWER,
     }
 
 
@@ -247,24 +285,16 @@ def _unbend(bent, power, xp=np):
     return xp.where(power == 0.0, bent, xp.log1p(bent * power) / _nonzero(power, xp))
 
 
-def _reach(power, largest_value, precision, dtype):
-    """Return the distances from the centre that logarithms may have, below and above it."""
-    size = np.abs(power)
-    with np.errstate(divide="ignore"):
-        flat = np.minimum(np.log1p(size * precision), np.log(precision / largest_value))
-        flat = np.where(size == 0.0, precision, np.maximum(flat, 0.0) / _nonzero(size))
-        steep = np.where(size == 0.0, precision, _LARGEST_EXPONENT[dtype] / _nonzero(size))
-    return np.where(power >= 0.0, flat, steep), np.where(power >= 0.0, steep, flat)
-
-
 def _nonzero(power, xp=np):
     return xp.where(power == 0.0, 1.0, power)
 
 
-def clip(values: Any, low: Any, high: Any, xp: Any = np) -> Any:
-    """Clip in place; return how many were outside, by column."""
-    outside = (values < low) | (values > high)
-    if xp is np and not outside.any():  # an exported graph has no branches
-        return np.zeros(values.shape[1], dtype=int)
+def _cut(values: Any, low: Any, high: Any, xp: Any) -> Any:
+    """Cut values to a range, in place; return what was cut off, or None where nothing was."""
+    # an exported graph has no branches
+    if xp is np and not ((values < low) | (values > high)).any():
+        return None
+    beyond = xp.asarray(values, copy=True)
     xp.clip(values, low, high, out=values)
-    return outside.sum(axis=0)
+    beyond -= values
+    return beyond

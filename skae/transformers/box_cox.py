@@ -18,7 +18,7 @@ from skae._workers import map_in_threads
 from skae.exceptions import ClippingWarning
 from skae.transformers._base import TableTransformer
 from skae.transformers._blocks import BLOCK_SIZE, row_blocks
-from skae.transformers._box_cox_map import BoxCoxMap, clip, fit_box_cox_map
+from skae.transformers._box_cox_map import BoxCoxMap, fit_box_cox_map
 from skae.transformers._messages import name_column
 
 #: numbers that one thread fits at a time, and keeps the logarithms of
@@ -42,7 +42,7 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
     It differs from scikit-learn's ``PowerTransformer(method="box-cox")`` in what it does at the
     edges. Columns may reach zero and below. λ is bounded where a stronger power would lose digits, so
     that what was seen in fit comes back. Values that were not seen, or that a network made up, never
-    give NaN. And all columns are solved at once, many times faster.
+    give NaN, nor a million times what was seen. And all columns are solved at once, many times faster.
 
     Parameters
     ----------
@@ -93,10 +93,17 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
     side of 1): what was seen in fit comes back within 1e-6 of :math:`|x| + |s|` in float64, and within
     1e-3 in float32.
 
-    **Clipping.** Beyond the range in which that holds, which contains all that was seen in fit, values
-    are clipped to its ends, in both directions; a `ClippingWarning` counts them. ``fit`` refuses a column
-    with values that are not positive after a given shift, and one that a given power takes out of the
-    range of floating-point numbers.
+    **Beyond the data.** An inverse power has a pole or grows exponentially just beyond what it was fitted
+    to. There both directions are straight lines, with the slope :math:`dx/dy` at the end of the data, but
+    at most their range for each standard deviation of the transformed column. So y one standard
+    deviation beyond what ``transform`` gave in fit comes back at most one range of the data beyond their
+    end, whatever λ is; and new, larger values come back as they were. A column without negative values in
+    fit never comes back negative: what would be below 0 (or below −shift, for a negative one) is clipped.
+    Values that are, or that lie more than one standard deviation beyond the data, are counted by a
+    `ClippingWarning`.
+
+    ``fit`` refuses a column with values that are not positive after a given shift, and one that a given
+    power takes out of the range of floating-point numbers.
 
     **Missing values** (NaN) are ignored in fit and kept by the transformations, as scikit-learn's
     scalers do. Constant and all-missing columns are left alone.
@@ -142,11 +149,11 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
         Warns
         -----
         ClippingWarning
-            If values lie beyond the range that could be brought back.
+            If values lie far beyond the data of the fit.
         """
         check_is_fitted(self, "lambdas_")
         X = self._validate(X, reset=False)
-        return self._map(X, BoxCoxMap.forward, "X")
+        return self._map(X, "X")
 
     def inverse_transform(self, X):
         """Bring transformed columns back.
@@ -164,11 +171,12 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
         Warns
         -----
         ClippingWarning
-            If values lie beyond what ``transform`` can return.
+            If values lie far beyond what ``transform`` gave in fit, or would come back negative where no
+            data were.
         """
         check_is_fitted(self, "lambdas_")
         X = self._validate_transformed(X, self.n_features_in_)
-        return self._map(X, BoxCoxMap.backward, "what is to be brought back")
+        return self._map(X, "what is to be brought back", back=True)
 
     def _learn(self, X):
         n_columns = X.shape[1]
@@ -190,7 +198,7 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
 
         parts = map_in_threads(fit_part, row_blocks(n_columns, len(X), _FIT_SIZE))
         fitted = BoxCoxMap.join([fitted for fitted, _ in parts])
-        self._check_finite(fitted)
+        self._check_finite(fitted, np.finfo(X.dtype).max)
         self._fitted_map = fitted
         self.lambdas_ = fitted.power.copy()
         self.shifts_ = fitted.shift.copy()
@@ -228,10 +236,11 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
                 "shift."
             )
 
-    def _check_finite(self, fitted):
+    def _check_finite(self, fitted, largest):
         """Refuse a given power that a column does not survive."""
         lost = ~(np.isfinite(fitted.mean) & np.isfinite(fitted.scale))
-        lost |= ~fitted.linear & ~(np.isfinite(fitted.image_low) & np.isfinite(fitted.image_high))
+        image = np.maximum(np.abs(fitted.image_low), np.abs(fitted.image_high))
+        lost |= ~fitted.linear & ~(image <= largest)
         if lost.any():
             column = int(np.flatnonzero(lost)[0])
             raise ValueError(
@@ -239,8 +248,8 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
                 "floating-point numbers; use a power nearer to 0, or lmbda=None to find it."
             )
 
-    def _map(self, X, direction, what):
-        """Send the rows of X through the map, block by block; warn of what was clipped."""
+    def _map(self, X, what, *, back=False):
+        """Send the rows of X through the map, block by block; warn of what lies far from the data."""
         out = X if not self.copy and X.flags.writeable else np.empty(X.shape, dtype=X.dtype)
         n_rows, n_columns = X.shape
         times = max(1, _ROW_SIZE // n_columns)
@@ -251,21 +260,30 @@ class BoxCoxTransformer(OneToOneFeatureMixin, TableTransformer):
         def map_block(block: slice) -> np.ndarray:
             x = np.ascontiguousarray(X[block])
             wide = times if len(x) % times == 0 else 1
-            result, clipped = direction(maps[wide], x.reshape(-1, wide * n_columns))
-            clipped = clipped + clip(result, -largest, largest)
+            x, fitted = x.reshape(-1, wide * n_columns), maps[wide]
+            result = fitted.backward(x) if back else fitted.forward(x)
+            far = fitted.count_far(x if back else result)
+            np.clip(result, -largest, largest, out=result)
             out[block] = result.reshape(-1, n_columns)
-            return np.reshape(clipped, (-1, n_columns)).sum(axis=0)
+            return far.reshape(-1, n_columns).sum(axis=0)
 
-        counts = np.sum(map_in_threads(map_block, row_blocks(n_rows, 1, rows)), axis=0)
+        counts = map_in_threads(map_block, row_blocks(n_rows, 1, rows))
+        self._warn_of_far(np.sum(counts, axis=0), what)
+        return out
+
+    def _warn_of_far(self, counts, what):
+        """Name the column that most of the ``counts`` are in, and the ends of its data."""
         if counts.any():
-            worst = int(np.argmax(counts))
+            worst, fitted = int(np.argmax(counts)), self._fitted_map
+            floor = fitted.floor[worst]
+            end = f", which end at {floor:g} on the way back" if np.isfinite(floor) else ""
             warn(
-                f"{np.sum(counts)} values of {what} lie beyond the range in which Box-Cox is "
-                f"invertible, most of them ({counts[worst]}) in {name_column(self, worst)}; they were "
-                "clipped to its ends.",
+                f"{np.sum(counts)} values of {what} lie far beyond the data of the fit, most of them "
+                f"({counts[worst]}) in {name_column(self, worst)}, whose data reach from "
+                f"{fitted.minimum[worst]:.6g} to {fitted.maximum[worst]:.6g}. Beyond, Box-Cox goes on in "
+                f"straight lines{end}.",
                 ClippingWarning,
             )
-        return out
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

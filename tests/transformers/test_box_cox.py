@@ -4,14 +4,19 @@ import pickle
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import boxcox_llf
 from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PowerTransformer
 from strategies import tables
 
-from skae import BoxCoxTransformer
+import skae
+from skae import BoxCoxTransformer, JetAutoencoder
 from skae.exceptions import ClippingWarning
 
 EPSILON = {np.dtype(np.float32): 1e-3, np.dtype(np.float64): 1e-6}
@@ -161,19 +166,6 @@ def test_missing_values_are_ignored_in_fit_and_kept(rng):
     np.testing.assert_allclose(back, holes, rtol=1e-9)
 
 
-def test_a_warning_counts_what_was_clipped(rng):
-    X = rng.lognormal(size=(500, 2))
-    box_cox = BoxCoxTransformer().fit(X)
-    low = np.array([[-1.0, 1.0], [-2.0, 1.0], [1.0, 0.0]])
-    with pytest.warns(ClippingWarning, match=r"3 values of X .* most of them \(2\) in column 0"):
-        Z = box_cox.transform(low)
-    assert np.isfinite(Z).all()
-    assert Z[0, 0] == Z[1, 0]
-    far = np.array([[0.0, 1e300]])
-    with pytest.warns(ClippingWarning, match="1 values of what is to be brought back"):
-        assert np.isfinite(box_cox.inverse_transform(far)).all()
-
-
 def test_many_rows_are_transformed_as_few_are(rng):
     """Blocks and threads are a matter of speed alone."""
     X = rng.lognormal(size=(300_000, 2))
@@ -218,8 +210,6 @@ def test_copy_false_writes_into_a_writeable_array(rng):
     ],
 )
 def test_errors_say_what_to_do(parameters, message):
-    import pandas as pd
-
     X = pd.DataFrame({"E": [-3.0, -2.0, 1.0, 7.0], "pt": [1.0, 2.0, 3.0, 9.0]})
     with pytest.raises(ValueError, match=message):
         BoxCoxTransformer(**parameters).fit(X)
@@ -229,3 +219,186 @@ def test_a_wrong_width_on_the_way_back_is_an_error(rng):
     box_cox = BoxCoxTransformer().fit(rng.lognormal(size=(20, 3)))
     with pytest.raises(ValueError, match="X has 2 columns, but transform returns 3"):
         box_cox.inverse_transform(np.zeros((2, 2)))
+
+
+# -- beyond the data ----------------------------------------------------------------------------
+
+
+@st.composite
+def box_coxes(draw):
+    """A table, and a transformer that is fitted to it: its power found or given."""
+    X = draw(tables(zeros=True, negative=True))
+    power = draw(st.none() | st.integers(-40, 40).map(lambda tenths: tenths / 10))
+    # of small numbers the formula as it stands, (x^λ − 1)/λ, keeps no digits at a given power
+    standardize = power is not None or draw(st.booleans())
+    return X, BoxCoxTransformer(lmbda=power, standardize=standardize).fit(X)
+
+
+@pytest.mark.filterwarnings("ignore::skae.exceptions.ClippingWarning")
+@given(box_coxes(), st.floats(0.0, 1.0))
+def test_a_standard_deviation_is_at_most_the_range_of_the_data(fitted, distance):
+    X, box_cox = fitted
+    Z = box_cox.transform(X).astype(np.float64)
+    low, high, size = X.min(axis=0), X.max(axis=0), np.ptp(X, axis=0)
+    step = distance * Z.std(axis=0)
+    back = box_cox.inverse_transform(np.stack([Z.min(axis=0) - step, Z.max(axis=0) + step]))
+    allowed = distance * size
+    allowed += EPSILON[X.dtype] * (size + np.abs(X).max(axis=0) + np.abs(box_cox.shifts_))
+    assert (back[0] >= low - allowed).all()
+    assert (back[1] <= high + allowed).all()
+    assert (np.diff(back, axis=0) >= 0).all()
+
+
+@pytest.mark.filterwarnings("ignore::skae.exceptions.ClippingWarning")
+@given(box_coxes(), st.floats(-3.0, 3.0))
+def test_values_beyond_the_data_come_back_and_stay_in_order(fitted, exponent):
+    X, box_cox = fitted
+    X = X.astype(np.float64)
+    low, high = X.min(axis=0), X.max(axis=0)
+    size = np.maximum(np.ptp(X, axis=0), 1e-6 * np.abs(X).max(axis=0))
+    below = low - 10.0**exponent * size
+    below = np.where((low >= 0.0) & (box_cox.lambdas_ != 1.0), np.maximum(below, 0.0), below)
+    rows = np.stack([below, low, high, high + 10.0**exponent * size])
+    Z = box_cox.transform(rows)
+    assert (np.diff(Z, axis=0) >= 0.0).all()
+    back = box_cox.inverse_transform(Z)
+    assert (np.diff(back, axis=0) >= 0.0).all()
+    allowed = 1e-6 * (np.abs(rows) + np.abs(box_cox.shifts_) + size)
+    on_a_line = (rows < low) | (rows > high)
+    on_a_line &= np.abs(Z) < 1e20  # none goes on for ever
+    assert (np.abs(back - rows) <= allowed)[on_a_line].all()
+
+
+@pytest.mark.filterwarnings("ignore::skae.exceptions.ClippingWarning")
+@given(box_coxes())
+def test_where_no_data_were_negative_none_come_back_so(fitted):
+    X, box_cox = fitted
+    positive = (X >= 0.0).all(axis=0) & (box_cox.lambdas_ != 1.0)
+    Z = box_cox.transform(X)
+    back = box_cox.inverse_transform(np.concatenate([Z, Z - 3.0, Z - 1e6, Z * 0 - 1e30]))
+    assert (back[:, positive] >= 0.0).all()
+
+
+@pytest.mark.filterwarnings("ignore::skae.exceptions.ClippingWarning")
+def test_the_lines_have_the_slope_of_the_ends_but_at_most_the_range(rng):
+    X = np.sort(rng.uniform(1.0, 9.0, size=(200, 1)), axis=0)
+    low, high = X[0, 0], X[-1, 0]
+    box_cox = BoxCoxTransformer(lmbda=0.5, standardize=False).fit(X)  # x = (1 + y/2)², dx/dy = √x
+    steps = np.array([[0.1], [0.2], [0.4], [10.0]])
+    up = box_cox.inverse_transform(2.0 * (np.sqrt(high) - 1.0) + steps)
+    np.testing.assert_allclose(up, high + np.sqrt(high) * steps, rtol=1e-12)
+    down = box_cox.inverse_transform(2.0 * (np.sqrt(low) - 1.0) - steps)
+    np.testing.assert_allclose(down, np.maximum(low - np.sqrt(low) * steps, 0.0), rtol=1e-12)
+    assert (down == 0.0).sum() == 1
+    # the logarithm of a log-normal of σ = 3, whose slope at the end is 19 ranges
+    X = rng.lognormal(sigma=3.0, size=(1000, 1))
+    for standardize in (True, False):
+        box_cox = BoxCoxTransformer(lmbda=0.0, standardize=standardize).fit(X)
+        Z = box_cox.transform(X)
+        up = box_cox.inverse_transform(Z.max() + Z.std() * steps)
+        np.testing.assert_allclose(up, X.max() + np.ptp(X) * steps, rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::skae.exceptions.ClippingWarning")
+@given(box_coxes())
+def test_what_lies_beyond_the_data_leaves_the_others_alone(fitted):
+    X, box_cox = fitted
+    Z = box_cox.transform(X)
+    with_far = np.concatenate([X, X + 3 * np.ptp(X, axis=0), X - 3 * np.ptp(X, axis=0)])
+    np.testing.assert_array_equal(box_cox.transform(with_far)[: len(X)], Z)
+    back = box_cox.inverse_transform(np.concatenate([Z, Z * 0 - 1e30, Z * 0 + 1e30]))[: len(X)]
+    np.testing.assert_array_equal(back, box_cox.inverse_transform(Z))
+
+
+@pytest.mark.filterwarnings("ignore::skae.exceptions.ClippingWarning")
+def test_columns_that_were_negative_go_on_below_their_shift(rng):
+    X = 0.02 * rng.exponential(size=(500, 1)) + 0.002 * rng.normal(size=(500, 1))
+    box_cox = BoxCoxTransformer().fit(X)
+    low = X.min() - np.array([[1e-4], [1e-3], [3e-3]])
+    assert (low + box_cox.shifts_ < 0.0).any()
+    with pytest.warns(ClippingWarning, match=r"to 0\.16\d+. Beyond, .* in straight lines\.$"):
+        Z = box_cox.transform(low)
+    assert (np.diff(Z, axis=0) < 0.0).all()
+    np.testing.assert_allclose(box_cox.inverse_transform(Z), low, rtol=1e-9)
+
+
+def test_no_value_between_those_of_the_fit_is_lost_to_a_given_power(rng):
+    X = rng.lognormal(sigma=3.0, size=(1000, 1))
+    for power in (-20.0, -8.0, 3.0, 20.0):  # powers that drown one end of the column
+        box_cox = BoxCoxTransformer(lmbda=power).fit(X)
+        back = box_cox.inverse_transform(box_cox.transform(X))
+        assert (back >= X.min()).all()
+        assert (back <= X.max()).all()
+        Z = box_cox.transform(X)
+        with pytest.warns(ClippingWarning):
+            far = box_cox.inverse_transform([Z.min(axis=0) - 1.001, Z.max(axis=0) + 1.001])
+        assert (far >= 0.0).all()
+        assert (far <= 2.002 * X.max()).all()
+
+
+def test_lines_and_the_ends_of_the_data_are_saved(rng, tmp_path):
+    X = rng.lognormal(size=(100, 3))
+    box_cox = BoxCoxTransformer(lmbda=[-1.0, 0.0, 1.0]).fit(X)
+    skae.save(box_cox, tmp_path / "box_cox.skops")
+    rows = np.concatenate([0.5 * X.min(axis=0, keepdims=True), 2.0 * X])
+    with pytest.warns(ClippingWarning, match="column") as before:
+        Z = box_cox.transform(rows)
+    with pytest.warns(ClippingWarning, match="column") as after:
+        np.testing.assert_array_equal(skae.load(tmp_path / "box_cox.skops").transform(rows), Z)
+    assert str(before[0].message) == str(after[0].message)
+
+
+def power_laws(rng, n):
+    """Four energies of a jet, say, that go together over orders of magnitude."""
+    sigma = [0.3, 0.3, 0.5, 1.0]
+    return (1.0 + rng.pareto(1.0, size=(n, 1))) * rng.lognormal(sigma=sigma, size=(n, 4))
+
+
+@pytest.mark.filterwarnings("ignore::skae.exceptions.ClippingWarning")
+@pytest.mark.parametrize(
+    "model",
+    [
+        PCA(1),
+        JetAutoencoder(1, hidden_layer_sizes=(8,), linear_path=True, max_epochs=10, random_state=0),
+    ],
+    ids=["PCA", "JetAutoencoder"],
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_what_a_model_of_power_laws_gives_stays_near_the_data(model, seed):
+    train, test = np.split(power_laws(np.random.default_rng(seed), 600), 2)
+    pipeline = make_pipeline(BoxCoxTransformer(), model).fit(train)
+    assert (pipeline[0].lambdas_ < 0.0).all()
+    for X in (train, test):
+        back = pipeline.inverse_transform(pipeline.transform(X))
+        assert (back > 0.0).all()
+        assert (back <= 10.0 * np.ptp(train, axis=0)).all()
+
+
+@pytest.mark.parametrize("names", [["pt", "m"], None])
+def test_a_warning_names_the_column_and_the_ends_of_its_data(rng, names):
+    X = np.clip(rng.lognormal(size=(500, 2)), 0.125, 8.0)
+    column = "column 0" if names is None else "column 'pt'"
+    table = X if names is None else pd.DataFrame(X, columns=names)
+    box_cox = BoxCoxTransformer().fit(table)
+    rows = np.array([[-1.0, 1.0], [-2.0, 1.0], [1.0, 1000.0], [1.0, 7.0]])
+    rows = rows if names is None else pd.DataFrame(rows, columns=names)
+    ends = rf"most of them \(2\) in {column}, whose data reach from 0\.125 to 8\. .* end at 0 on"
+    with pytest.warns(ClippingWarning, match="3 values of X .* " + ends) as caught:
+        Z = box_cox.transform(rows)
+    assert caught[0].filename == __file__
+    assert np.isfinite(Z).all()
+    with pytest.warns(ClippingWarning, match="3 values of what is to be brought back .* " + ends):
+        back = box_cox.inverse_transform(Z)
+    np.testing.assert_allclose(back, np.maximum(rows, 0.0), rtol=1e-9)
+    with pytest.warns(ClippingWarning, match="1 values of what is to be brought back"):
+        assert np.isfinite(box_cox.inverse_transform([[0.0, 1e300]])).all()
+
+
+def test_no_warning_within_a_standard_deviation_of_the_data(rng):
+    X = rng.lognormal(mean=3.0, sigma=0.3, size=(500, 3)).astype(np.float32)
+    box_cox = BoxCoxTransformer().fit(X)
+    Z = box_cox.transform(X)
+    ends = np.stack([Z.min(axis=0) - 0.99, Z.max(axis=0) + 0.99])
+    beyond = box_cox.inverse_transform(ends)
+    assert ((beyond[0] < X.min(axis=0)) & (beyond[1] > X.max(axis=0))).all()
+    np.testing.assert_allclose(box_cox.transform(beyond), ends, atol=1e-4)

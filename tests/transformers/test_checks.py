@@ -28,7 +28,7 @@ TRANSFORMERS = [
 ]
 # the checks transform rows that they did not fit
 BEYOND = pytest.mark.filterwarnings(
-    "ignore:.*beyond the range in which Box-Cox is:skae.exceptions.ClippingWarning"
+    "ignore:.*far beyond the data of the fit:skae.exceptions.ClippingWarning"
 )
 
 
