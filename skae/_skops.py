@@ -1,9 +1,10 @@
 """Files of skops in the one form that skae writes, and what is checked before and after skops reads one.
 
 skops looks at the types in a file. It does not look at sizes: a member that unpacks to gigabytes, an
-array whose header asks for them, ten thousand references to one member, brackets in brackets. A file in
-this form has none of these, and is read in time and memory that its own size bounds. Nor does it look at
-what objects hold: indices that compiled code would follow, attributes that hide a method.
+array whose header asks for them, ten thousand references to one member, brackets in brackets, keys
+of one hash. A file in this form has none of these, and is read in time and memory that its own size
+bounds. Nor does it look at what objects hold: indices that compiled code would follow, attributes that
+hide those of a class.
 """
 
 import io
@@ -23,10 +24,14 @@ from sklearn.neighbors import BallTree, KDTree
 
 from skae._sklearn import SIMPLE_METHODS
 from skae.training.net import TrainingNet
-from skae.training.net_file import hides_what_class_does
+from skae.training.net_file import hides_class_attribute
+from skae.training.packing import check_keys, parsed
 
 _SCHEMA = "schema.json"
-_MOST_MEMBERS = 100_000
+_MOST_MEMBERS = 65_000  # of more a zip file has another form
+_LONGEST_SCHEMA = 2**25
+_LONGEST_DIRECTORY = 2**23  # of a zip file, with the names of its members
+_END_OF_ZIP, _OF_ZIP64 = b"PK\5\6", b"PK\6\7"
 _DEEPEST = 200
 _LONGEST_TEXT = 2**16  # bytes of an entry in an array of text
 _FIRST_PROTOCOL = 2  # of skops 0.16
@@ -44,7 +49,7 @@ _FORMS = {
     "JsonNode": r"builtins\.str",
     "ListNode": r"builtins\.list",
     "LossNode": r"(sklearn\.(_loss\._loss|linear_model\._sgd_fast)|_loss)\.\w+",
-    "NdArrayNode": r"numpy\.(?!void|record|dtype)\w+",
+    "NdArrayNode": r"numpy\.(ndarray|bool_?|str_|u?int\d+|float\d+|longdouble|u?longlong)",
     "ObjectNode": _ANY_TRUSTED,
     "RandomStateNode": r"numpy\.random\.mtrand\.RandomState",
     "SetNode": r"builtins\.set",
@@ -54,12 +59,17 @@ _FORMS = {
     "TypeNode": _ANY_TRUSTED,
 }
 _OF_A_SPARSE_MATRIX = ("data", "format", "indices", "indptr", "shape")
+_SPARE_NUMBERS = 2**16  # objects are counted: other numbers may have been chosen to have one hash
+_KEYS = re.compile(r"builtins\.(str|int|float)|numpy\.(str_|u?int\d+|float\d+)")
 _SUFFIXES = {"BytesNode": ".bin", "NdArrayNode": ".npy", "SparseMatrixNode": ".npz"}
 
 _LIBRARIES = ("skae", "sklearn")
 
 #: what refers back to the estimator, or belongs to a run
 LEFT_OUT = ("_metadata_request", "_skl_callbacks", "_skl_callbacks_to_teardown")
+
+#: parameters that belong to a machine or a run, and not to a model: a file may not say where to write
+NEVER_SAVED = ("callbacks", "checkpoint", "memory", "sampler")
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -116,9 +126,10 @@ def checked(content: bytes) -> Any:
     Exception
         Of any kind, if it has not.
     """
-    with ZipFile(io.BytesIO(content)) as file:
-        _check_members(file, len(content))
-        schema = json.loads(file.read(_SCHEMA))
+    with _opened(content) as file:
+        if file.getinfo(_SCHEMA).file_size > _LONGEST_SCHEMA:
+            raise ValueError(f"its schema has more than {_LONGEST_SCHEMA} bytes")
+        schema = parsed(file.read(_SCHEMA))
         if not isinstance(schema, dict) or not isinstance(schema.get("skae"), dict):
             raise ValueError("it was not written by skae.save")
         about = schema.pop("skae")
@@ -126,6 +137,19 @@ def checked(content: bytes) -> Any:
             raise ValueError("it has an early protocol of skops, which skae never wrote")
         _check_nodes(schema)
     return about
+
+
+def _opened(content: bytes) -> ZipFile:
+    """Open a zip file of the plain form, and check its members; its end says how many there are."""
+    end = content[-22:]
+    if end[:4] != _END_OF_ZIP or end[-2:] != b"\0\0":
+        raise ValueError("File is not a zip file")
+    is_long = int.from_bytes(end[12:16], "little") > _LONGEST_DIRECTORY
+    if is_long or content[-42:-38] == _OF_ZIP64:
+        raise ValueError("it has more members, or bytes, than a model")
+    file = ZipFile(io.BytesIO(content))
+    _check_members(file, len(content))
+    return file
 
 
 def _check_members(file: ZipFile, size: int) -> None:
@@ -163,10 +187,9 @@ def _check_array(content: bytes) -> None:
 
 def _check_sparse(content: bytes) -> None:
     """Refuse a sparse matrix whose indices lead out of it: compiled code follows them unchecked."""
-    with ZipFile(io.BytesIO(content)) as file:
+    with _opened(content) as file:
         if not {*file.namelist()} <= {f"{k}.npy" for k in _OF_A_SPARSE_MATRIX}:
             raise ValueError("a sparse matrix has members that it has no use for")
-        _check_members(file, len(content))
     matrix = load_npz(io.BytesIO(content))
     if matrix.format != "csr":
         raise ValueError(f"a sparse matrix is in the form {matrix.format}")
@@ -180,11 +203,10 @@ def _check_nodes(schema: dict[str, Any]) -> None:
     work of reading grows with the size of the file, and not with the number of its references.
     """
     met: dict[int, dict[str, Any]] = {}
-    for value in _dictionaries(schema):
-        if not _is_node(value):
-            continue
+    nodes = [value for value in _dictionaries(schema) if _is_node(value)]
+    for value in nodes:
         number, form = value["__id__"], value["__loader__"]
-        if type(number) is not int or number < 1:
+        if type(number) is not int or not 1 <= number <= len(nodes) + _SPARE_NUMBERS:
             raise ValueError(f"{number!r} is no number of an object")
         if met.setdefault(number, value) != value:
             raise ValueError(f"two objects have the number {number}")
@@ -195,6 +217,21 @@ def _check_nodes(schema: dict[str, Any]) -> None:
             raise ValueError(f"the object {number} has the member {value['file']!r}")
         if form == "JsonNode" and str(value["content"]).lstrip()[:1] in ("[", "{"):
             raise ValueError("an object is written as text")
+        if form in ("DictNode", "SetNode"):
+            check_keys(_keys_of(value))
+
+
+def _keys_of(node: dict[str, Any]) -> Iterator[Any]:
+    """Yield the keys of a dictionary, or the items of a set, as far as their hashes depend on them."""
+    if node["__loader__"] == "SetNode":
+        for item in node["content"]:
+            yield json.loads(item["content"]) if item["__loader__"] == "JsonNode" else None
+        return
+    for key, kind in zip(node["content"], node["key_types"]["content"], strict=True):
+        name = f"{kind['__module__']}.{kind['__class__']}"
+        if not _KEYS.fullmatch(name):
+            raise ValueError(f"a key is a {name}")
+        yield key if "str" in name else int(key) if "int" in name else float(key)
 
 
 def _dictionaries(schema: Any) -> Iterator[dict[str, Any]]:
@@ -282,7 +319,7 @@ def check_loaded(estimator: Any) -> None:
         raise ValueError(f"it holds a {type(estimator).__name__} and no estimator")
     for where, part in parts_of(estimator, type(estimator).__name__):
         for name in _attributes_of(part):
-            if not isinstance(name, str) or hides_what_class_does(name, type(part)):
+            if not isinstance(name, str) or _may_not_be_of(part, name):
                 raise ValueError(f"{name!r} cannot be an attribute of {where}")
         if isinstance(part, BaseEstimator) and not isinstance(part, TrainingNet):
             _check_estimator(part)
@@ -293,16 +330,28 @@ def check_loaded(estimator: Any) -> None:
             vars(part).update(vars(BSpline(part.t, part.c, part.k, part.extrapolate, part.axis)))
         elif isinstance(part, KDTree | BallTree):
             _check_tree(part)
+        elif isinstance(part, np.random.RandomState):
+            _check_random_state(part)
+
+
+def _may_not_be_of(part: Any, name: str) -> bool:
+    """Tell whether an attribute is the class's, or a run's, and no parameter or field of the object."""
+    own = {f.name for f in fields(part)} if is_dataclass(part) else set()
+    if isinstance(part, BaseEstimator):
+        own |= {*type(part)._get_param_names()}
+    belongs_to_a_run = name in LEFT_OUT and name != "_metadata_request"
+    return belongs_to_a_run or (name not in own and hides_class_attribute(name, type(part)))
 
 
 def _check_estimator(estimator: BaseEstimator) -> None:
-    """See that it has its parameters and no cache, and a net that is one; renew what it asks for."""
+    """See that it has its parameters, none of a run, and a net that is one; renew what it asks for."""
     attributes = vars(estimator)
     missing = {*type(estimator)._get_param_names()} - {*attributes}
     if missing:
         raise ValueError(f"{type(estimator).__name__} lacks {', '.join(sorted(missing))}")
-    if attributes.get("memory") is not None:
-        raise ValueError(f"{type(estimator).__name__} has a memory, which is never saved")
+    for name in NEVER_SAVED:
+        if attributes.get(name) is not None:
+            raise ValueError(f"{type(estimator).__name__} has a {name}, which is never saved")
     if "net_" in attributes and not isinstance(estimator.net_, TrainingNet):
         raise ValueError(f"{type(estimator).__name__} has a net that is none")
     if "_metadata_request" in attributes:
@@ -326,3 +375,13 @@ def _check_tree(tree: Any) -> None:
         raise ValueError("a tree of neighbours has another metric than the Euclidean one")
     if state[12] is not None:
         raise ValueError("a tree of neighbours has weights")
+
+
+def _check_random_state(random_state: np.random.RandomState) -> None:
+    """See that random numbers are read inside their key, and that these are not all zero."""
+    state = random_state.get_state(legacy=False)["state"]
+    key, position = state["key"], state["pos"]
+    if not 0 <= position <= len(key):
+        raise ValueError(f"a RandomState is at the position {position} of {len(key)}")
+    if not (key[0] >> 31 or key[1:].any()):
+        raise ValueError("a RandomState has a key of zeros, of which no normal deviate comes")

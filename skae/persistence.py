@@ -13,13 +13,21 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
-from skae._skops import LEFT_OUT, check_loaded, checked, is_record, normalized, parts_of
+from skae._skops import (
+    LEFT_OUT,
+    NEVER_SAVED,
+    check_loaded,
+    checked,
+    is_record,
+    normalized,
+    parts_of,
+)
 from skae._trusted import TRUSTED_TYPES
 from skae._version import __version__
 from skae.training.hardware import resolve_device
 from skae.training.net import TrainingNet
 from skae.training.net_file import optimizer_state_kept
-from skae.training.packing import FORMAT, check_format, write_atomically
+from skae.training.packing import FORMAT, check_format, read_whole, write_atomically
 
 __all__ = ["load", "save"]
 
@@ -33,6 +41,9 @@ _REMEDIES = {
     "optimizer": "torch's own optimizers can be saved.",
     "sampler": "Save it after set_params(sampler=None), and set the sampler again after loading.",
 }
+_REFUSED = {*NEVER_SAVED} - {
+    "checkpoint"
+}  # left out: a model is saved behind the fit that it was for
 _ELSE = "A pickle can hold it; load only pickles that you trust."
 
 
@@ -45,7 +56,8 @@ def save(estimator, path, *, optimizer_state=False):
     skae's estimators and transformers can be saved, and nearly everything of scikit-learn's around them:
     Pipeline, ColumnTransformer, scalers, decompositions, linear models. Not trees and forests, whose
     indices compiled code follows unchecked; nor functions of your own, callbacks and caches. NumPy's
-    functions can (``FunctionTransformer(np.log1p)``).
+    functions can (``FunctionTransformer(np.log1p)``). ``checkpoint`` is left out, as a
+    file should not say where to write: set it again to go on training with one.
 
     Parameters
     ----------
@@ -116,7 +128,7 @@ def load(path, *, device=None):
     Returns
     -------
     estimator : estimator
-        As it was saved.
+        As it was saved, with ``checkpoint=None``.
 
     Raises
     ------
@@ -124,7 +136,7 @@ def load(path, *, device=None):
         If the file is not one of :func:`save`, is damaged, or is of another format, in which case the
         message names both versions of skae; or if the device is not there.
     OSError
-        If the file cannot be read.
+        If the file cannot be read, or is a pipe or a device.
 
     Warns
     -----
@@ -150,10 +162,10 @@ def load(path, *, device=None):
 
     device = None if device is None else resolve_device(device)
     path = os.fspath(path)
-    content = Path(path).read_bytes()
+    content = read_whole(path)
     try:
         about = checked(content)
-        check_format(about.get("format"), dict(about["versions"]).get("skae"))
+        check_format(about.get("format"), about["versions"].get("skae"))
         estimator = skops.io.loads(content, trusted=TRUSTED_TYPES)
         check_loaded(estimator)
         for _, part in parts_of(estimator, ""):
@@ -209,7 +221,7 @@ def _refuse_what_skops_would_change(parts: list[tuple[str, Any]]) -> None:
     """Refuse what skops saves by a name only, or in another form, before it does."""
     for where, value in parts:
         parameter = where.rpartition(".")[2]
-        if value is not None and parameter in ("callbacks", "memory", "sampler"):
+        if value is not None and parameter in _REFUSED:
             raise TypeError(
                 f"{where} is {_named(value)}, which skae cannot save. {_REMEDIES[parameter]}"
             )
@@ -221,7 +233,7 @@ def _refuse_what_skops_would_change(parts: list[tuple[str, Any]]) -> None:
 
 @contextmanager
 def _set_aside(parts: list[tuple[str, Any]]) -> Iterator[None]:
-    """Free estimators of callbacks, of what refers back to them, and of caches, for a moment."""
+    """Free estimators of callbacks, checkpoints, what refers back to them, and caches, for a moment."""
     held = [part for _, part in parts if isinstance(part, BaseEstimator) or is_record(part)]
     before = [(vars(part), {**vars(part)}) for part in held]
     try:
@@ -229,6 +241,8 @@ def _set_aside(parts: list[tuple[str, Any]]) -> Iterator[None]:
             left_out = {name: attributes.pop(name) for name in LEFT_OUT if name in attributes}
             if "_metadata_request" in left_out:
                 attributes["_metadata_request"] = left_out["_metadata_request"]._serialize()
+            if "checkpoint" in attributes:
+                attributes["checkpoint"] = None
         for record in filter(is_record, held):
             for name in {*vars(record)}:
                 if isinstance(getattr(type(record), name, None), cached_property):

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pickle
+import shutil
 import struct
 import sys
 import tracemalloc
@@ -19,6 +20,8 @@ import sklearn
 import skops.io
 import torch
 from fitted import FITTED, dictionaries, members_of, rewrite, rewrite_member, rewrite_net, write
+from mutations import net_with
+from scripts import printed_by
 from sklearn.neighbors import KNeighborsTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
@@ -30,15 +33,15 @@ from skae.training import packing
 
 @pytest.fixture(scope="module")
 def models():
-    """Models whose files are changed."""
+    """Models whose files are changed, and rows for them."""
     names = ("jets", "jets-residual", "sequences-poisson", "every-transformer")
-    return {name: FITTED[name]()[0] for name in names}
+    return {name: FITTED[name]() for name in names}
 
 
 @pytest.fixture
 def saved(models, tmp_path):
     path = tmp_path / "jets.skops"
-    skae.save(models["jets"], path)
+    skae.save(models["jets"][0], path)
     return path
 
 
@@ -120,7 +123,7 @@ def test_a_file_of_something_else_is_refused(tmp_path):
 
 # -- schemas ---------------------------------------------------------------------------------------
 
-_NUMBERS = itertools.count(10**6)
+_NUMBERS = itertools.count(10**4)
 
 
 def _node(schema, name):
@@ -203,6 +206,18 @@ def _numbered(number):
     return {**_text(1), "__id__": number}
 
 
+def _random_state(pos=0, key=np.arange(624, dtype=np.uint32)):
+    """Give an estimator random numbers that begin at a position of a key."""
+
+    def make(members):
+        twister = _dict(pos=_text(pos), key=_array(members, _npy("<u4", key.shape, key.tobytes())))
+        values = {"bit_generator": _text("MT19937"), "state": twister}
+        state = _dict(**values, has_gauss=_text(0), gauss=_text(0.0))
+        return _new("RandomStateNode", "numpy.random.mtrand.RandomState", content=state)
+
+    return _attribute("JetAutoencoder", "random_state", make)
+
+
 #: values of an attribute; what is called with the members of the file may add to them
 VALUES = {
     "a function that is none": _new("FunctionNode", "numpy.load"),
@@ -248,6 +263,14 @@ HARM = {
     "a class without objects": _of_class("torch.optim.adam.Adam"),
     "a hidden method": _attribute("StandardScaler", "fit", _text("text")),
     "a hidden property": _attribute("JetAutoencoder", "module_", _text(1)),
+    "no constraints": _attribute("JetAutoencoder", "_parameter_constraints", _dict()),
+    "a folder to write to": _attribute("JetAutoencoder", "checkpoint", _text("folder")),
+    "callbacks": _attribute("JetAutoencoder", "callbacks", _list(_text("a"))),
+    "scikit-learn's callbacks": _attribute("Pipeline", "_skl_callbacks", _list(_text("a"))),
+    "requests of text": _attribute("StandardScaler", "_metadata_request", _text("text")),
+    "random numbers from elsewhere": _random_state(pos=10**9),
+    "random numbers from before": _random_state(pos=-1),
+    "random numbers that are all zero": _random_state(key=np.zeros(624, dtype=np.uint32)),
     "a dunder": _attribute(
         "StandardScaler",
         "__class__",
@@ -316,6 +339,7 @@ NETS = {
     "a hidden forward": _module_with("attributes", "forward", "text"),
     "a hidden forward of tensors": _module_with("buffers", "forward", torch.zeros(2)),
     "a hidden forward of modules": _module_with("modules", "forward", None),
+    "a compiled call": _module_with("attributes", "_compiled_call_impl", "text"),
     "hooks": _module_with("attributes", "_forward_hooks", {1: "text"}),
     "parameters that are none": _module_with("parameters", "weight", "text"),
     "no parameters": lambda parts: _module(parts).pop("parameters") and None,
@@ -334,16 +358,7 @@ def test_a_net_made_to_harm_is_refused(saved, harm):
 
 def _with_text(saved, change):
     """Change the text of the net in a file, and give it the digest that belongs to it."""
-    rewrite_member(saved, ".bin", lambda net: _net_with(net, change))
-
-
-def _net_with(content, change):
-    tensors = safetensors.torch.load(content)
-    text = change(tensors["json"].numpy().tobytes())
-    code = torch.from_numpy(np.frombuffer(bytearray(text), dtype=np.uint8))  # may be empty
-    tensors = {**tensors, "json": code}
-    about = {"digest": packing._digest(tensors), "format": packing.FORMAT, "version": "1"}
-    return safetensors.torch.save(tensors, {"skae": json.dumps(about)})
+    rewrite_member(saved, ".bin", lambda net: net_with(net, change))
 
 
 def test_axes_that_are_none_are_refused(saved):
@@ -500,109 +515,192 @@ def test_a_sparse_matrix_that_unpacks_to_gigabytes_is_refused(tmp_path):
     _in_bounded_memory(_with_matrix(change, tmp_path))
 
 
+# -- time and memory -------------------------------------------------------------------------------
+
+_MODULUS = sys.hash_info.modulus  # numbers that it divides have the hash 0
+
+
+def _one_hash(n=20_000):
+    return [k * _MODULUS for k in range(1, n)]
+
+
+def _numbers_for_keys(schema, members):
+    values = {str(k): _text(1) for k in _one_hash()}
+    types = _list(*[_new("TypeNode", "builtins.int") for _ in values])
+    _anything(_new("DictNode", "builtins.dict", content=values, key_types=types))(schema, members)
+
+
+def _with_header(change):
+    """Change the header of the net in a file."""
+
+    def changed(net):
+        length = int.from_bytes(net[:8], "little")
+        header = json.loads(net[8 : 8 + length])
+        text = json.dumps(change(header) or header).encode()
+        return len(text).to_bytes(8, "little") + text + net[8 + length :]
+
+    return lambda path: rewrite_member(path, ".bin", changed)
+
+
+def _many_tensors(header):
+    end = max(entry["data_offsets"][1] for k, entry in header.items() if k != "__metadata__")
+    empty = {"dtype": "U8", "shape": [0], "data_offsets": [end, end]}
+    return header | {f"x{k}": empty for k in range(200_000)}
+
+
+def _many_members(path):
+    entry = struct.pack("<4s4B4HL2L5H2L", b"PK\1\2", 20, 3, 20, *(0,) * 8, 7, *(0,) * 6)
+    directory = b"".join(entry + b"%07d" % k for k in range(200_000))
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, len(directory), 0, 0)
+    path.write_bytes(directory + end)
+
+
+def _wide_text(path):
+    members = members_of(path)
+    schema = members["schema.json"].decode()[:-1] + ', "x": "\U0001f600' + "a" * 2**24 + '"}'
+    write(path, {**members, "schema.json": schema.encode()})
+
+
+def _bytes_of_a_number(schema, members):
+    value = _array(members, _npy("<i8", (), struct.pack("<q", 10**11)))
+    _anything({**value, "__class__": "bytes_"})(schema, members)
+
+
+def _fifo(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _device(path):
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def _sparse(path):
+    with open(path, "r+b") as file:
+        file.truncate(100 * 10**9)
+
+
+_LISTS = "[" + "[]," * 3_000_000 + "[]]"
+
+
+def _changed(change):
+    return lambda path: rewrite(path, change)
+
+
+#: what is done to a file: small ones that ask for hours or gigabytes, and what is none
+BOMBS = {
+    "keys of one hash": _changed(_numbers_for_keys),
+    "a set of one hash": _changed(
+        _anything(_new("SetNode", "builtins.set", content=[_text(k) for k in _one_hash()]))
+    ),
+    "objects of one hash": _changed(
+        _anything(_list(*[{**_text(1), "__id__": k} for k in _one_hash()]))
+    ),
+    "versions of one hash": _changed(
+        lambda schema, members: schema["skae"].update(versions=[[k, 1] for k in _one_hash()])
+    ),
+    "keys of one hash in a net": lambda path: _with_text(
+        path, lambda text: json.dumps({"dict": [[k, 1] for k in _one_hash()]}).encode()
+    ),
+    "lists in the schema": lambda path: write(path, {"schema.json": _LISTS}),
+    "lists in a net": lambda path: _with_text(path, lambda text: _LISTS.encode()),
+    "lists in a net's description": _with_header(lambda header: {"__metadata__": {"skae": _LISTS}}),
+    "tensors in a net": _with_header(_many_tensors),
+    "members": _many_members,
+    "a wide character": _wide_text,
+    "a number for bytes": _changed(_bytes_of_a_number),
+    "a pipe that nobody writes to": _fifo,
+    "a device without an end": _device,
+    "a sparse file": _sparse,
+}
+
+# Loads each file of a folder; says what that raised, the seconds and megabytes it took.
+MEASURE = """
+import faulthandler, json, resource, sys, time
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+import skae
+
+def peak():
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+resource.setrlimit(resource.RLIMIT_AS, (2**34, 2**34))
+files = sorted(Path(sys.argv[1]).iterdir(), key=lambda path: path.name != "whole")
+found = {}
+for path in files:
+    faulthandler.dump_traceback_later(60, exit=True)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before, start = peak(), time.process_time()
+    try:
+        skae.load(path)
+        error = None
+    except Exception as raised:
+        error = type(raised).__name__
+    found[path.name] = error, time.process_time() - start, peak() - before
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def measured(models, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bombs")
+    skae.save(models["jets"][0], folder / "whole")
+    for name, arm in BOMBS.items():
+        shutil.copy(folder / "whole", folder / name)
+        arm(folder / name)
+    return json.loads(printed_by(MEASURE, folder))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux tells it")
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_file_takes_neither_hours_nor_gigabytes(name, measured):
+    assert measured["whole"][0] is None
+    error, seconds, megabytes = measured[name]
+    assert error in ("ValueError", "OSError")
+    assert seconds < 2
+    assert megabytes < 200
+
+
 # -- mutations -------------------------------------------------------------------------------------
 
+# Mutated files of all models in a folder are used in a process of its own, in bounded memory.
+FUZZ = """
+import json, resource, sys, warnings
+from pathlib import Path
+import numpy as np
+import torch
+from mutations import fuzz
 
-def _mutated(content, rng):
-    """Change a few bytes, or bits, cut something out, or put something in."""
-    content = bytearray(content)
-    for _ in range(rng.integers(1, 4)):
-        place = int(rng.integers(len(content)))
-        match rng.integers(5):
-            case 0:
-                content[place] ^= 1 << int(rng.integers(8))
-            case 1:
-                content[place] = int(rng.integers(256))
-            case 2:
-                del content[place : place + int(rng.integers(1, 20))]
-            case 3:
-                content[place:place] = rng.bytes(int(rng.integers(1, 20)))
-            case 4:
-                content = content[:place] or bytearray(b"\0")
-    return bytes(content)
+warnings.simplefilter("ignore")  # of an altered version, say; an error may not be hidden by one
+torch.set_num_threads(1)
+resource.setrlimit(resource.RLIMIT_AS, (2**34, 2**34))
+folder, rows, n = Path(sys.argv[1]), np.load(sys.argv[2]), int(sys.argv[3])
+print(json.dumps({path.name: fuzz(path, rows[path.name], n, seed=0) for path in folder.iterdir()}))
+"""
+FUZZED = ("jets-residual", "sequences-poisson", "every-transformer")
 
 
-def _changed_text(text, rng):
-    """Change JSON, at a place that matters: a word, a number or a bracket of it."""
-    if rng.random() < 0.3:
-        return _mutated(text, rng)
-    value = json.loads(text)
-    for _ in range(rng.integers(1, 4)):
-        _mutate_value(value, rng)
-    return json.dumps(value).encode()
-
-
-_JUNK = [
-    None, True, -1, 0, 1e308, "", "tensor", "tuple", "object", "class", "TypeNode", "ObjectNode",
-    "FunctionNode", "ConstructorFromReduceNode", [], {}, "__class__", "é",
-]  # fmt: skip
-
-
-def _mutate_value(value, rng):
-    """Walk down to some entry, and replace, drop, double or swap it."""
-    while True:
-        keys = list(value) if isinstance(value, dict) else list(range(len(value)))
-        if not keys:
-            return
-        key = keys[rng.integers(len(keys))]
-        inner = value[key]
-        if isinstance(inner, dict | list) and inner and rng.random() < 0.85:
-            value = inner
-            continue
-        match rng.integers(4):
-            case 0:
-                value[key] = _JUNK[rng.integers(len(_JUNK))]
-            case 1:
-                del value[key]
-            case 2:
-                value[key] = value[keys[rng.integers(len(keys))]]
-            case 3 if isinstance(value, dict):
-                value[str(_JUNK[rng.integers(len(_JUNK))])] = value.pop(key)
-            case _:
-                value[key] = [inner]
-        return
-
-
-def _fuzz(path, n, rng):
-    """Load mutated files; return how many were loaded, refused by the sums of bytes, and behind these."""
-    content = path.read_bytes()
-    members = members_of(path)
-    outcomes = {"loaded": 0, "sums": 0, "behind": 0}
-    for index in range(n):
-        if index % 4 == 0:
-            path.write_bytes(_mutated(content, rng))
-        else:  # with sums that are right: most of what there is to break stands behind them
-            _write_mutated(path, members, rng)
-        try:
-            skae.load(path)
-            outcomes["loaded"] += 1
-        except (ValueError, OSError):
-            outcomes["sums" if index % 4 == 0 else "behind"] += 1
-    return outcomes
-
-
-def _write_mutated(path, members, rng):
-    names = list(members)
-    name = "schema.json" if rng.random() < 0.5 else names[rng.integers(len(names))]
-    if name == "schema.json":
-        changed = _changed_text(members[name], rng)
-    elif name.endswith(".bin"):
-        changed = _net_with(members[name], lambda text: _changed_text(text, rng))
-    else:
-        changed = _mutated(members[name], rng)
-    write(path, {**members, name: changed})
-
-
-@pytest.mark.filterwarnings(
-    "ignore"
-)  # of an altered version, say; an error may not be hidden by one
-@pytest.mark.parametrize("n", [120, pytest.param(3500, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", ["jets-residual", "sequences-poisson", "every-transformer"])
-def test_mutated_files_raise_nothing_but_value_and_os_errors(name, n, models, tmp_path, rng):
-    path = tmp_path / "model"
-    skae.save(models[name], path)
-    outcomes = _fuzz(path, n, rng)
-    assert sum(outcomes.values()) == n
-    assert outcomes["sums"] > 0.2 * n
-    assert outcomes["behind"] > 0.2 * n
-    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+@pytest.mark.parametrize(
+    ("names", "n"),
+    [
+        pytest.param(FUZZED, 120, id="quick"),
+        *(pytest.param((name,), 3500, id=name, marks=pytest.mark.slow) for name in FUZZED),
+    ],
+)
+def test_mutated_files_are_refused_or_can_be_used(names, n, models, tmp_path):
+    """Neither ends the process, and nothing is written."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for name in names:
+        skae.save(models[name][0], folder / name)
+    np.savez(tmp_path / "rows.npz", **{name: models[name][1] for name in names})
+    found = json.loads(printed_by(FUZZ, folder, tmp_path / "rows.npz", n))
+    for outcomes in found.values():
+        assert sum(outcomes.values()) == n
+        assert outcomes["loaded"] > 0
+        assert outcomes["sums"] > 0.2 * n
+        assert outcomes["behind"] > 0.2 * n
+    assert {path.name for path in folder.iterdir()} == {*names} == {*found}

@@ -1,8 +1,8 @@
 """A trained net as bytes, and back: what pickles, :func:`skae.save` and checkpoints share.
 
 Modules become the names of their classes, their tensors, and plain attributes. Names are looked up among
-torch's layers and skae's own, never imported, and no attribute may hide a method: nothing that was made
-by somebody else can run, at worst it describes a net that is wrong.
+torch's layers and skae's own, never imported, and no attribute may hide what a class defines: nothing
+that was made by somebody else can run, at worst it describes a net that is wrong.
 """
 
 import importlib
@@ -188,7 +188,7 @@ def _put_together(entry: dict[str, Any], made: _Made) -> nn.Module:
     nn.Module.__init__(module)
     made.modules.append(module)
     for name in (*entry["parameters"], *entry["buffers"], *entry["modules"], *entry["attributes"]):
-        if name in _OF_EVERY_MODULE or hides_what_class_does(name, cls):
+        if name in _OF_EVERY_MODULE or hides_class_attribute(name, cls):
             raise ValueError(f"{name!r} cannot be an attribute of a {cls.__name__}")
     for name, value in entry["parameters"].items():
         if value is not None and id(value) not in made.parameters:
@@ -206,10 +206,9 @@ def _put_together(entry: dict[str, Any], made: _Made) -> nn.Module:
     return module
 
 
-def hides_what_class_does(name: Any, cls: type) -> bool:
-    """Tell whether an attribute of this name would hide a method or a property of a class."""
-    own = inspect.getattr_static(cls, name, None)
-    return name.startswith("__") or callable(own) or hasattr(own, "__get__")
+def hides_class_attribute(name: Any, cls: type) -> bool:
+    """Tell whether an attribute of this name would hide what a class defines for all of its objects."""
+    return name.startswith("__") or any(name in vars(base) for base in cls.__mro__)
 
 
 # -- what a file may name --------------------------------------------------------------------------

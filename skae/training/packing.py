@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import secrets
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,17 @@ FORMAT = 1
 
 #: end of the names of files that are not whole yet
 UNFINISHED = ".tmp"
+
+# What a hostile file may ask for: bytes of one that is read whole (a larger zip file has another form),
+# brackets of JSON beside those that its size explains, keys that are neither text nor small numbers.
+_MOST_BYTES = 2**32
+_MOST_BRACKETS = 2**20
+_MOST_KEYS = 100
+_SMALL = 2**20
+
+# Of safetensors' header, which names the tensors: thousands fit, and the few words that skae adds.
+_LONGEST_HEADER = 2**22
+_LONGEST_ABOUT = 2**10
 
 # JSON knows lists and string-keyed dicts only: everything else is a dict with one of these keys.
 _TENSOR, _ARRAY, _TUPLE, _DICT, _SLICE = "tensor", "array", "tuple", "dict", "slice"
@@ -65,12 +78,15 @@ def from_bytes(content: bytes) -> Any:
         skae that writes another format.
     """
     try:
+        length = int.from_bytes(content[:8], "little")
+        if length > _LONGEST_HEADER:
+            raise ValueError(f"its header has {length} bytes")
+        header = parsed(content[8 : 8 + length])
         tensors = safetensors.torch.load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except Exception as error:  # of which kind depends on what is wrong with it
         raise ValueError(f"it is no whole safetensors file ({error})") from error
     try:
-        about = json.loads(header["__metadata__"]["skae"])
+        about = parsed(header["__metadata__"]["skae"][:_LONGEST_ABOUT].encode())
         number, version, digest = about["format"], about["version"], about["digest"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError("it was not written by skae") from error
@@ -78,9 +94,40 @@ def from_bytes(content: bytes) -> Any:
     if digest != _digest(tensors):
         raise ValueError("its content does not match its digest")
     try:
-        return _Unpacker(tensors).unpack(json.loads(tensors[_TEXT].numpy().tobytes()))
+        return _Unpacker(tensors).unpack(parsed(tensors[_TEXT].numpy().tobytes()))
     except Exception as error:  # somebody made a digest for it
         raise ValueError(f"it was not written by skae ({error})") from error
+
+
+def parsed(text: bytes) -> Any:
+    """Return what JSON of a file says.
+
+    Raises
+    ------
+    ValueError
+        If it is none as Python writes it, or would take many times its own size of memory.
+    """
+    n_brackets = text.count(b"[") + text.count(b"{")
+    if n_brackets > _MOST_BRACKETS + len(text) // 16:
+        raise ValueError(f"its text of {len(text)} bytes has {n_brackets} brackets")
+    if not text.isascii():  # one wide character makes all of a text four times as large
+        raise ValueError("its text is not in ASCII")
+    return json.loads(text)
+
+
+def check_keys(keys: Iterable[Any]) -> None:
+    """Refuse keys that may have been chosen to have one hash: n of them cost a dictionary n² steps.
+
+    Python draws the hashes of text anew in each process, and small numbers are their own.
+
+    Raises
+    ------
+    TypeError
+        If there are many that are neither text nor small numbers.
+    """
+    others = [k for k in keys if not (isinstance(k, str) or (type(k) is int and abs(k) < _SMALL))]
+    if len(others) > _MOST_KEYS:
+        raise TypeError(f"{len(others)} keys are neither text nor small numbers")
 
 
 def check_format(number: Any, version: Any) -> None:
@@ -144,6 +191,7 @@ class _Packer:
         if isinstance(value, slice):
             return {_SLICE: [value.start, value.stop, value.step]}
         if isinstance(value, dict):
+            check_keys(value)
             return {
                 _DICT: [
                     [_Packer().pack(k, f"a key of {name}"), self.pack(v, f"{name}.{k}")]
@@ -192,7 +240,9 @@ class _Unpacker:
             return tuple(self.unpack(content))
         if kind == _SLICE:
             return slice(*content)
-        return {self.unpack(k): self.unpack(v) for k, v in content}
+        keys = [self.unpack(k) for k, _ in content]
+        check_keys(keys)
+        return dict(zip(keys, [self.unpack(v) for _, v in content], strict=True))
 
     def _tensor(self, number: str, axes: list[int]) -> Tensor:
         """Return a tensor with its axes in the order that they had; the same one each time."""
@@ -203,6 +253,29 @@ class _Unpacker:
             back = sorted(range(len(axes)), key=axes.__getitem__)
             self._tensors[number] = stored.permute(back) if axes else stored
         return self._tensors[number]
+
+
+def read_whole(path: str | os.PathLike) -> bytes:
+    """Return the content of a file, but of none that has no end or waits for a writer.
+
+    Raises
+    ------
+    OSError
+        If it is no regular file, or cannot be read.
+    ValueError
+        If it is larger than any that skae writes.
+    """
+    with open(path, "rb", opener=_without_waiting) as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(f"{path} is a pipe or a device and no file")
+        if about.st_size >= _MOST_BYTES:
+            raise ValueError(f"{path} has {about.st_size} bytes, more than a file of skae's")
+        return file.read(about.st_size)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # which Windows has not
 
 
 def write_atomically(path: Path, content: bytes) -> None:
