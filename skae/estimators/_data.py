@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor, nn
 
+from skae._numbers import refuse_dates
 from skae._warn import warn
 from skae.exceptions import PrecisionWarning
 from skae.metrics import _weights
@@ -144,8 +145,12 @@ def _moments(
 
 
 def to_host(X: Any) -> Any:
-    """Bring a torch tensor to where NumPy can read it; leave anything else alone."""
-    return X.detach().cpu().numpy() if isinstance(X, Tensor) else X
+    """Bring a torch tensor to where NumPy can read it; leave anything else alone, but refuse dates."""
+    if isinstance(X, Tensor):
+        return X.detach().cpu().numpy()
+    if getattr(getattr(X, "dtype", None), "kind", "O") not in "biuf":
+        refuse_dates(X)
+    return X
 
 
 def validate_table(

@@ -8,6 +8,7 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_array, validate_data
 
+from skae._numbers import refuse_dates
 from skae._parameters import Parameters
 from skae._pickling import RecordsVersion
 from skae._sklearn import _fit_context
@@ -61,12 +62,14 @@ class TableTransformer(
         """Learn from X, after checking what no single parameter's constraint can."""
 
     def _validate(self, X, *, reset):
+        refuse_dates(X)
         return validate_data(
             self, X, dtype=_DTYPES, ensure_all_finite=self._finite_or_nan(), reset=reset
         )
 
     def _validate_transformed(self, X, n_columns):
         """Check what is to be brought back, of ``n_columns`` columns."""
+        refuse_dates(X)
         X = check_array(X, dtype=_DTYPES, ensure_all_finite=self._finite_or_nan())
         if X.shape[1] != n_columns:
             raise ValueError(f"X has {X.shape[1]} columns, but transform returns {n_columns}.")
