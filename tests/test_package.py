@@ -55,7 +55,17 @@ def loaded_by(code, **environment):
     return set(printed_by(f"{code}; import sys; print(*sys.modules)", **environment).split())
 
 
-NOT_NEEDED = {"matplotlib", "h5py", "dask", "onnx", "skops", "uproot", "polars", "astropy"}
+NOT_NEEDED = {
+    "matplotlib",
+    "h5py",
+    "dask",
+    "onnx",
+    "skops",
+    "uproot",
+    "awkward",
+    "polars",
+    "astropy",
+}
 
 
 def test_importing_skae_imports_nothing():

@@ -4,6 +4,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# The extras of skae that bring a library.
+_EXTRAS = {"astropy": "spectra", "awkward": "root", "h5py": "calo", "uproot": "root"}
+
 
 @contextmanager
 def reading(path: Path, what: str) -> Iterator[None]:
@@ -14,12 +17,18 @@ def reading(path: Path, what: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ImportError(
-            f"path={str(path)!r} needs {error.name} to be read; pip install {error.name}."
+            f"path={str(path)!r} needs {error.name} to be read; {install_hint(error.name)}."
         ) from error
     except (PermissionError, MemoryError):
         raise
     except Exception as error:
         raise ValueError(f"path={str(path)!r} cannot be read as {what}: {error}") from error
+
+
+def install_hint(library: str | None) -> str:
+    """Say how to install a library that is missing."""
+    name = str(library).partition(".")[0]
+    return f"pip install skae[{_EXTRAS[name]}]" if name in _EXTRAS else f"pip install {name}"
 
 
 def kind_of(path: Path, known: Collection[str]) -> str:

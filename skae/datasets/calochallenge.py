@@ -10,7 +10,8 @@ from sklearn.utils import check_array
 
 from skae._parameters import arguments
 from skae._sklearn import Interval, Options, StrOptions
-from skae.datasets._files import reading
+from skae.datasets._binary import entry_of, real_numbers
+from skae.datasets._files import install_hint, reading
 from skae.physics.calorimeter import CALOCHALLENGE, CaloGeometry, resolve_geometry
 
 _ENERGIES, _SHOWERS = "incident_energies", "showers"
@@ -28,7 +29,7 @@ _ROWS = 4096
     dtype=[StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
 )
 def load_calochallenge(path, *, geometry=None, start=0, stop=None, lazy=False, dtype="float32"):
-    """Read showers in the HDF5 format of the CaloChallenge (needs h5py).
+    """Read showers in the HDF5 format of the CaloChallenge (needs h5py: the extra ``calo``).
 
     Parameters
     ----------
@@ -201,25 +202,28 @@ def _open(path):
 def _shape_of(path):
     """Return a file's numbers of showers and voxels."""
     with _open(path) as file:
-        for name in (_ENERGIES, _SHOWERS):
-            if not hasattr(file.get(name), "shape"):  # nothing, or a group
-                raise ValueError(
-                    f"it has no {name!r} but {', '.join(map(repr, file)) or 'nothing'}"
-                )
-        energies, showers = file[_ENERGIES].shape, file[_SHOWERS].shape
+        energies, showers = (_dataset_of(file, name).shape for name in (_ENERGIES, _SHOWERS))
         if len(showers) != 2 or 0 in showers or energies not in ((showers[0], 1), (showers[0],)):
             raise ValueError(f"their shapes are {energies} and {showers}")
         return showers
 
 
+def _dataset_of(file, name):
+    entry = entry_of(file, name)
+    if not hasattr(entry, "shape"):
+        raise ValueError(f"{name!r} is a group of {list(entry)}, and no dataset")
+    return entry
+
+
 def _read(path, rows, out):
     """Read rows of a file into ``out``, and check them."""
     with _open(path) as file:
+        energies, showers = entry_of(file, _ENERGIES), entry_of(file, _SHOWERS)
         for start in range(rows.start, rows.stop, _ROWS):
             stop = min(start + _ROWS, rows.stop)
             part = out[start - rows.start : stop - rows.start]
-            part[:, 0] = file[_ENERGIES][start:stop].ravel()
-            part[:, 1:] = file[_SHOWERS][start:stop]
+            part[:, 0] = real_numbers(energies[start:stop]).ravel()
+            part[:, 1:] = real_numbers(showers[start:stop])
     for start in range(0, len(out), _ROWS):
         _check_rows(out[start : start + _ROWS], rows.start + start, f"path={str(path)!r}: ")
 
@@ -282,7 +286,7 @@ def save_calochallenge(path, X, *, source, compression="gzip"):
     try:
         import h5py
     except ImportError as error:
-        raise ImportError("HDF5 files need h5py; pip install h5py.") from error
+        raise ImportError(f"HDF5 files need h5py; {install_hint('h5py')}.") from error
     X = check_array(
         X,
         dtype=(np.float64, np.float32),

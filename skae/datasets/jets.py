@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from skae._parameters import COUNT, arguments
 from skae._sklearn import StrOptions
 from skae._warn import warn
+from skae.datasets._binary import check_size, entry_of, flat_branches, map_npy, real_numbers
 from skae.datasets._files import kind_of, reading
 from skae.datasets._text import DECIMAL, read_table
 from skae.exceptions import UnitsWarning
@@ -95,9 +96,10 @@ def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False, dec
     ----------
     path : str or Path
         A .csv or .txt table, with or without a line of names; an .npy array; an .h5 or .hdf5 file
-        with one two-dimensional dataset or one dataset for each column (needs h5py); a .root file
-        with a tree (needs uproot), whose jagged branches are flattened: every jet of every event is
-        a row.
+        with one two-dimensional dataset or one dataset for each column (needs h5py: the extra ``calo``),
+        all of it in this file; a .root file with a tree (needs uproot: the extra ``root``), whose jagged
+        branches are flattened: every jet of every event is a row. All four need as many entries in each
+        event.
     unit : {"MeV", "GeV", "TeV"}, default="GeV"
         The unit of energies and momenta *in the file*. The result is in GeV.
     columns : sequence of str, default=("E", "pt", "eta", "phi")
@@ -122,8 +124,9 @@ def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False, dec
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file cannot be read, lacks a column, has no rows, or has values that are missing or
-        infinite, or energies below the momenta by more than 1e-4 of these.
+        If the file cannot be read, lacks a column, has no rows, or has values that are missing, infinite,
+        complex or dates, or energies below the momenta by more than 1e-4 of these; if branches have other
+        numbers of jets in an event; or if it refers to other files.
 
     Warns
     -----
@@ -186,16 +189,17 @@ def _as_frame(X: np.ndarray) -> Any:
 def _from_array(array: np.ndarray, columns: Sequence[str]) -> np.ndarray:
     """The columns of a table, the first four where they have no names."""
     if array.dtype.names:
-        return np.column_stack([array[name] for name in _names_of(columns, array.dtype.names)])
+        names = _names_of(columns, array.dtype.names)
+        return np.column_stack([real_numbers(array[name]) for name in names])
     if array.ndim != 2 or array.shape[1] < 4:
         raise ValueError(f"its shape is {array.shape}, not (n, 4) or wider")
-    return array[:, :4]
+    return real_numbers(array[:, :4])
 
 
 def _read_npy(
     path: Path, columns: Sequence[str], key: str | None, decimal: str | None
 ) -> np.ndarray:
-    return _from_array(np.load(path, mmap_mode="r", allow_pickle=False), columns)
+    return _from_array(map_npy(path), columns)
 
 
 def _read_text(
@@ -222,32 +226,32 @@ def _read_hdf5(
     import h5py
 
     with h5py.File(path) as file:
-        node = file[_only(file, key)] if key is not None or len(file) == 1 else file
+        name = next(iter(file)) if key is None and len(file) == 1 else key
+        node = file if name is None else entry_of(file, name)
         if isinstance(node, h5py.Dataset):
             return _from_array(node[...], columns)
-        return np.column_stack([node[name][...] for name in _names_of(columns, node)])
+        names = _names_of(columns, node)
+        return np.column_stack([real_numbers(entry_of(node, name)[...]) for name in names])
 
 
 def _read_root(
     path: Path, columns: Sequence[str], key: str | None, decimal: str | None
 ) -> np.ndarray:
-    import awkward
     import uproot
 
     with uproot.open(path) as file:
         tree = file[_only(file.keys(cycle=False, filter_classname=["TTree", "ROOT::RNTuple"]), key)]
         columns = _names_of(columns, tree.keys())
-        branches = tree.arrays(columns)
-    return np.column_stack(
-        [awkward.to_numpy(awkward.flatten(branches[c], axis=None)) for c in columns]
-    )
+        check_size(8 * tree.num_entries, path.stat().st_size)
+        branches = {name: tree[name].array() for name in columns}
+    return np.column_stack([real_numbers(b) for b in flat_branches(branches, columns)])
 
 
 def _only(names, key: str | None) -> str:
     """The entry that was asked for, or the only one there is."""
-    if key is not None and key in names:  # an HDF5 file knows paths, too
-        return key
     names = list(names)
+    if key in names:
+        return key
     if key is None and len(set(names)) == 1:
         return names[0]
     raise ValueError(f"key={key!r} does not choose one of its entries {names}")

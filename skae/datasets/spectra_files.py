@@ -10,6 +10,7 @@ from sklearn.utils import Bunch
 
 from skae._parameters import arguments
 from skae._sklearn import StrOptions
+from skae.datasets._binary import check_fits, check_fits_rows, map_npy, real_numbers
 from skae.datasets._files import kind_of, reading
 from skae.datasets._text import DECIMAL, read_table
 
@@ -36,8 +37,8 @@ def load_spectra(path, *, orient="rows", grid=None, column=None, hdu=None, decim
         A .csv or .txt table, separated by commas, semicolons, tabs or spaces, with names in the line or
         the comment before its numbers, or without; an .npy array of shape (n_samples, n_bins); a .fits
         file, or .fits.gz, with an image of that shape, or with a table that has a row for each bin, or a
-        vector for each spectrum (needs astropy). Rows and columns without any entry at the end of a text
-        file are left out.
+        vector for each spectrum (needs astropy: the extra ``spectra``). Rows and columns without any
+        entry at the end of a text file are left out.
     orient : {"rows", "columns"}, default="rows"
         How a text file, an array or an image lies: a spectrum in each row, or in each column.
     grid : bool, default=None
@@ -99,7 +100,7 @@ def load_spectra(path, *, orient="rows", grid=None, column=None, hdu=None, decim
 
 def _bunch(data: Any, wavelengths: Any = None, errors: Any = None) -> Bunch:
     def floats(part: Any) -> np.ndarray | None:
-        return None if part is None else np.array(part, dtype=np.float64)
+        return None if part is None else np.array(real_numbers(part), dtype=np.float64)
 
     spectra = Bunch(data=floats(data), wavelengths=floats(wavelengths), errors=floats(errors))
     if errors is not None:
@@ -125,7 +126,7 @@ def _word(name: str) -> str:
 def _read_npy(
     path: Path, orient: str, grid: bool | None, column: str | None, hdu: Any, decimal: str | None
 ) -> Bunch:
-    array = np.load(path, allow_pickle=False)
+    array = map_npy(path)
     if array.ndim != 2:
         raise ValueError(f"its shape is {array.shape}, not (n_samples, n_bins)")
     return _from_array(array, None, orient, grid)
@@ -181,14 +182,17 @@ def _read_fits(
 ) -> Bunch:
     from astropy.io import fits
 
+    check_fits(path)
     with fits.open(path, memmap=False) as units:
+        for unit in units:
+            check_fits_rows(unit)
         with_data = (unit for unit in units if unit.data is not None)
         unit = next(with_data, None) if hdu is None else units[hdu]
         if unit is None or unit.data is None:
             raise ValueError("it holds no data" + ("" if hdu is None else f" in hdu={hdu!r}"))
         if unit.data.dtype.names is not None:
             return _from_table(unit.data, column)
-        data = np.atleast_2d(np.asarray(unit.data, dtype=np.float64))
+        data = np.atleast_2d(unit.data)
         if orient == "columns":
             return _bunch(data.T, _grid_of(unit.header, 2))
         return _bunch(data, _grid_of(unit.header, 1))
@@ -223,7 +227,8 @@ def _from_table(table: Any, column: str | None) -> Bunch:
 
     def read(name: str) -> np.ndarray:
         # one row a bin makes one spectrum, one vector a row makes many
-        return np.atleast_2d(np.array(table[names[name]], dtype=np.float64))
+        numbers = real_numbers(table[names[name]])
+        return np.atleast_2d(np.array(numbers, dtype=np.float64))
 
     grid, error = find(_GRID), find(_ERROR)
     if grid is not None and not (read(grid) == read(grid)[0]).all():

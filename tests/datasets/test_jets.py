@@ -274,7 +274,7 @@ def test_a_corrupt_file_is_named(suffix, tmp_path):
 
 def test_an_ambiguous_key_lists_the_choices(tmp_path):
     write_hdf5(tmp_path / "jets.h5", **{"a/E": [1.0], "b/E": [1.0]})
-    message = r"key='c' does not choose one of its entries \['a', 'b'\]"
+    message = r"it has no 'c', only \['a', 'b'\]"
     with pytest.raises(ValueError, match=message):
         load_jets(tmp_path / "jets.h5", key="c")
 
