@@ -160,9 +160,10 @@ def _array_in(file):
 
 
 def _array(members, content):
-    file = f"{next(_NUMBERS)}.npy"
-    members[file] = content
-    return _array_in(file)
+    value = _array_in("")
+    value["file"] = f"{value['__id__']}.npy"  # as skae numbers them: nothing else is wrong with it
+    members[value["file"]] = content
+    return value
 
 
 def _of_class(name):
@@ -313,6 +314,10 @@ def test_a_file_that_was_only_rewritten_is_read(saved):
     """What refuses the files above is what was changed in them."""
     rewrite(saved, _anything(_list(_text(1), _text("a"))))
     assert skae.load(saved)[0].anything == [1, "a"]
+    rewrite(saved, _random_state(pos=624))
+    state = skae.load(saved)[1].random_state.get_state(legacy=False)["state"]
+    assert state["pos"] == 624
+    np.testing.assert_array_equal(state["key"], np.arange(624))
 
 
 # -- nets ------------------------------------------------------------------------------------------
