@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 S = TypeVar("S")
 T = TypeVar("T")
+L = TypeVar("L")
 
 
 def threads_per_task(available: int) -> int:
@@ -73,7 +74,14 @@ def map_in_threads(function: Callable[[S], T], pieces: Sequence[S]) -> list[T]:
         return [result for results in pool.map(run, parts) for result in results]
 
 
-_LOCK = threading.Lock()
+def free_in_children(lock: L) -> L:
+    """Return a lock that is free in a forked child, where the thread that held it does not run."""
+    if hasattr(os, "register_at_fork"):  # Windows has no fork
+        os.register_at_fork(after_in_child=lock._at_fork_reinit)
+    return lock
+
+
+_LOCK = free_in_children(threading.Lock())
 _n_single = 0
 _single: threadpool_limits | None = None
 

@@ -10,12 +10,12 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 
 
-def printed_by(script, *arguments, **environment):
+def printed_by(script, *arguments, timeout=300, **environment):
     """Run a script in a process of its own, where it can import what tests do; return its output."""
     run = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
     paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths, **environment}
-    process = subprocess.run(run, capture_output=True, text=True, timeout=300, env=environment)
+    process = subprocess.run(run, capture_output=True, text=True, timeout=timeout, env=environment)
     assert process.returncode == 0, process.stderr
     return process.stdout
 

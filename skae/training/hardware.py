@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from skae._workers import threads_per_task
+from skae._workers import free_in_children, threads_per_task
 
 #: shares of the main memory, and of a GPU's, up to which the rows of a fit are copied there
 SHARE_OF_MEMORY = 0.1
@@ -16,9 +16,20 @@ SHARE_OF_DEVICE = 0.25
 
 _UNKNOWN = 8 * 2**30
 
-_LOCK = threading.Lock()
+_LOCK = free_in_children(threading.Lock())
 _limited: int = 0
 _found: int = 1
+
+
+def _keep_to_one_thread() -> None:
+    """Leave one thread to a forked child: it would wait for ever for others, which the parent has."""
+    global _limited, _found
+    _limited, _found = 0, 1
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_to_one_thread)
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -112,4 +123,4 @@ def fair_share_of_threads() -> Iterator[None]:
     finally:
         with _LOCK:
             _limited -= 1
-            torch.set_num_threads(_found if _limited == 0 else before)
+            torch.set_num_threads(_found if _limited <= 0 else before)

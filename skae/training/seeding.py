@@ -1,5 +1,6 @@
 """Random numbers that come from one seed, and from no global random state but for that seed."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,14 @@ from skae.modules.seeded import SeededModule, Share
 # torch's layers draw their first weights from the global generator and take no other, so only one
 # thread at a time may seed it, build a module and put the state back.
 _INITIALISATION = threading.RLock()
+
+# No fork in between either: a child would find the state of a seed, and the lock held by nobody there.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_INITIALISATION.acquire,
+        after_in_parent=_INITIALISATION.release,
+        after_in_child=_INITIALISATION.release,
+    )
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int:

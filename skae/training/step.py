@@ -16,6 +16,7 @@ from skorch import NeuralNet
 from torch import Tensor, nn
 
 from skae._warn import warn
+from skae._workers import free_in_children
 from skae.exceptions import CompileWarning
 from skae.modules.seeded import Share
 from skae.training.batches import Batch
@@ -161,7 +162,7 @@ PROCESSES: ContextVar[Any] = ContextVar("skae_processes", default=None)
 
 
 # The filters of warnings are the process's, so only one thread at a time may change them.
-_COMPILING = threading.Lock()
+_COMPILING = free_in_children(threading.Lock())
 
 
 class CompiledGradient:
