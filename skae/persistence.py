@@ -24,7 +24,7 @@ from skae._skops import (
 )
 from skae._trusted import TRUSTED_TYPES
 from skae._version import __version__
-from skae.training.hardware import resolve_device
+from skae.training.hardware import own_settings, resolve_device
 from skae.training.net import TrainingNet
 from skae.training.net_file import optimizer_state_kept
 from skae.training.packing import FORMAT, check_format, read_whole, write_atomically
@@ -109,6 +109,7 @@ def save(estimator, path, *, optimizer_state=False):
     write_atomically(Path(os.fspath(path)), _content_of(estimator, optimizer_state))
 
 
+@own_settings()
 def load(path, *, device=None):
     """Load what :func:`save` has written.
 

@@ -10,6 +10,7 @@ import sys
 os.environ["SCIPY_ARRAY_API"] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import ambient
 import fits
 import numpy as np
 import pytest
@@ -22,6 +23,9 @@ settings.register_profile("skae", deadline=None, print_blob=True)
 settings.load_profile("skae")
 
 SEED = 0
+
+if setting := os.environ.get("SKAE_AMBIENT"):
+    ambient.surround(setting)
 
 # A shell that puts pytest into the background lets it ignore Ctrl-C, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -39,6 +39,7 @@ _ROWS = 256
     sigma=NOT_NEGATIVE,
     random_state="random_state",
 )
+@np.errstate(under="ignore")
 def make_photon_correlations(
     n_samples=1000,
     *,

@@ -30,6 +30,7 @@ _PULSE_WIDTH = 0.02
     sub_bin="boolean",
     random_state="random_state",
 )
+@np.errstate(under="ignore")
 def make_pulses(
     n_samples=10000,
     *,

@@ -30,6 +30,7 @@ _ROWS = 512
     dtype=[StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
     random_state="random_state",
 )
+@np.errstate(under="ignore")
 def make_showers(
     n_samples=1000,
     *,

@@ -32,7 +32,7 @@ from skae.estimators._shared_parameters import SharedParameters
 from skae.exceptions import IgnoredParameterWarning, OptimizerStateWarning
 from skae.training.batches import PLAIN, Rows, Units
 from skae.training.callbacks import EarlyStopping, EpochProgressBar, ScikitLearnCallbacks
-from skae.training.hardware import fair_share_of_threads, resolve_device
+from skae.training.hardware import own_settings, resolve_device
 from skae.training.inference import apply_to_rows
 from skae.training.net import TrainingNet
 from skae.training.optimisation import SCHEDULES
@@ -203,7 +203,7 @@ class BaseNeuralEstimator(
     def _train(self, X, y, sample_weight, *, fresh, partial=False):
         before, processes = dict(vars(self)), PROCESSES.get()
         with contextlib.ExitStack() as stack:
-            stack.enter_context(fair_share_of_threads())
+            stack.enter_context(own_settings())
             try:
                 X, y = self._validate_training_data(X, y, reset=fresh)
                 weight, mean, n_validation = None, 1.0, 0
@@ -407,7 +407,7 @@ class BaseNeuralEstimator(
         units, or what is said, and gives numbers that are brought back from ``gives``.
         """
         takes = self._units if takes is None else takes
-        with fair_share_of_threads():
+        with own_settings():
             return apply_to_rows(
                 function, X, self.device_, takes=takes, gives=gives, **self._chunks()
             )

@@ -212,10 +212,12 @@ def row_weights(rows: Rows) -> Tensor | None:
 def _spread(rows: Rows, device: str) -> tuple[Tensor, Tensor]:
     """Return rows from all over and their weights, as many as are looked at: order may mean something."""
     weight = row_weights(rows)
-    weight = torch.ones(len(rows)) if weight is None else weight
+    weight = torch.ones(len(rows), dtype=torch.float32) if weight is None else weight
     if len(rows) <= _MOST_ROWS:
         return rows.x[:].to(device), weight.to(device)
-    starts = torch.linspace(0, len(rows) - _RUN, _MOST_ROWS // _RUN).long().tolist()
+    starts = (
+        torch.linspace(0, len(rows) - _RUN, _MOST_ROWS // _RUN, dtype=torch.float32).long().tolist()
+    )
     x = torch.cat([rows.x[start : start + _RUN] for start in starts])
     weight = torch.cat([weight[start : start + _RUN] for start in starts])
     return x.to(device), weight.to(device)

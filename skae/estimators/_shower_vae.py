@@ -28,6 +28,7 @@ from skae.exceptions import ClippingWarning, ExtrapolationWarning
 from skae.modules.showers.bits import BinaryLatents
 from skae.physics.calorimeter import CaloGeometry
 from skae.training.batches import PLAIN, Units, to_float32
+from skae.training.hardware import own_settings
 from skae.training.inference import bounded_rows
 from skae.training.seeding import draw_seed
 
@@ -177,6 +178,7 @@ class BaseShowerVAE(BaseAutoencoder):
 
         return self._apply_beside(latent[:, 0], draw, latent, PLAIN, self._units)
 
+    @own_settings()
     def _draw_bits(self, energy: np.ndarray, seed: int) -> np.ndarray:
         check_sampler(self.sampler)
         latents = self.module_.latents
@@ -369,7 +371,7 @@ def brightest_voxel(X: np.ndarray) -> float:
 def incident_energies(rows: Any) -> Tensor:
     """Return the first column of rows, which may be read as they are needed."""
     step = bounded_rows(4096, rows.shape[1:])
-    energy = torch.empty(len(rows))
+    energy = torch.empty(len(rows), dtype=torch.float32)
     for start in range(0, len(rows), step):
         energy[start : start + step] = rows[start : start + step][:, 0]
     return energy

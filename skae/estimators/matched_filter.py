@@ -129,6 +129,7 @@ class MatchedFilterLocator(Parameters, BaseLocator, RecordsVersion, BaseEstimato
             result[start : start + _CHUNK_EVENTS] = np.log(positive).sum(axis=1)
         return result
 
+    @np.errstate(under="ignore")
     def _locate(self, X: np.ndarray, return_std: bool) -> tuple[np.ndarray, np.ndarray | None]:
         log_product = self._log_product(X)
         largest = log_product.argmax(axis=1)
@@ -141,6 +142,7 @@ class MatchedFilterLocator(Parameters, BaseLocator, RecordsVersion, BaseEstimato
         bins = np.arange(p.shape[1])
         return position, np.sqrt((p * (bins - (p @ bins)[:, np.newaxis]) ** 2).sum(axis=1))
 
+    @np.errstate(under="ignore")
     def _distribute(self, X: np.ndarray) -> np.ndarray:
         return _normalise(self._log_product(X))
 

@@ -36,6 +36,7 @@ from skae.modules.sequences.resolutions import Resolutions
 from skae.modules.sequences.units import Outputs, ResolutionLoss, Standardised
 from skae.training.batches import Rows, Units
 from skae.training.callbacks import gradient_clipping
+from skae.training.hardware import own_settings
 from skae.training.state import Run
 
 _WORDS = SequenceWords("row_shape_", "n_channels", "row", "rows", "channel", "time")
@@ -326,6 +327,7 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
     def _row_shape(self) -> tuple[int, ...]:
         return self.row_shape_
 
+    @own_settings()
     def predict_resolutions(self, X):
         """Predict sequences at all resolutions.
 

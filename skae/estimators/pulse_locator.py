@@ -28,6 +28,7 @@ from skae.modules.pulses.positions import BinDistribution, MixtureDistribution, 
 from skae.modules.pulses.symmetries import RandomSymmetries
 from skae.training.batches import PLAIN, Rows
 from skae.training.callbacks import gradient_clipping
+from skae.training.hardware import own_settings
 from skae.training.inference import bounded_rows
 from skae.training.state import Run
 
@@ -286,6 +287,7 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
     def _tensor_predict_distribution(self, x: Tensor) -> Tensor:
         return self.net_.criterion_.masses(self.module_(x))
 
+    @own_settings()
     def predict_cdf(self, X, y):
         """Return the predicted probability that the pulse lies before a position.
 

@@ -23,6 +23,7 @@ from skae.estimators._base import BaseNeuralEstimator
 from skae.exceptions import PrecisionWarning
 from skae.export.steps import Function, as_tensor_step
 from skae.training.batches import Units
+from skae.training.hardware import own_settings
 from skae.training.packing import write_atomically
 
 __all__ = ["to_onnx"]
@@ -39,6 +40,7 @@ _FAR = 1e4
 _N_EXAMPLES = 3
 
 
+@own_settings()
 def to_onnx(estimator, path=None, *, method="transform", dtype="float32"):
     """Export a method of a fitted estimator, or of a Pipeline that ends in one, as an ONNX graph.
 

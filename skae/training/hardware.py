@@ -1,11 +1,13 @@
-"""The hardware of a fit: its device, how much memory there is, and this thread's share of the cores."""
+"""Surroundings of a fit: its device, memory and share of the cores, and settings of torch and NumPy."""
 
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from skae._workers import free_in_children, threads_per_task
@@ -100,8 +102,44 @@ def _limit_files(own: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -
     return files
 
 
+# Devices for which autocast may be on, and what NumPy does by default about numbers that go wrong.
+_AUTOCAST = ("cpu", "cuda", "mps")
+_ERRORS: Any = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+
+
 @contextmanager
-def fair_share_of_threads() -> Iterator[None]:
+def own_settings() -> Iterator[None]:
+    """Run as in a program that has set nothing, on this thread's share of torch's threads.
+
+    A default device, inference mode, gradients that are off, autocast and NumPy's ``errstate`` are the
+    calling thread's own, and are put aside inside. The default dtype is not: other threads may need it,
+    so that what makes a tensor names its dtype, and layers are made inside of
+    :func:`skae.training.seeding.seeded_initialisation`.
+    """
+    made = torch.empty(
+        0
+    )  # where and how tensors are made: torch is slow to tell the default device
+    is_plain = made.is_cpu and torch.is_grad_enabled() and not made.is_inference()
+    is_plain &= threading.current_thread() is threading.main_thread()
+    autocast = [*filter(torch.is_autocast_enabled, _AUTOCAST)]
+    with np.errstate(**_ERRORS):
+        if is_plain and not autocast:
+            yield
+            return
+        with ExitStack() as stack:
+            if not made.is_cpu:
+                stack.enter_context(torch.device("cpu"))
+            if made.is_inference():
+                stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.enable_grad())
+            for kind in autocast:
+                stack.enter_context(torch.autocast(kind, enabled=False))
+            stack.enter_context(_fair_share_of_threads())
+            yield
+
+
+@contextmanager
+def _fair_share_of_threads() -> Iterator[None]:
     """Run on this thread's share of torch's threads: all of them but in worker threads of a pool.
 
     The setting is the calling thread's own (OpenMP keeps it by thread), but new threads copy the last

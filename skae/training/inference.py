@@ -67,7 +67,7 @@ def apply_to_rows(
         for start in range(0, len(X), chunk_rows):
             chunk = X[start : start + chunk_rows]
             n = len(chunk)
-            rows = torch.zeros(max(n, fewest_rows), *chunk.shape[1:])
+            rows = torch.zeros(max(n, fewest_rows), *chunk.shape[1:], dtype=torch.float32)
             rows.numpy()[:n] = to_float32(chunk, "X", takes)
             output = function(rows.to(device))
             outputs = output if isinstance(output, tuple) else (output,)

@@ -14,10 +14,15 @@ from torch import nn
 from skae.exceptions import DivergenceError
 from skae.training.batches import Batch, Minibatches, Rows
 from skae.training.callbacks import is_raised_by_code
-from skae.training.hardware import resolve_device
+from skae.training.hardware import own_settings, resolve_device
 from skae.training.inference import bounded_rows
 from skae.training.net_file import net_from_bytes, net_to_bytes
-from skae.training.optimisation import Weights, resolve_optimizer, start_schedule
+from skae.training.optimisation import (
+    ScalarsInFloat32,
+    Weights,
+    resolve_optimizer,
+    start_schedule,
+)
 from skae.training.seeding import RandomStreams, attach_generator
 from skae.training.state import Position, Run, load_callbacks, load_state, take_state
 from skae.training.step import Step
@@ -117,6 +122,7 @@ class TrainingNet(NeuralNet):
         """
         return {"content": net_to_bytes(self), "device": str(self.device)}
 
+    @own_settings()
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Become the net that was written, on its device, and on the CPU where that is not there."""
         vars(self).update(vars(net_from_bytes(state["content"], type(self))))
@@ -208,6 +214,8 @@ class _Loop:
         self.has_batch_callbacks = self._has_callback_for("on_batch_begin", "on_batch_end")
         self.has_gradient_callbacks = self._has_callback_for("on_grad_computed")
         self.last_finite = Weights(net.module_)
+        if torch.get_default_dtype() is not torch.float32:
+            net.optimizer_.state.default_factory = ScalarsInFloat32
         self.schedule = start_schedule(
             net.optimizer_,
             run.lr,
@@ -296,7 +304,8 @@ class _Loop:
         if position.losses is None:
             # Filled in place: a loss kept for each batch would pin the heap between the activations
             # that come and go, and memory would grow with the number of batches.
-            position.losses = torch.zeros(len(batches.sizes), device=net.device)
+            n = len(batches.sizes)
+            position.losses = torch.zeros(n, dtype=torch.float32, device=net.device)
         if not self.has_batch_callbacks:  # one row of the history stands for all batches
             net.history.new_batch()
         else:

@@ -7,7 +7,7 @@ import inspect
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -103,6 +103,16 @@ def start_schedule(
         return restart.factor * shape((progress - restart.at) / (1.0 - restart.at))
 
     return LambdaLR(optimizer, factor)
+
+
+class ScalarsInFloat32(dict):
+    """An optimiser's state of a parameter; torch makes its scalars in the default dtype."""
+
+    _NAMES = ("step", "mu_product", "eta", "mu")
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        is_scalar = name in self._NAMES and isinstance(value, Tensor)
+        super().__setitem__(name, value.float() if is_scalar else value)
 
 
 class Weights:

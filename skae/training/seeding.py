@@ -3,13 +3,14 @@
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from numbers import Integral
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from skae.modules.seeded import SeededModule, Share
 
@@ -37,12 +38,35 @@ def draw_seed(random_state: int | np.random.RandomState | None) -> int:
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
+# What layers make their weights with: functions that take torch's default dtype if they are told none.
+_FACTORIES = {
+    torch.empty,
+    torch.eye,
+    torch.linspace,
+    torch.ones,
+    torch.rand,
+    torch.randn,
+    torch.zeros,
+}
+
+
+class _Float32(TorchFunctionMode):
+    """Let layers be made in float32, in this thread alone: torch's default dtype is the process's."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function in _FACTORIES and kwargs.get("dtype") is None:
+            kwargs = {**kwargs, "dtype": torch.float32}
+        return function(*args, **kwargs)
+
+
 @contextmanager
 def seeded_initialisation(seed: int) -> Iterator[None]:
     """Build a module inside this context: its weights follow ``seed``, the global state is restored."""
     with _INITIALISATION, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        yield
+        with nullcontext() if torch.get_default_dtype() is torch.float32 else _Float32():
+            yield
 
 
 def attach_generator(

@@ -70,6 +70,7 @@ def differentiated(
     loss: Loss, x: Tensor, target: Tensor, weight: Tensor | None
 ) -> tuple[Output, Tensor]:
     """Compute a loss, and add its gradients to the weights'."""
+    torch.clear_autocast_cache()  # of weights before the last step, where the caller has autocast on
     output, mean_loss = loss(x, target, weight)
     mean_loss.backward()
     return output, mean_loss

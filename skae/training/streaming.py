@@ -53,7 +53,8 @@ class ArrayRows:
     def __getitem__(self, rows: slice) -> Tensor:
         """Read the rows from ``rows.start`` up to ``rows.stop``."""
         start, stop, _ = rows.indices(len(self))
-        result = torch.empty(max(0, stop - start), *self.array.shape[1:])
+        n_rows = max(0, stop - start)
+        result = torch.empty(n_rows, *self.array.shape[1:], dtype=torch.float32)
         done = 0
         while done < len(result):
             run = int(np.searchsorted(self.ends, start + done, side="right"))

@@ -108,6 +108,7 @@ class KinematicsTransformer(TableTransformer):
     columns: Any = parameter(default=("E", "pt", "eta", "phi"), allowed="array-like", kw_only=False)
     scale: Any = parameter(default=False, allowed="boolean")
 
+    @np.errstate(under="ignore")
     def transform(self, X):
         """Turn four-momenta into features.
 
@@ -133,6 +134,7 @@ class KinematicsTransformer(TableTransformer):
             features /= self.scale_
         return features.astype(X.dtype, copy=False)
 
+    @np.errstate(under="ignore")
     def inverse_transform(self, X):
         """Turn features back into four-momenta.
 

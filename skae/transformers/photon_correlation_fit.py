@@ -113,6 +113,7 @@ class PhotonCorrelationFit(TableTransformer):
         """
         return self._each(lambda x: self._model.fit(x)[0], X)
 
+    @np.errstate(under="ignore")
     def inverse_transform(self, X):
         """Return the curves of parameters.
 
@@ -171,6 +172,7 @@ class PhotonCorrelationFit(TableTransformer):
         rise = chi2.ppf(confidence, 1)
         return self._each(lambda x: self._interval(x, rise), X)
 
+    @np.errstate(under="ignore")
     def _each(self, function, X):
         """Return what the function makes of each histogram."""
         check_is_fitted(self, "times_")

@@ -24,10 +24,10 @@ class RandomSymmetries:
     ) -> tuple[Tensor, Tensor]:
         """Return new events ``(n, …, n_times)`` and their positions ``(n,)``."""
         if self.permute and x.ndim == 3:
-            keys = torch.empty(x.shape[:2], device=x.device).uniform_(generator=generator)
+            keys = x.new_empty(x.shape[:2]).uniform_(generator=generator)
             x = x.gather(1, keys.argsort(dim=1).unsqueeze(2).expand_as(x))
         if self.reverse:
-            coin = torch.empty(len(x), device=x.device).uniform_(generator=generator) < 0.5
+            coin = x.new_empty(len(x)).uniform_(generator=generator) < 0.5
             x = torch.where(coin.reshape(-1, *[1] * (x.ndim - 1)), x.flip(-1), x)
             target = torch.where(coin, x.shape[-1] - 1 - target, target)
         return x, target

@@ -110,7 +110,8 @@ class Resolutions(nn.Module):
         factor = self.factors[level]
         before = torch.cat([x[:, :1], x[:, :-1]], dim=1)[:, :, None]
         behind = torch.cat([x[:, 1:], x[:, -1:]], dim=1)[:, :, None]
-        way = ((torch.arange(factor, device=x.device) + 0.5) / factor - 0.5).to(x.dtype)[:, None]
+        steps = torch.arange(factor, dtype=x.dtype, device=x.device)
+        way = ((steps + 0.5) / factor - 0.5)[:, None]
         half = factor // 2
         here = x[:, :, None]
         return torch.cat(

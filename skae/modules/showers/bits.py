@@ -79,20 +79,21 @@ class BinaryLatents(Latents):
         self.machine = machine
         self.code = EnergyCode(machine.sizes[0])
         self.n_steps, self.n_sampling_steps = n_steps, n_sampling_steps
-        self.sharpness = nn.Buffer(torch.tensor(1.0))
-        bits = torch.full((len(energy), sum(machine.sizes[1:])), 0.5)
+        self.sharpness = nn.Buffer(torch.tensor(1.0, dtype=torch.float32))
+        bits = torch.full((len(energy), sum(machine.sizes[1:])), 0.5, dtype=torch.float32)
         generator = torch.Generator().manual_seed(0)
         bits = torch.bernoulli(bits, generator=generator)
         self.chains = nn.Buffer(torch.cat([self.code(energy), bits], dim=1))
 
     def draws(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return uniform numbers."""
-        chance = torch.empty(like.shape, device=like.device)
+        chance = torch.empty(like.shape, dtype=torch.float32, device=like.device)
         return chance.uniform_(_LEAST_CHANCE, 1.0 - _LEAST_CHANCE, generator=generator)
 
     def fixed_draws(self, n: int, k: int) -> Tensor:
         """Return uniform numbers that are always the same, in pairs about one half."""
-        half = torch.rand(-(-n // 2), k, generator=torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(0)
+        half = torch.rand(-(-n // 2), k, generator=generator, dtype=torch.float32)
         both = torch.stack([half, 1.0 - half], dim=1).flatten(0, 1)[:n]
         return both.clamp(_LEAST_CHANCE, 1.0 - _LEAST_CHANCE)
 
@@ -126,7 +127,8 @@ class BinaryLatents(Latents):
     def log_normaliser(self, energy: Tensor) -> LogPartition:
         """Return ln Z of the bits at these incident energies."""
         n_bits = len(self.machine.bias) - self.code.size
-        states = self.states(torch.zeros(len(energy), n_bits, device=energy.device), energy)
+        bits = torch.zeros(len(energy), n_bits, dtype=torch.float32, device=energy.device)
+        states = self.states(bits, energy)
         return self.machine.log_partition(states, clamped=(0,))
 
     def sample(

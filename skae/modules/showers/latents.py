@@ -65,7 +65,8 @@ class GaussianLatents(Latents):
 
     def draws(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return standard normal numbers."""
-        return torch.empty(like.shape, device=like.device).normal_(generator=generator)
+        draws = torch.empty(like.shape, dtype=torch.float32, device=like.device)
+        return draws.normal_(generator=generator)
 
     def fixed_draws(self, n: int, k: int) -> Tensor:
         """Return standard normal numbers that are always the same."""
@@ -88,7 +89,8 @@ class GaussianLatents(Latents):
         self, energy: Tensor, k: int, generator: torch.Generator, n_steps: int | None = None
     ) -> Tensor:
         """Draw standard normal coordinates."""
-        return torch.empty(len(energy), k, device=energy.device).normal_(generator=generator)
+        draws = torch.empty(len(energy), k, dtype=torch.float32, device=energy.device)
+        return draws.normal_(generator=generator)
 
     def _moments(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_std = parameters.unbind(-1)

@@ -72,7 +72,9 @@ class VoxelScale(nn.Module):
     def __init__(self, lit: LitMoments, bounded: bool):
         super().__init__()
         self.bounded = bounded
-        self.least, self.most, self.std = (nn.Buffer(torch.tensor(value)) for value in lit[:3])
+        self.least, self.most, self.std = (
+            nn.Buffer(torch.tensor(value, dtype=torch.float32)) for value in lit[:3]
+        )
 
     def activation(self, u: Tensor) -> Tensor:
         """Return values for what the network writes."""
@@ -163,7 +165,7 @@ class NoiseShape(nn.Module):
     @staticmethod
     def probabilities() -> Tensor:
         """Return the probabilities of the quantiles."""
-        angles = torch.linspace(0.0, math.pi, _N_QUANTILES)
+        angles = torch.linspace(0.0, math.pi, _N_QUANTILES, dtype=torch.float32)
         return (0.5 - 0.5 * torch.cos(angles)).clamp(_FARTHEST, 1.0 - _FARTHEST)
 
     @torch.no_grad()
@@ -198,6 +200,7 @@ def _at(quantiles: Tensor, first: Tensor | int, chance: Tensor) -> Tensor:
 
 def _moved(quantiles: Tensor, mean: Tensor | float, std: Tensor | float) -> Tensor:
     """Move and stretch quantiles so that what is drawn by them has this mean and spread."""
-    chance = (torch.arange(_N_CHANCES, device=quantiles.device) + 0.5) / _N_CHANCES
+    places = torch.arange(_N_CHANCES, dtype=quantiles.dtype, device=quantiles.device)
+    chance = (places + 0.5) / _N_CHANCES
     drawn = _at(quantiles, 0, chance)
     return mean + (quantiles - drawn.mean()) * (std / drawn.std().clamp_min(1e-6))

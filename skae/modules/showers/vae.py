@@ -92,7 +92,7 @@ class ShowerAutoencoder(SeededModule):
         )
         self.noise_shape = NoiseShape()
         self.full_beta = beta
-        self.beta = nn.Buffer(torch.tensor(float(beta)))
+        self.beta = nn.Buffer(torch.tensor(float(beta), dtype=torch.float32))
 
     # -- from showers to latents ---------------------------------------------------------------
 

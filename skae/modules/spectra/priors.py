@@ -82,7 +82,7 @@ class MixturePrior(Prior):
         super().__init__(n_components)
         self.logits = nn.Parameter(torch.zeros(n_mixture))
         self.means = nn.Parameter(0.7 * torch.randn(n_mixture, n_components))
-        self.log_stds = nn.Parameter(torch.full((n_mixture, n_components), -1.0))
+        self.log_stds = nn.Parameter(-torch.ones(n_mixture, n_components))
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the log-density at z, ``(n,)``."""

@@ -66,7 +66,7 @@ class VariationalAutoencoder(SeededModule):
         self.reading, self.writing = reading, writing
         self.likelihood, self.prior = likelihood, prior
         self.full_beta = beta
-        self.beta = nn.Buffer(torch.tensor(float(beta)))
+        self.beta = nn.Buffer(torch.tensor(float(beta), dtype=torch.float32))
 
     @property
     def is_closed(self) -> bool:
@@ -176,7 +176,7 @@ def fixed_draws(n: int, n_columns: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     # in blocks of one size: torch draws other numbers where it is asked for another number of them
     blocks = [
-        torch.randn(_DRAWN_AT_ONCE, n_columns, generator=generator)
+        torch.randn(_DRAWN_AT_ONCE, n_columns, generator=generator, dtype=torch.float32)
         for _ in range(0, n, 2 * _DRAWN_AT_ONCE)
     ]
     half = torch.cat(blocks)
