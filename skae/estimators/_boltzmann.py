@@ -149,3 +149,13 @@ def _import(name: str, package: str, what: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise ImportError(f"{what} needs {package}; pip install {package}.") from error
+
+
+def check_sharpness(sharpness: Any) -> None:
+    """Refuse what is no pair of positive numbers, the second not below the first."""
+    pair = np.asarray(sharpness, dtype=np.float64)
+    if pair.shape != (2,) or not 0.0 < pair[0] <= pair[1] < np.inf:
+        raise ValueError(
+            f"sharpness={sharpness!r} must be two positive numbers, that of the first epoch and that of "
+            "the last, which is not below it."
+        )

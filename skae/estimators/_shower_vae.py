@@ -410,13 +410,3 @@ def shower_geometry(
         return geometry
     layers, angles, radii = (1, 1, n_voxels) if shape is None else shape
     return CaloGeometry([np.arange(radii + 1)] * layers, [angles] * layers)
-
-
-def check_sharpness(sharpness: Any) -> None:
-    """Refuse what is no pair of positive numbers, the second not below the first."""
-    pair = np.asarray(sharpness, dtype=np.float64)
-    if pair.shape != (2,) or not 0.0 < pair[0] <= pair[1] < np.inf:
-        raise ValueError(
-            f"sharpness={sharpness!r} must be two positive numbers, that of the first epoch and that of "
-            "the last, which is not below it."
-        )

@@ -16,7 +16,7 @@ from torch import nn
 from skae._parameters import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, estimator, parameter
 from skae._sklearn import Interval, StrOptions
 from skae.estimators._autoencoder import warn_if_overcomplete
-from skae.estimators._boltzmann import TOPOLOGIES, check_sampler, make_bits
+from skae.estimators._boltzmann import TOPOLOGIES, check_sampler, check_sharpness, make_bits
 from skae.estimators._shower_callbacks import (
     LearnNoiseShape,
     SharpenBits,
@@ -26,7 +26,6 @@ from skae.estimators._shower_callbacks import (
 )
 from skae.estimators._shower_vae import (
     BaseShowerVAE,
-    check_sharpness,
     check_voxel_shape,
     incident_energies,
     shower_geometry,
