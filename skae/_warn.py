@@ -4,7 +4,7 @@ import sys
 import warnings
 
 # Libraries whose lines the user has not written, but called.
-_INSIDE = ("skae", "sklearn", "skops", "skorch", "torch", "contextlib")
+_INSIDE = ("skae", "sklearn", "skops", "skorch", "torch", "numpy", "contextlib")
 
 
 def warn(message: str, category: type[Warning]) -> None:

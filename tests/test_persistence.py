@@ -141,7 +141,8 @@ def test_without_the_optimizers_state_it_starts_afresh_and_warns_once(jets, meth
     copy = reloaded(copy, tmp_path)
     with pytest.warns(OptimizerStateWarning, match="optimizer_state=True") as record:
         getattr(copy, method)(jets)
-    assert [w.filename for w in record] == [__file__]
+    ours = [w.filename for w in record if w.category is OptimizerStateWarning]
+    assert ours == [__file__]
     assert len(copy.history_) == 2
     getattr(copy, method)(jets)  # the state is there now
     getattr(model, method)(jets)
@@ -217,14 +218,14 @@ def test_the_folder_of_checkpoints_is_not_saved(tmp_path):
 
 def test_names_of_columns_output_and_metadata_requests_come_back(tmp_path):
     pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(30, 3)), columns=list("abc"))
+    frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(30, 4)), columns=list("abcd"))
     model = small(max_epochs=1)
     model.fit(frame).set_output(transform="pandas")
     with config_context(enable_metadata_routing=True):
         model.set_fit_request(sample_weight="w")
     copy = reloaded(model, tmp_path)
     pandas.testing.assert_frame_equal(copy.transform(frame), model.transform(frame))
-    assert list(copy.feature_names_in_) == list("abc")
+    assert list(copy.feature_names_in_) == list("abcd")
     with config_context(enable_metadata_routing=True):
         assert copy.get_metadata_routing().fit.requests == {"sample_weight": "w"}
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-from skae.metrics._weights import check_weight
+from skae.metrics._weights import check_sum, check_weight
 
 
 class Sample(NamedTuple):
@@ -74,11 +74,12 @@ def check_pair_of_weights(sample_weight, first, second):
         ("real", "generated"), sample_weight, (first, second), strict=True
     ):
         if weight is not None:
-            weight = check_weight(weight, rows)
+            weight = check_weight(weight, rows, positive=False)
             if (weight < 0.0).any():
                 raise ValueError(
                     f"{(weight < 0.0).sum()} weights of the {name} rows are negative; rows are drawn "
                     "with probabilities in proportion to them."
                 )
+            check_sum(weight)
         weights.append(weight)
     return tuple(weights)

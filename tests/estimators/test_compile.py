@@ -158,7 +158,7 @@ def test_a_python_that_torch_cannot_compile_is_a_warning(standard_jets, monkeypa
     monkeypatch.setattr(step_module.torch, "compile", refuse)
     with pytest.warns(CompileWarning, match=r"not supported on Python 4\.0") as caught:
         model = small(compile=True).fit(standard_jets)
-    assert len(caught) == 1
+    assert [w.category for w in caught].count(CompileWarning) == 1
     assert torch.equal(weights_of(model), weights_of(small().fit(standard_jets)))
 
 
@@ -195,7 +195,7 @@ def test_a_compiler_that_fails_in_the_gradient_is_a_warning_too(standard_jets, m
     monkeypatch.setattr(step_module.torch, "compile", compile_)
     with pytest.warns(CompileWarning, match="training goes on uncompiled: ") as caught:
         model = small(compile=True).fit(standard_jets)
-    assert len(caught) == 1
+    assert [w.category for w in caught].count(CompileWarning) == 1
     assert torch.equal(weights_of(model), weights_of(small().fit(standard_jets)))
 
 

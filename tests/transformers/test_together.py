@@ -60,7 +60,7 @@ def test_what_the_pipeline_decodes_are_showers(rng):
     model = make_pipeline(
         LogRatioTransformer(reference=0),
         BoxCoxTransformer(),
-        JetAutoencoder(6, hidden_layer_sizes=(16,), max_epochs=2, linear_path=True, random_state=0),
+        JetAutoencoder(5, hidden_layer_sizes=(16,), max_epochs=2, linear_path=True, random_state=0),
     ).fit(X)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ClippingWarning)  # a network's output may
