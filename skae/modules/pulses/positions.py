@@ -105,18 +105,15 @@ class MixtureDistribution(PositionDistribution):
 
     .. math:: p(t) = \sum_j \pi_j \, \mathcal N(t;\, j + \delta_j,\, \sigma_j)
 
-    (Bishop, 1994, "Mixture density networks"). A component stays near its bin, |δ| < 3/2, and
-    1/1000 < σ < 1: wide or many-peaked distributions are made of many, sharp ones of one. What lies
-    outside of the samples counts for the first or the last bin.
+    (Bishop, 1994, "Mixture density networks"). Shifts δ are unbounded, and σ > 1/1000. Neither may be
+    squashed from above, by a tanh or a sigmoid: what the first steps push far up such a function has no
+    gradient that brings it back. What lies outside of the samples counts for the first or the last bin.
     """
 
     n_outputs = 3
     odd_outputs = (1,)
 
-    _FARTHEST = 1.5
-    _LOG_SIGMA = (math.log(1e-3), 0.0)
-    #: bins to either side that a component reaches: 3/2, and six standard deviations
-    _REACH = 8
+    _SMALLEST_SIGMA = 1e-3
     #: share of the largest weight under which components are left out of the moments
     _NEGLIGIBLE = 1e-3
 
@@ -125,10 +122,8 @@ class MixtureDistribution(PositionDistribution):
         n, _, n_times = output.shape
         weight, shift, width = output.float().reshape(n, -1, self.n_outputs, n_times).unbind(dim=2)
         bins = torch.arange(n_times, dtype=weight.dtype, device=weight.device)
-        low, high = self._LOG_SIGMA
-        sigma = torch.exp(low + (high - low) * torch.sigmoid(width + 1.0))
         log_weight = weight.log_softmax(dim=2) - math.log(weight.shape[1])
-        return log_weight, bins + self._FARTHEST * torch.tanh(shift), sigma
+        return log_weight, bins + shift, self._SMALLEST_SIGMA + nn.functional.softplus(width)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row."""
@@ -140,22 +135,11 @@ class MixtureDistribution(PositionDistribution):
     def masses(self, output: Tensor) -> Tensor:
         """Return the probability of each bin."""
         log_weight, centre, sigma = self._components(output)
-        weight = log_weight.exp()
-        n, _, n_times = weight.shape
-        reach = self._REACH
-        bins = torch.arange(n_times, dtype=centre.dtype, device=centre.device)
-        result = weight.new_zeros(n, n_times + 2 * reach)
-        below = torch.zeros_like(weight)
-        for step in range(-reach, reach + 1):
-            upto = torch.ones_like(weight)
-            if step < reach:
-                upto = torch.special.ndtr((bins + step + 0.5 - centre) / sigma)
-            result[:, reach + step : reach + step + n_times] += (weight * (upto - below)).sum(dim=1)
-            below = upto
-        inside = result[:, reach : reach + n_times]
-        inside[:, 0] += result[:, :reach].sum(dim=1)
-        inside[:, -1] += result[:, reach + n_times :].sum(dim=1)
-        return inside
+        edges = torch.arange(centre.shape[2] - 1, dtype=centre.dtype, device=centre.device) + 0.5
+        below = torch.special.ndtr((edges - centre.unsqueeze(3)) / sigma.unsqueeze(3))
+        below = nn.functional.pad(nn.functional.pad(below, (1, 0)), (0, 1), value=1.0)
+        inside = below[..., 1:] - below[..., :-1]  # (n, k, n_times, n_times): component, bin
+        return torch.einsum("nkt,nktb->nb", log_weight.exp(), inside)
 
     def mean_and_std(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation, of the components that are not negligible.

@@ -58,8 +58,8 @@ def test_one_component_has_the_moments_of_its_gaussian():
     output[0, 0, 7] = 40.0
     output[0, 1, 7] = 0.2
     law = MixtureDistribution()
-    centre = 7 + 1.5 * math.tanh(0.2)
-    sigma = math.exp(math.log(1e-3) * (1.0 - 1.0 / (1.0 + math.exp(-1.0))))
+    centre = 7.2
+    sigma = 1e-3 + math.log(2.0)
     mean, std = law.mean_and_std(output)
     assert mean.item() == pytest.approx(centre, rel=1e-5)
     assert std.item() == pytest.approx(sigma, rel=1e-3)
@@ -69,8 +69,37 @@ def test_one_component_has_the_moments_of_its_gaussian():
     assert law(output, torch.tensor([7.1])).item() == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("sigma", [2e-3, 0.1, 30.0])
+def test_a_component_finds_back_from_wherever_it_is(sigma):
+    """Far up a tanh or a sigmoid there is no gradient: neither shift nor width may end there."""
+    law = MixtureDistribution()
+    width = math.log(math.expm1(sigma - 1e-3))
+    for shift in (-10.0, 10.0):
+        output = torch.zeros(1, 3, 20)
+        output[0, 0, 7], output[0, 1, 7], output[0, 2] = 1e9, shift, width
+        output.requires_grad_(True)
+        law(output, torch.tensor([7.0])).sum().backward()
+        assert output.grad[0, 1, 7].item() == pytest.approx(shift / sigma**2, rel=1e-3)
+        z = shift / sigma
+        slope = (1.0 - z**2) / sigma * -math.expm1(-(sigma - 1e-3))  # of σ in the output
+        assert output.grad[0, 2, 7].item() == pytest.approx(slope, rel=1e-3)
+
+
+@pytest.mark.parametrize("sigma", [2e-3, 0.3, 30.0])
+def test_masses_are_right_for_sharp_and_for_wide_components(sigma):
+    output = torch.zeros(1, 3, 20)
+    output[0, 0, 7], output[0, 1, 7] = 40.0, 4.1
+    output[0, 2] = math.log(math.expm1(sigma - 1e-3))
+    edges = np.r_[-np.inf, np.arange(19) + 0.5, np.inf]
+    expected = np.diff(stats.norm.cdf(edges, 11.1, sigma))
+    masses = MixtureDistribution().masses(output)
+    np.testing.assert_allclose(masses[0], expected, atol=2e-6)
+    assert (masses >= 0.0).all()
+
+
 def test_what_is_negligible_leaves_the_moments_alone():
     output = torch.full((1, 3, 100), 0.0)
+    output[0, 2] = -2.0
     output[0, 0, 10] = 20.0  # 99 others of e⁻²⁰ each would make a standard deviation of 0.02
     _, std = MixtureDistribution().mean_and_std(output)
     output[0, 0, 90] = 20.0 + math.log(0.01)  # one that is not negligible counts
