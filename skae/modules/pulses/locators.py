@@ -114,6 +114,14 @@ class ResidualLocator(nn.Module):
             mirrored[:, self.odd_outputs] *= -1.0
         return torch.cat([self._locate(x), mirrored], dim=1)
 
+    @torch.no_grad()
+    def calibrate(self, factors: Tensor, width: Tensor) -> None:
+        """Build what `MixtureDistribution.calibrated` does into the last layer."""
+        weight, bias = self.output.parameters()
+        weight[:2] *= factors[:, None, None]
+        bias[:2] *= factors
+        bias[2] += width
+
     def _locate(self, x: Tensor) -> Tensor:
         n, n_traces, n_times = x.shape
         found = self.single(x.reshape(n * n_traces, 1, n_times))  # (n · n_traces, …, n_times)

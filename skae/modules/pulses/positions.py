@@ -125,6 +125,12 @@ class MixtureDistribution(PositionDistribution):
         log_weight = weight.log_softmax(dim=2) - math.log(weight.shape[1])
         return log_weight, bins + shift, self._SMALLEST_SIGMA + nn.functional.softplus(width)
 
+    def calibrated(self, output: Tensor, factors: Tensor, width: Tensor) -> Tensor:
+        """Return outputs with other scales (2,) of weights and shifts, and a number added to widths."""
+        opinions = output.unflatten(1, (-1, self.n_outputs))
+        scaled = opinions[:, :, :2] * factors[:, None]
+        return torch.cat([scaled, opinions[:, :, 2:] + width], dim=2).flatten(1, 2)
+
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row."""
         log_weight, centre, sigma = self._components(output)

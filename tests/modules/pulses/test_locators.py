@@ -32,6 +32,16 @@ def test_a_mirrored_event_is_found_at_the_mirrored_place(law):
     torch.testing.assert_close(mirrored_std, std, atol=1e-3, rtol=1e-3)
 
 
+def test_a_calibrated_network_gives_calibrated_outputs():
+    law = MixtureDistribution()
+    module, x = locator(law).eval(), torch.randn(5, 3, 30)
+    factors, width = torch.tensor([3.0, 0.5]), torch.tensor(-0.7)
+    with torch.no_grad():
+        expected = law.calibrated(module(x), factors, width)
+        module.calibrate(factors, width)
+        torch.testing.assert_close(module(x), expected)
+
+
 @pytest.mark.parametrize("pooled", [True, False])
 def test_units_do_not_matter(pooled):
     x = torch.randn(200, 3, 30) * torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1)

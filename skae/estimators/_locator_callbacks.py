@@ -1,0 +1,69 @@
+"""Callback of a fit of pulse positions: scales of a mixture, settled when training ends."""
+
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from torch import Tensor
+
+from skae.training.batches import Rows
+from skae.training.inference import bounded_rows
+
+# Events that scales are taken from, in runs of so many, and most steps of the search.
+_MOST_ROWS, _RUN, _STEPS = 4096, 64, 40
+
+
+class CalibrateMixture(Callback):
+    """Scale weights, shifts and widths of a mixture by the likelihood of training events.
+
+    That is temperature scaling (Guo et al., 2017, arXiv:1706.04599) of what a mixture has more. After a
+    few optimiser steps a network knows where a pulse is better than how sure it can be: components
+    far away are not improbable enough, and near ones are too wide.
+    """
+
+    def on_train_begin(self, net: NeuralNet, dataset_train: Any = None, **kwargs: Any) -> None:
+        """Remember the training rows."""
+        self._rows: Rows | None = dataset_train
+
+    @torch.no_grad()
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Build the most likely scales into the last layer, once nothing else changes."""
+        rows, self._rows = self._rows, None
+        if rows is None or not len(net.history):
+            return
+        x, target, weight = rows.parts(lambda part: _spread(part).to(net.device))
+        weight = torch.ones_like(target) if weight is None else weight.clamp_min(0.0)
+        parts = x.split(bounded_rows(_MOST_ROWS, x.shape[1:]))
+        output = torch.cat([net.module_(part) for part in parts]).float()
+        net.module_.calibrate(*_most_likely(net.criterion_, output, target, weight))
+
+
+def _spread(part: Any) -> Tensor:
+    """Return numbers of rows from all over, as many as are looked at: order may mean something."""
+    if len(part) <= _MOST_ROWS:
+        return part[:]
+    starts = torch.linspace(0, len(part) - _RUN, _MOST_ROWS // _RUN).long().tolist()
+    return torch.cat([part[start : start + _RUN] for start in starts])
+
+
+@torch.enable_grad()
+def _most_likely(
+    criterion: Any, output: Tensor, target: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return factors of weights and shifts (2,), and the number to add to widths."""
+    logs = torch.zeros(3, device=output.device, requires_grad=True)
+    search = torch.optim.LBFGS([logs], max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        calibrated = criterion.calibrated(output, logs[:2].exp(), logs[2])
+        mean = (weight * criterion(calibrated, target)).sum() / weight.sum()
+        mean.backward()
+        return mean
+
+    search.step(loss)
+    found = logs.detach()
+    if not torch.isfinite(found).all():
+        found = torch.zeros_like(found)
+    return found[:2].exp(), found[2]
