@@ -270,11 +270,8 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
 
     @property
     def _rows_at_once(self) -> int | None:
-        if isinstance(self.module_, ReferenceLocator):
-            return None
-        # activations of many channels stay in cache, and one event is as late as all of these; of a
-        # long trace, each component has a probability in each bin
-        return max(1, min(16, 2**20 // self.n_features_in_**2))
+        # activations of many channels stay in cache, and one event is as late as all of these
+        return None if isinstance(self.module_, ReferenceLocator) else 16
 
     def _locate(self, X: np.ndarray, return_std: bool) -> tuple[np.ndarray, np.ndarray | None]:
         return self._apply(self._position_and_std, X)

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 #: halvings of an interval until float32 has no more digits
 _HALVINGS = 32
 
+#: masses of components in bins that are computed at a time, for each event
+_MASSES_AT_ONCE = 2**14
+
 
 class PositionDistribution(ABC, nn.Module):
     """A probability distribution over positions; as a module it is its own loss, −log likelihood.
@@ -141,11 +144,17 @@ class MixtureDistribution(PositionDistribution):
     def masses(self, output: Tensor) -> Tensor:
         """Return the probability of each bin."""
         log_weight, centre, sigma = self._components(output)
-        edges = torch.arange(centre.shape[2] - 1, dtype=centre.dtype, device=centre.device) + 0.5
-        below = torch.special.ndtr((edges - centre.unsqueeze(3)) / sigma.unsqueeze(3))
-        below = nn.functional.pad(nn.functional.pad(below, (1, 0)), (0, 1), value=1.0)
-        inside = below[..., 1:] - below[..., :-1]  # (n, k, n_times, n_times): component, bin
-        return torch.einsum("nkt,nktb->nb", log_weight.exp(), inside)
+        weight, n_times = log_weight.exp(), centre.shape[2]
+        edges = torch.arange(n_times + 1, dtype=centre.dtype, device=centre.device) - 0.5
+        edges[0], edges[-1] = -math.inf, math.inf
+        result = torch.empty_like(weight[:, 0])  # filled in place, in bounded memory
+        step = max(1, _MASSES_AT_ONCE // n_times)
+        for start in range(0, n_times, step):
+            part = edges[start : start + step + 1]
+            below = torch.special.ndtr((part - centre.unsqueeze(3)) / sigma.unsqueeze(3))
+            inside = below[..., 1:] - below[..., :-1]  # (n, k, n_times, step): component, bin
+            result[:, start : start + step] = torch.einsum("nkt,nktb->nb", weight, inside)
+        return result
 
     def mean_and_std(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation, of the components that are not negligible.
