@@ -50,7 +50,8 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.docs
 	rm -rf docs/generated
-	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
+	# an example that fits poorly is an error
+	PYTHONWARNINGS="error:Poor fit" $(BIN)/python -m sphinx -W -b html docs docs/_build/html
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/record.py $(if $(FOLDER),--folder $(FOLDER)) $(BENCH)

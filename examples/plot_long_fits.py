@@ -99,7 +99,7 @@ plt.show()
 # it need not do again; here the second search finds all of it.
 
 search = GridSearchCV(
-    JetAutoencoder(hidden_layer_sizes=(32,), max_epochs=5, device="cpu", random_state=0),
+    JetAutoencoder(hidden_layer_sizes=(32,), max_epochs=20, device="cpu", random_state=0),
     {"n_components": [1, 2, 3]},
     cv=3,
 ).set_params(estimator__checkpoint=folder)

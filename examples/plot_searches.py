@@ -9,6 +9,7 @@ epoch by epoch.
 """
 
 import time
+import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -38,8 +39,10 @@ def model(**parameters):
 # %%
 # Successive halving
 # ------------------
-# All candidates are trained for three epochs, the better third of them anew for nine, and so on.
+# All candidates are trained for three epochs, the better third of them anew for nine, and so on. That
+# three epochs make poor fits is known.
 
+warnings.simplefilter("ignore", skae.exceptions.PoorFitWarning)
 grid = {
     "jetautoencoder__n_components": [2, 3],
     "jetautoencoder__hidden_layer_sizes": [(16,), (64, 32)],

@@ -38,7 +38,7 @@ def warn_of_poor_fit(
         return
     if is_short:
         faults.append(f"Training took only {n_steps} steps: raise max_epochs, or lower batch_size.")
-    warn(f"This {type(estimator).__name__} fits poorly. {' '.join(faults)}", PoorFitWarning)
+    warn(f"Poor fit of {type(estimator).__name__}: {' '.join(faults)}", PoorFitWarning)
 
 
 def explained(true: np.ndarray, found: np.ndarray) -> np.ndarray:
