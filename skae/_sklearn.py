@@ -5,7 +5,6 @@ All but the smallest of these modules are loaded by scikit-learn's own base, so 
 
 from sklearn.base import _fit_context
 from sklearn.utils._metadata_requests import SIMPLE_METHODS
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -24,6 +23,5 @@ __all__ = [
     "_check_feature_names_in",
     "_check_sample_weight",
     "_fit_context",
-    "check_matplotlib_support",
     "validate_params",
 ]

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skae._extras import optional
 from skae.modules.showers.bits import BinaryLatents, EnergyCode
 from skae.modules.showers.boltzmann import BoltzmannMachine
 
@@ -51,7 +52,7 @@ def coupling_mask(topology: str, sizes: Sequence[int]) -> Tensor | None:
     """
     if topology == "complete":
         return None
-    graphs = _import("dwave.graphs", "dwave-graphs", f"rbm_topology={topology!r}")
+    (graphs,) = optional(f"rbm_topology={topology!r}", "calo", "dwave.graphs")
     make, color, layout = (
         getattr(graphs, f"{topology}_{name}") for name in ("graph", "four_color", "layout")
     )
@@ -112,7 +113,7 @@ def sample_with(
     Rows with the same code are read out of one problem. The sampler is taken to draw from exp(−E), as
     simulated annealing does that ends at a temperature of 1.
     """
-    dimod = _import("dimod", "dimod", "sampler")
+    (dimod,) = optional("sampler", "calo", "dimod")
     bias = machine.bias.detach().double().cpu().numpy()
     couplings = machine.couplings.detach().double().cpu().numpy()
     n_code = machine.sizes[0]
@@ -140,15 +141,6 @@ def sample_with(
         if "seed" in sampler.parameters:
             arguments["seed"] = (arguments["seed"] + 1) % 2**31
     return torch.from_numpy(drawn)
-
-
-def _import(name: str, package: str, what: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(f"{what} needs {package}; pip install {package}.") from error
 
 
 def check_sharpness(sharpness: Any) -> None:

@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from skae._extras import optional
 from skae._version import __version__
 from skae._warn import warn
 from skae.estimators._base import BaseNeuralEstimator
@@ -78,7 +79,7 @@ def to_onnx(estimator, path=None, *, method="transform", dtype="float32"):
     Raises
     ------
     ImportError
-        If onnx and onnxscript are not installed: ``pip install onnx onnxscript``.
+        If onnx and onnxscript are not installed: ``pip install skae[export]``.
     TypeError
         If a step, or the estimator, cannot be exported; the message says which can, or what of a network
         torch cannot export: ``SpectraVAE(missing="mask")`` solves equations for each row, for example.
@@ -101,7 +102,7 @@ def to_onnx(estimator, path=None, *, method="transform", dtype="float32"):
     >>> [each.name for each in graph.graph.output]
     ['score_samples']
     """
-    _check_installed()
+    optional("to_onnx", "export", "onnx", "onnxscript")
     if dtype not in _DTYPES:
         raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'.")
     *steps, last = _steps_of(estimator)
@@ -203,16 +204,6 @@ def _warn_of_far_columns(last: BaseNeuralEstimator, steps: list[BaseEstimator]) 
                 PrecisionWarning,
             )
             return
-
-
-def _check_installed() -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "to_onnx needs onnx and onnxscript: pip install onnx onnxscript."
-        ) from error
 
 
 def _steps_of(estimator: Any) -> list[BaseEstimator]:

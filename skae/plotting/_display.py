@@ -3,7 +3,7 @@
 import inspect
 import re
 
-from skae._sklearn import check_matplotlib_support
+from skae._extras import optional
 
 _PARAMETERS = "\n\nParameters\n----------\n"
 _ATTRIBUTES = "\n\nAttributes\n----------\n"
@@ -40,9 +40,7 @@ class Display:
 
     def _new_figure(self, size):
         """Return a new figure of matplotlib, which is imported only now; or say how to get it."""
-        check_matplotlib_support(type(self).__name__)
-        import matplotlib.pyplot as plt
-
+        (plt,) = optional(type(self).__name__, "plot", "matplotlib.pyplot")
         return plt.figure(figsize=size, layout="constrained")
 
 

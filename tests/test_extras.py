@@ -1,0 +1,43 @@
+"""What is not installed is said, with the extra that installs it."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from skae import CaloShowerVAE, JetAutoencoder
+from skae.estimators._boltzmann import sample_with
+from skae.export import to_onnx
+from skae.plotting import LearningCurveDisplay
+
+
+def plot():
+    LearningCurveDisplay.from_estimator(JetAutoencoder(max_epochs=1).fit(np.eye(9)))
+
+
+def export():
+    to_onnx(JetAutoencoder())
+
+
+def graphs():
+    options = {"prior": "rbm", "rbm_topology": "zephyr", "max_epochs": 2, "hidden_size": 4}
+    CaloShowerVAE(n_components=3, **options).fit(np.full((9, 5), 1.0))
+
+
+def sampler():
+    sample_with(None, None, None, 0, {})
+
+
+@pytest.mark.parametrize(
+    ("use", "module", "message"),
+    [
+        (plot, "matplotlib.pyplot", r"LearningCurveDisplay needs matplotlib.*skae\[plot\]"),
+        (export, "onnx", r"to_onnx needs onnx: pip install skae\[export\]"),
+        (graphs, "dwave.graphs", r"rbm_topology='zephyr' needs dwave.graphs.*skae\[calo\]"),
+        (sampler, "dimod", r"sampler needs dimod: pip install skae\[calo\]"),
+    ],
+)
+def test_a_missing_library_is_answered_with_an_extra(use, module, message, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=message):
+        use()
