@@ -126,7 +126,14 @@ def checked(content: bytes) -> Any:
     Exception
         Of any kind, if it has not.
     """
+    if not content.startswith(b"PK"):
+        raise ValueError(
+            "it is no file of skae.save; joblib.load reads those of joblib.dump and pickles, which run "
+            "code: load only ones that you trust"
+        )
     with _opened(content) as file:
+        if _SCHEMA not in file.namelist():
+            raise ValueError("it was not written by skae.save")
         if file.getinfo(_SCHEMA).file_size > _LONGEST_SCHEMA:
             raise ValueError(f"its schema has more than {_LONGEST_SCHEMA} bytes")
         schema = parsed(file.read(_SCHEMA))

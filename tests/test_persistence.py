@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 
+import joblib
 import numpy as np
 import pytest
 import skops.io
@@ -460,6 +461,21 @@ def test_what_cannot_be_saved_says_why_and_leaves_the_file_alone(model, message,
         skae.save(model, path)
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("xz", 3)])
+def test_a_file_of_joblibs_is_answered_with_joblib(compress, tmp_path):
+    joblib.dump(StandardScaler(), tmp_path / "model", compress=compress)
+    with pytest.raises(ValueError, match=r"no file of skae\.save; joblib\.load reads"):
+        skae.load(tmp_path / "model")
+
+
+def test_archives_of_others_are_told_from_files_of_skaes(tmp_path):
+    torch.save({"a": torch.zeros(2)}, tmp_path / "torch")
+    np.savez(tmp_path / "numpy.npz", a=np.zeros(2))
+    for name in "torch", "numpy.npz":
+        with pytest.raises(ValueError, match=r"it was not written by skae\.save"):
+            skae.load(tmp_path / name)
 
 
 def test_a_search_is_not_saved_but_its_best_estimator_is(jets, tmp_path):
