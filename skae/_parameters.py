@@ -5,10 +5,12 @@ signature, the constraints that ``fit`` checks, the parameters that a built netw
 documentation of those that base classes declare.
 """
 
+import difflib
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import MISSING, Field, dataclass, field
+from functools import wraps
 from numbers import Integral, Real
 from textwrap import indent
 from typing import Any, TypeVar, dataclass_transform
@@ -22,6 +24,18 @@ COUNT = Interval(Integral, 1, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
 NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 SHARE = Interval(Real, 0, 1, closed="left")
+
+# Words that other libraries have for parameters of ours.
+_FOREIGN = {
+    "max_epochs": "epochs n_epochs num_epochs max_iter n_iter n_steps",
+    "lr": "learning_rate learning_rate_init eta0",
+    "lr_schedule": "scheduler lr_scheduler",
+    "hidden_layer_sizes": "hidden_layers hidden_dim hidden_dims hidden_units hidden_sizes layers",
+    "n_components": "latent_dim latent_size n_latent z_dim encoding_dim bottleneck",
+    "n_iter_no_change": "patience",
+    "random_state": "seed random_seed",
+    "validation_fraction": "validation_split",
+}
 
 _SECTION = r"^{}\n-+\n(.*?)(?=\n\n[A-Z][\w ]*\n-+\n|\Z)"
 
@@ -93,6 +107,32 @@ class Parameters:
         super().__init_subclass__(**options)
         estimator(cls)
 
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters.
+
+        Parameters
+        ----------
+        **params : dict
+            Values by names; ``<component>__<parameter>`` is a parameter of a component.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter; it says what a word of another library is called here.
+        """
+        try:
+            return super().set_params(**params)  # type: ignore[misc]
+        except ValueError as error:
+            known = self._get_param_names()  # type: ignore[attr-defined]
+            if hint := _hint(self, (name.partition("__")[0] for name in params), known):
+                raise ValueError(f"{error} {hint}") from None
+            raise
+
 
 def _inherited(cls: type) -> dict[str, Field]:
     """Return the parameters of the base classes, those of the nearest first."""
@@ -160,11 +200,37 @@ def _make(cls: type, declared: dict[str, Field]) -> None:
     cls.__annotations__ = {**dict.fromkeys(declared, Any), **annotations}
     for name in declared.keys() & vars(cls).keys():
         delattr(cls, name)  # an attribute of the class would stand in for one that an object lacks
+    cls.__init__ = _with_hints(cls.__init__, parameters)
     cls.__init__.__signature__ = _signature(parameters)
     cls._parameter_constraints = {
         name: known.metadata["allowed"] for name, known in parameters.items()
     } | vars(cls).get("_parameter_constraints", {})
     cls.__doc__ = doc and _documented(cls, doc, {n: f.default for n, f in parameters.items()})
+
+
+def _with_hints(constructor: Callable, known: Collection[str]) -> Callable:
+    """Have a constructor say what a parameter is called here."""
+
+    @wraps(constructor)
+    def make(self, *args, **named):
+        if (named.keys() - known) and (hint := _hint(self, named, known)):
+            raise TypeError(hint)
+        constructor(self, *args, **named)
+
+    return make
+
+
+def _hint(made: object, words: Iterable[str], known: Collection[str]) -> str:
+    """Say what words that are no parameters stand for; nothing of words that resemble none."""
+    hints, name = [], type(made).__name__
+    for word in words:
+        if word not in known:
+            ours = [ours for ours, theirs in _FOREIGN.items() if word in theirs.split()]
+            ours = [each for each in ours if each in known] or difflib.get_close_matches(
+                word, known
+            )
+            hints += [f"{name} has no parameter {word!r}: use {ours[0]}."] if ours else []
+    return " ".join(hints)
 
 
 def _signature(parameters: dict[str, Field]) -> inspect.Signature:

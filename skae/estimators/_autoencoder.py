@@ -105,11 +105,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
 
     def _check_layers(self) -> None:
         """Check ``hidden_layer_sizes`` and ``activation``."""
-        for size in self.hidden_layer_sizes:
+        sizes = [*np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))]
+        for size in sizes:
             if not isinstance(size, Integral) or size < 1:
-                raise ValueError(
-                    f"hidden_layer_sizes={list(self.hidden_layer_sizes)} must hold integers of 1 or more."
-                )
+                raise ValueError(f"hidden_layer_sizes={sizes} must hold integers of 1 or more.")
         make_activation(self.activation)
 
     @property

@@ -4,13 +4,20 @@ import os
 from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 
 from skae._parameters import COUNT, NOT_NEGATIVE, POSITIVE, Parameters, parameter
-from skae._sklearn import Interval, StrOptions
+from skae._sklearn import HasMethods, Interval, Options, StrOptions
 from skae.training.optimisation import OPTIMIZERS, SCHEDULES
 from skae.training.step import PRECISIONS
-from skae.transformers import NoiseInjector
+
+
+class _Noise(HasMethods):
+    """A NoiseInjector, in an error with an example: a number could mean several kinds of noise."""
+
+    def __str__(self) -> str:
+        return "a NoiseInjector, NoiseInjector('gaussian', sigma=0.1) say"
 
 
 class SharedParameters(Parameters):
@@ -44,9 +51,9 @@ class SharedParameters(Parameters):
     validation_fraction : float, default=0.1
         Share of the rows held out with ``early_stopping=True``.
 
-    n_iter_no_change : int, default=10
-        Epochs without improvement after which early stopping ends the fit. With an annealed schedule
-        only those of the annealing phase count.
+    n_iter_no_change : int or inf, default=10
+        Epochs without improvement after which early stopping ends the fit; ``np.inf`` only keeps the
+        best weights. With an annealed schedule only those of the annealing phase count.
 
     tol : float, default=0.0001
         Improvement of the validation loss that counts, relative to its value.
@@ -139,9 +146,9 @@ class SharedParameters(Parameters):
     validation_fraction: Any = parameter(
         default=0.1, allowed=Interval(Real, 0, 1, closed="neither")
     )
-    n_iter_no_change: Any = parameter(default=10, allowed=COUNT)
+    n_iter_no_change: Any = parameter(default=10, allowed=[COUNT, Options(Real, {np.inf})])
     tol: Any = parameter(default=1e-4, allowed=NOT_NEGATIVE)
-    noise: Any = parameter(default=None, allowed=[NoiseInjector, callable, None])
+    noise: Any = parameter(default=None, allowed=[_Noise("_resolve_noise"), callable, None])
     device: Any = parameter(default="auto", allowed=[str, torch.device], of_fit=False)
     precision: Any = parameter(default="float32", allowed=StrOptions(set(PRECISIONS)))
     compile: Any = parameter(default=False, allowed="boolean")

@@ -46,7 +46,7 @@ class JetAutoencoder(BaseAutoencoder):
     n_components : int, default=3
         Numbers a row is encoded in.
 
-    hidden_layer_sizes : sequence of int, default=(200, 100, 50)
+    hidden_layer_sizes : int or sequence of int, default=(200, 100, 50)
         Widths of the encoder's hidden layers (channels for ``block="conv"``); the decoder mirrors
         them. Wider is more accurate and slower; ``()`` makes a linear autoencoder.
 
@@ -120,7 +120,9 @@ class JetAutoencoder(BaseAutoencoder):
     """
 
     n_components: Any = parameter(default=3, allowed=COUNT, shapes=True, kw_only=False)
-    hidden_layer_sizes: Any = parameter(default=(200, 100, 50), allowed="array-like", shapes=True)
+    hidden_layer_sizes: Any = parameter(
+        default=(200, 100, 50), allowed=[COUNT, "array-like"], shapes=True
+    )
     activation: Any = parameter(default="silu", allowed=str, shapes=True)
     block: Any = parameter(default="dense", allowed=StrOptions(set(BLOCKS)), shapes=True)
     linear_path: Any = parameter(default=False, allowed="boolean", shapes=True)
@@ -139,7 +141,7 @@ class JetAutoencoder(BaseAutoencoder):
             )
         self._check_layers()
         warn_if_overcomplete(self.n_components, self.n_features_in_)
-        if self.block == "conv" and not len(self.hidden_layer_sizes):
+        if self.block == "conv" and not np.size(self.hidden_layer_sizes):
             raise ValueError("block='conv' needs at least one layer in hidden_layer_sizes.")
         self.angles_ = ()
         if self.angles is not None:
@@ -163,7 +165,7 @@ class JetAutoencoder(BaseAutoencoder):
         self.n_components_ = self.n_components
         n_features, n_components = rows.x.shape[1], self.n_components
         n_rebuilt = n_features - (len(self.angles_) if self.winding > 0 else 0)
-        sizes = list(self.hidden_layer_sizes)
+        sizes = np.atleast_1d(self.hidden_layer_sizes).tolist()
         options = {"batch_norm": self.batch_norm, "dropout": self.dropout}
         if self.block == "conv":
             encoder = conv_encoder(n_features, sizes, n_components, self.activation, **options)

@@ -58,7 +58,7 @@ class SpectraVAE(BaseVAE):
     n_components : int, default=2
         Latent coordinates.
 
-    hidden_layer_sizes : sequence of int, default=()
+    hidden_layer_sizes : int or sequence of int, default=()
         Widths of the encoder's hidden layers; a dense decoder mirrors them. ``()`` makes both
         linear: best where spectra are sums of fixed shapes. Lines that shift or saturate need layers,
         (64, 64) say.
@@ -163,7 +163,7 @@ class SpectraVAE(BaseVAE):
     """
 
     n_components: Any = parameter(default=2, allowed=COUNT, shapes=True, kw_only=False)
-    hidden_layer_sizes: Any = parameter(default=(), allowed="array-like", shapes=True)
+    hidden_layer_sizes: Any = parameter(default=(), allowed=[COUNT, "array-like"], shapes=True)
     activation: Any = parameter(default="silu", allowed=str, shapes=True)
     likelihood: Any = parameter(
         default="gaussian", allowed=StrOptions(set(LIKELIHOODS)), shapes=True
@@ -252,7 +252,7 @@ class SpectraVAE(BaseVAE):
         reading = self._read(rows, likelihood)
         start = reading.noise[:1] / self.beta**0.5 if self.init == "pca" else reading.noise
         likelihood.learn_noise(start, reading.noise_floor)
-        sizes = list(self.hidden_layer_sizes)
+        sizes = np.atleast_1d(self.hidden_layer_sizes).tolist()
         encoder = dense_stack([reading.n_inputs, *sizes, 2 * k], self.activation)
         if self.init == "pca":
             encoder = encoder_at_factors(encoder, reading, k)
@@ -277,7 +277,7 @@ class SpectraVAE(BaseVAE):
         """Return the coordinates in which the encoder sees rows."""
         if self.init == "random":
             return self._standardise(rows)
-        is_linear = self.decoder == "dense" and not len(self.hidden_layer_sizes)
+        is_linear = self.decoder == "dense" and not np.size(self.hidden_layer_sizes)
         return principal_factors(
             rows.x,
             rows.weight,

@@ -34,6 +34,14 @@ def test_patience_counts_in_the_annealing_phase_only(standard_jets):
     assert small(lr_schedule="constant", **options).fit(standard_jets).n_iter_ == 1 + 2
 
 
+def test_without_a_limit_to_patience_the_best_weights_are_kept_all_the_same(standard_jets):
+    options = {"early_stopping": True, "max_epochs": 20, "tol": 1.0, "lr_schedule": "constant"}
+    model = small(**options, lr=0.05, n_iter_no_change=np.inf).fit(standard_jets)
+    same = small(**options, lr=0.05, n_iter_no_change=20).fit(standard_jets)
+    assert model.n_iter_ == 20
+    assert torch.equal(weights_of(model), weights_of(same))
+
+
 def test_early_stopping_needs_rows_to_train_on():
     with pytest.raises(ValueError, match="early_stopping=True holds out 1 of n_samples=1 rows"):
         small(early_stopping=True).fit([[1.0, 2.0]])

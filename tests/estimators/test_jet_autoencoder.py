@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skae import JetAutoencoder, KinematicsTransformer
+from skae import JetAutoencoder, KinematicsTransformer, SpectraVAE
 from skae.metrics import scaled_mean_squared_error
 from skae.modules.blocks import activation_names
 
@@ -181,7 +181,7 @@ def test_grid_search_over_a_pipeline_and_the_way_back(jets):
             {"hidden_layer_sizes": (8, 0)},
             r"hidden_layer_sizes=\[8, 0\] must hold integers of 1 or more",
         ),
-        ({"hidden_layer_sizes": 8}, "'hidden_layer_sizes' parameter of JetAutoencoder"),
+        ({"hidden_layer_sizes": 8.5}, "'hidden_layer_sizes' parameter of JetAutoencoder"),
         ({"block": "conv", "hidden_layer_sizes": ()}, "block='conv' needs at least one layer"),
         ({"activation": "sinc"}, "activation='sinc' is unknown; use one of .*gelu.*tanh"),
         ({"block": "dens"}, "'block' parameter of JetAutoencoder must be a str among"),
@@ -203,6 +203,18 @@ def test_unusable_parameters_are_errors_before_training(parameters, message, sta
     with pytest.raises(ValueError, match=message):
         model.fit(standard_jets)
     assert not hasattr(model, "net_")
+
+
+@pytest.mark.parametrize("make", [small, SpectraVAE])
+def test_one_hidden_layer_may_be_given_as_a_number(make, standard_jets):
+    X, options = standard_jets, {"max_epochs": 1, "random_state": 0, "n_components": 2}
+    number = make(hidden_layer_sizes=5, **options).fit(X)
+    sequence = make(hidden_layer_sizes=(5,), **options).fit(X)
+    assert torch.equal(fits.weights_of(number), fits.weights_of(sequence))
+    with pytest.raises(ValueError, match="hidden_layer_sizes"):
+        make(hidden_layer_sizes=0, **options).fit(X)
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes=\[5, 2.5\] must hold integers"):
+        make(hidden_layer_sizes=(5, 2.5), **options).fit(X)
 
 
 def test_an_unknown_column_name_lists_those_there_are(standard_jets):

@@ -13,6 +13,7 @@ from remaining_checks import MINIBATCHES
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval, InvalidParameterError
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -233,3 +234,57 @@ def test_a_subclass_can_show_what_its_base_documents():
 def test_a_subclass_that_says_nothing_says_nothing_new():
     assert Undecorated.__doc__ is None
     assert inspect.getdoc(Undecorated) == inspect.getdoc(LinearAutoencoder)
+
+
+# -- words of other libraries ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "ours"),
+    [
+        ("epochs", "max_epochs"),
+        ("max_iter", "max_epochs"),
+        ("n_epochs", "max_epochs"),
+        ("learning_rate", "lr"),
+        ("learning_rate_init", "lr"),
+        ("hidden_layers", "hidden_layer_sizes"),
+        ("latent_dim", "n_components"),
+        ("patience", "n_iter_no_change"),
+        ("seed", "random_state"),
+        ("optimiser", "optimizer"),
+    ],
+)
+def test_a_word_of_another_library_is_answered_with_ours(word, ours):
+    said = f"JetAutoencoder has no parameter '{word}': use {ours}\\."
+    with pytest.raises(TypeError, match=said):
+        skae.JetAutoencoder(**{word: 3})
+    with pytest.raises(ValueError, match=said):
+        skae.JetAutoencoder().set_params(**{word: 3})
+    with pytest.raises(ValueError, match=said):
+        make_pipeline(skae.JetAutoencoder()).set_params(**{f"jetautoencoder__{word}": 3})
+
+
+def test_only_what_a_class_has_is_recommended():
+    with pytest.raises(TypeError, match="has no parameter 'hidden_layers': use hidden_size"):
+        skae.MultiResRNNRegressor(hidden_layers=3)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'latent_dim'"):
+        skae.PulseLocator(latent_dim=3)
+    with pytest.raises(TypeError, match="has no parameter 'lambda_': use lmbda"):
+        skae.BoxCoxTransformer(lambda_=0.5)
+    with pytest.raises(ValueError, match=r"Valid parameters are: \[[^]]*\]\.$"):
+        skae.JetAutoencoder().set_params(wavelet=3)
+
+
+def test_a_constructor_by_hand_may_have_any_words():
+    class Trained(LinearAutoencoder):
+        def __init__(self, epochs=3):
+            super().__init__(max_epochs=epochs)
+            self.epochs = epochs
+
+    assert Trained(epochs=5).max_epochs == 5
+    assert Trained().set_params(epochs=5).epochs == 5
+
+
+def test_a_number_for_noise_is_answered_with_a_noise_injector(jets):
+    with pytest.raises(InvalidParameterError, match=r"NoiseInjector\('gaussian', sigma=0.1\)"):
+        skae.JetAutoencoder(noise=0.1).fit(jets)
