@@ -34,7 +34,7 @@ class EarlyStopping(Callback):
     doi:10.1007/3-540-49430-8_3, on why the criterion matters).
     """
 
-    patience: int  # epochs without improvement after which the fit ends
+    patience: float  # epochs without improvement after which the fit ends
     #: relative improvement that counts: below best · (1 − tol), for a negative loss best − tol·|best|
     tol: float
     annealing_from: float = 0.0  # share of the epochs after which patience counts
@@ -107,18 +107,24 @@ class EpochProgressBar(Callback):
             TimeRemainingColumn(),
             console=_CONSOLE,
         )
-        self._task = self._bar.add_task(
-            self.name, total=self.epochs, completed=net.first_epoch_, loss="–"
-        )
+        done, name = net.first_epoch_, self.name
+        if done:
+            name += f" ({done} epochs restored)"
+        self._task = self._bar.add_task(name, total=self.epochs, completed=done, loss="–")
+        if done:
+            self._show_loss(net)
         self._bar.start()
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Move the bar on."""
+        self._show_loss(net, advance=1)
+
+    def _show_loss(self, net: NeuralNet, advance: int = 0) -> None:
         row = net.history[-1]
         loss = f"{row['train_loss']:.3g}"
         if "valid_loss" in row:
             loss += f", validation {row['valid_loss']:.3g}"
-        self._bar.update(self._task, advance=1, loss=loss)
+        self._bar.update(self._task, advance=advance, loss=loss)
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Leave the bar as it stands and give the terminal back."""

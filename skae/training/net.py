@@ -241,6 +241,8 @@ class _Loop:
             self.has_batch_callbacks = any(run.processes.of_all(self.has_batch_callbacks))
         if run.resume_from is not None:
             self.position = load_state(self, run.resume_from)
+            if net.verbose >= 2 and self.position.epoch:
+                print(f"{self.position.epoch} of {run.epochs} epochs restored from the checkpoint.")
         net.first_epoch_ = self.position.epoch
         attach_generator(net.module_, net.random_streams.corruption, self.step.share)
         rows = self.data["dataset_train"]

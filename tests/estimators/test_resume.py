@@ -281,4 +281,27 @@ def test_a_progress_bar_starts_where_the_fit_goes_on(standard_jets, tmp_path, ca
     options = {"lr_schedule": "constant", "checkpoint": tmp_path}
     small(**options, max_epochs=4).fit(standard_jets)
     small(**options, max_epochs=5, verbose=1).fit(standard_jets)
-    assert "5/5 epochs" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "(4 epochs restored)" in shown
+    assert "5/5 epochs" in shown
+
+
+def test_a_fit_that_a_checkpoint_holds_is_said_to_be_restored(standard_jets, tmp_path, capsys):
+    options = {"early_stopping": True, "n_iter_no_change": 1, "tol": 0.2, "lr": 0.03}
+    for more in {}, options:
+        model = small(checkpoint=tmp_path, **more).fit(standard_jets)
+        n, loss = model.n_iter_, f"loss {model.loss_curve_[-1]:.3g}"
+        capsys.readouterr()
+        small(checkpoint=tmp_path, verbose=1, **more).fit(standard_jets)
+        shown = " ".join(capsys.readouterr().err.split())  # lines of a narrow terminal
+        assert f"JetAutoencoder ({n} epochs restored)" in shown
+        assert f"{n}/6 epochs, {loss}" in shown
+        small(checkpoint=tmp_path, verbose=2, **more).fit(standard_jets)
+        assert f"{n} of 6 epochs restored from the checkpoint." in capsys.readouterr().out
+
+
+def test_a_fit_that_is_computed_is_not_said_to_be_restored(standard_jets, tmp_path, capsys):
+    model = small(checkpoint=tmp_path, verbose=1, warm_start=True).fit(standard_jets)
+    model.set_params(verbose=2).fit(standard_jets)
+    captured = capsys.readouterr()
+    assert "restored" not in captured.err + captured.out
