@@ -196,7 +196,11 @@ def is_memory_mapped(X: Any) -> bool:
     return isinstance(X, np.memmap)
 
 
-def check_finite_rows(X: np.ndarray, name_of: Callable[..., str]) -> None:
+def check_finite_rows(
+    X: np.ndarray,
+    name_of: Callable[..., str],
+    remedy: str = "Leave these rows out, or fill the gaps.",
+) -> None:
     """Refuse rows with NaN or infinities, and say how many there are and where the first one is."""
     across = tuple(range(1, X.ndim))
     whole = [np.isfinite(rows).all(axis=across) for _, rows in blocks(X)]
@@ -207,7 +211,7 @@ def check_finite_rows(X: np.ndarray, name_of: Callable[..., str]) -> None:
         what = "NaN" if np.isnan(X[(first, *place)]) else "infinity"
         raise ValueError(
             f"Input X contains {what}: {len(bad)} of {len(X)} rows have values that are not finite, the "
-            f"first is {name_of(first, *place)}. Leave these rows out, or fill the gaps."
+            f"first is {name_of(first, *place)}. {remedy}"
         )
 
 

@@ -14,7 +14,12 @@ from sklearn.utils.validation import (
 )
 
 from skae.estimators._data import to_host
-from skae.estimators._sequences import SequenceWords, validate_sequences
+from skae.estimators._sequences import (
+    SWAPPED,
+    SequenceWords,
+    refuse_single_target,
+    validate_sequences,
+)
 
 
 class BaseLocator(RegressorMixin, ABC):
@@ -88,6 +93,9 @@ _IMPROBABLE = 1e-9
 _LARGE = 0.05
 
 
+# What labels may be off whole samples by, for they were computed.
+_ROUNDING = 1e-6
+
 _WORDS = SequenceWords("trace_shape_", "n_traces", "event", "events", "trace", "sample")
 
 
@@ -104,19 +112,27 @@ def validate_positions(
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
-    y = check_array(to_host(y), ensure_2d=False, dtype="numeric", input_name="y")
-    y = column_or_1d(y, warn=True).astype(np.float64)
+    y = to_host(y)
+    refuse_single_target(y, X)
+    y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
+    y = column_or_1d(y, warn=True)
+    eps, y = np.finfo(y.dtype).eps if y.dtype.kind == "f" else 0.0, y.astype(np.float64)
     check_consistent_length(X, y)
     last = X.shape[-1] - 1
-    if out_of_range != "raise":
-        return np.clip(y, 0.0, last) if out_of_range == "clip" else y
+    if out_of_range == "keep":
+        return y
+    whole = np.rint(y)
+    y = np.where(np.abs(y - whole) <= max(_ROUNDING, 2.0 * eps * last), whole, y)
     outside = np.flatnonzero((y < 0.0) | (y > last))
+    is_on_other_axis = X.ndim == 3 and last < y.max() < X.shape[1] and 2 * len(outside) > len(y)
+    if out_of_range == "clip" and not is_on_other_axis:
+        return np.clip(y, 0.0, last)
     if len(outside):
-        shown = ", ".join(f"y[{i}] = {y[i]:.6g}" for i in outside[:5])
+        remedy = "Give positions in samples, leave these events out, or set out_of_range='clip'."
+        shown = ", ".join(f"y[{i}] = {float(y[i])!r}" for i in outside[:5])
         raise ValueError(
             f"{len(outside)} of {len(y)} positions in y lie outside of the samples 0 to {last} of X: "
-            f"{shown}{', …' if len(outside) > 5 else ''}. Give positions in samples, leave these events "
-            "out, or set out_of_range='clip'."
+            f"{shown}{', …' if len(outside) > 5 else ''}. {SWAPPED if is_on_other_axis else remedy}"
         )
     return y
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -20,6 +20,10 @@ SEQUENCE_DECODERS: dict[str, type[nn.Module]] = {
     "lstm": LSTMDecoder,
     "multires": MultiResolutionDecoder,
 }
+
+
+#: what to do about rows of (n_times, n_sequences)
+SWAPPED = "If the last two axes of X are swapped, pass X.transpose(0, 2, 1): times come last."
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,9 @@ def validate_sequences(
             f"Found array with {n_axes} axes; X must be (n_samples, {words.axis}, n_times), or "
             f"(n_samples, n_times) for a single {words.sequence}."
         )
+    fitted = None if reset else getattr(estimator, words.attribute)
+    if fitted is not None and n_axes in (2, 3) and n_axes != len(fitted) + 1:
+        _refuse_shape(estimator, np.shape(X), fitted, words)
     if n_axes == 3:
         X = _check_rows(estimator, X, words)
         if reset:
@@ -71,12 +78,24 @@ def validate_sequences(
         X = validate_table(estimator, X, reset=reset)
     if reset:
         setattr(estimator, words.attribute, X.shape[1:])
-    elif X.shape[1:] != (fitted := getattr(estimator, words.attribute)):
-        raise ValueError(
-            f"X has {words.rows} of shape {words.shown(X.shape[1:])}, but {type(estimator).__name__} "
-            f"was fitted on {words.rows} of shape {words.shown(fitted)}."
-        )
+    elif X.shape[1:] != fitted:
+        _refuse_shape(estimator, X.shape, fitted, words)
     return X
+
+
+def _refuse_shape(
+    estimator: BaseEstimator, shape: tuple[int, ...], fitted: tuple[int, ...], words: SequenceWords
+) -> NoReturn:
+    """Refuse rows of another shape than those of fit, and say which axes look swapped, or left out."""
+    hint = ""
+    if shape == fitted:
+        hint = f" If X is a single {words.row}, pass X[np.newaxis]."
+    elif shape[1:] == fitted[::-1]:
+        hint = f" {SWAPPED}"
+    raise ValueError(
+        f"X has {words.rows} of shape {words.shown(shape[1:])}, but {type(estimator).__name__} was "
+        f"fitted on {words.rows} of shape {words.shown(fitted)}.{hint}"
+    )
 
 
 def _count_axes(X: Any) -> int | None:
@@ -102,6 +121,19 @@ def _check_rows(estimator: BaseEstimator, X: Any, words: SequenceWords) -> np.nd
     return X
 
 
+def refuse_single_target(y: Any, X: np.ndarray) -> None:
+    """Refuse the target of one row for several, which may be the sequences of that row."""
+    try:
+        is_single = len(y) == 1
+    except TypeError:
+        is_single = np.isscalar(y) or getattr(y, "shape", None) == ()
+    if is_single and X.ndim == 2 and len(X) > 1:
+        raise ValueError(
+            f"y is for one row, but X has {len(X)}. If these are the sequences of a single row, pass "
+            "X[np.newaxis], and y with an axis for rows, too."
+        )
+
+
 def validate_targets(
     estimator: BaseEstimator, y: Any, X: np.ndarray, *, positive: bool
 ) -> np.ndarray:
@@ -109,8 +141,10 @@ def validate_targets(
     name = type(estimator).__name__
     if y is None:
         raise ValueError(f"{name} requires y to be passed, but the target y is None.")
+    y = to_host(y)
+    refuse_single_target(y, X)
     y = check_array(
-        to_host(y),
+        y,
         ensure_2d=False,
         allow_nd=True,
         dtype=[np.float64, np.float32],
@@ -193,8 +227,8 @@ def check_grid(times: Any, wavelengths: Any, n_features: int) -> np.ndarray:
     if not ((steps > 0).all() or (steps < 0).all()):
         first = int(np.argmin(steps if steps.sum() > 0 else -steps))
         raise ValueError(
-            f"{name} must rise or fall throughout, but after {grid[first]:.6g} comes "
-            f"{grid[first + 1]:.6g} (entry {first + 1}); sort it, and the columns of X with it."
+            f"{name} must rise or fall throughout, but after {float(grid[first])!r} comes "
+            f"{float(grid[first + 1])!r} (entry {first + 1}); sort it, and the columns of X with it."
         )
     return grid
 

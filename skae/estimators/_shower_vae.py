@@ -54,8 +54,8 @@ class BaseShowerVAE(BaseAutoencoder):
         most = float(voxels.most) * self.scale_
         if voxels.bounded and brightest > most * (1.0 + 1e-6):
             warn(
-                f"X has voxels up to {brightest:.6g}, above the largest one of the first fit, "
-                f"{most:.6g}, which bounds what is drawn. Let the first chunk hold the "
+                f"X has voxels up to {brightest:.9g}, above the largest one of the first fit, "
+                f"{most:.9g}, which bounds what is drawn. Let the first chunk hold the "
                 "brightest showers, or use bounded=False.",
                 ClippingWarning,
             )

@@ -11,7 +11,7 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from skae.estimators._autoencoder import BaseAutoencoder
-from skae.estimators._data import blocks, check_count, to_host, validate_table
+from skae.estimators._data import blocks, check_count, check_finite_rows, to_host, validate_table
 from skae.training.batches import PLAIN, Rows, Units
 from skae.training.seeding import draw_seed
 from skae.training.state import Run
@@ -262,7 +262,13 @@ def validate_spectra(
     estimator: Any, X: Any, *, counts: bool, gaps: bool, reset: bool
 ) -> np.ndarray:
     """Check X as scikit-learn does, and that it holds counts, or rows with gaps, as the model asks."""
-    X = validate_table(estimator, X, reset=reset, gaps=gaps)
+    X = validate_table(estimator, X, reset=reset, gaps=True)
+    if not gaps:
+        check_finite_rows(
+            X,
+            lambda row, column: f"row {row}, {name_column(estimator, column)}",
+            "Fit with missing='mask' to take NaN for what was not observed, or leave these rows out.",
+        )
     if counts:
         check_counts(estimator, X)
     if gaps:

@@ -22,6 +22,7 @@ from skae.estimators._base import BaseNeuralEstimator
 from skae.estimators._data import TrainingData, learn_units
 from skae.estimators._poor_fit import faults_of_regression, r_squared
 from skae.estimators._sequences import (
+    SWAPPED,
     SequenceWords,
     check_downsampling,
     check_grid,
@@ -181,7 +182,13 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
         X = validate_sequences(self, X, _WORDS, reset=reset)
         y = validate_targets(self, y, X, positive=self.loss == "poisson")
         shape = y.shape[1:]
+        is_on_other_axis = X.ndim == 3 and shape == X.shape[1:2]
         if reset:
+            if self.output == "auto" and is_on_other_axis and X.shape[1] > X.shape[2]:
+                raise ValueError(
+                    f"y has a number for each of {X.shape[1]} channels of X, which has {X.shape[2]} "
+                    f"times. {SWAPPED} If they are not, use output='vector'."
+                )
             is_long = shape == X.shape[-1:]
             self.output_ = self.output if self.output != "auto" else _OUTPUTS[is_long]
             self.target_shape_ = shape
@@ -191,10 +198,10 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
                 f"shape {self.target_shape_}."
             )
         if self.output_ == "sequence" and shape != X.shape[-1:]:
+            remedy = SWAPPED if is_on_other_axis else "For a few numbers a row use output='vector'."
             raise ValueError(
                 f"y has shape {y.shape}, but output='sequence' needs a number for each of the "
-                f"{X.shape[-1]} times of X: shape ({len(X)}, {X.shape[-1]}). For a few numbers a row use "
-                "output='vector'."
+                f"{X.shape[-1]} times of X: shape ({len(X)}, {X.shape[-1]}). {remedy}"
             )
         return X, y.reshape(len(y), -1)
 

@@ -251,8 +251,8 @@ class PhotonCorrelationFit(TableTransformer):
         if not (np.diff(times) > 0.0).all():
             first = int(np.argmin(np.diff(times)))
             raise ValueError(
-                f"times must increase, but after {times[first]:.6g} comes {times[first + 1]:.6g} "
-                f"(entry {first + 1})."
+                f"times must increase, but after {float(times[first])!r} comes "
+                f"{float(times[first + 1])!r} (entry {first + 1})."
             )
         return times
 

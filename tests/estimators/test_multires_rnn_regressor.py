@@ -338,6 +338,27 @@ def test_targets_of_the_wrong_length(X):
         model.fit(X, X[:, None])
 
 
+def test_swapped_axes_are_named_where_targets_tell():
+    X, y = walks(24, 40, 2)
+    swapped = X.transpose(0, 2, 1)
+    with pytest.raises(ValueError, match=r"each of 40 channels .*pass X.transpose\(0, 2, 1\)"):
+        small().fit(swapped, y)
+    with pytest.raises(ValueError, match=r"shape \(24, 2\).*pass X.transpose\(0, 2, 1\)"):
+        small(output="sequence").fit(swapped, y)
+    model = small(max_epochs=1).fit(X, y)
+    with pytest.raises(ValueError, match=r"n_times=2\).*pass X.transpose\(0, 2, 1\)"):
+        model.predict(swapped)
+
+
+def test_the_channels_of_one_row_are_no_rows():
+    X, y = walks(24, 40, 2)
+    with pytest.raises(ValueError, match=r"y is for one row, but X has 2\. .*X\[np.newaxis\]"):
+        small().fit(X[0], y[:1])
+    model = small(max_epochs=1).fit(X, y)
+    with pytest.raises(ValueError, match=r"a single row, pass X\[np.newaxis\]"):
+        model.predict(X[0])
+
+
 def test_rows_of_another_shape_are_refused():
     X, y = walks(24, 40, 2)
     model = small().fit(X, y)

@@ -293,12 +293,54 @@ def test_constant_events_work():
 def test_positions_outside_are_counted_and_named():
     wrong = y.astype(float)
     wrong[[3, 7]] = [-1.0, 40.0]
-    message = r"2 of 300 positions .* 0 to 39 .*y\[3\] = -1, y\[7\] = 40"
+    message = r"2 of 300 positions .* 0 to 39 .*y\[3\] = -1\.0, y\[7\] = 40\.0"
     with pytest.raises(ValueError, match=message):
         small().fit(X, wrong)
     clipped = small(out_of_range="clip").fit(X, wrong)
     by_hand = small().fit(X, np.clip(wrong, 0, 39))
     assert torch.equal(weights_of(clipped), weights_of(by_hand))
+
+
+@pytest.mark.parametrize("out_of_range", ["raise", "clip"])
+def test_labels_that_rounding_has_moved_are_whole_and_inside(out_of_range):
+    computed = y + 1e-12
+    computed[:2] = 39 + 1e-12, -1e-12
+    single = (computed.astype(np.float32) + np.float32(4e-6)).astype(np.float32)
+    for labels in computed, single:
+        assert not small(max_epochs=1, out_of_range=out_of_range).fit(X, labels).sub_bin_
+    exact = small(max_epochs=1).fit(X, np.rint(computed))
+    same = small(max_epochs=1).fit(X, computed)
+    np.testing.assert_array_equal(exact.predict_distribution(X), same.predict_distribution(X))
+
+
+def test_a_label_outside_is_shown_in_all_of_its_digits():
+    wrong = y.astype(float)
+    wrong[3] = 39.000002
+    with pytest.raises(ValueError, match=r"outside of the samples 0 to 39 .*y\[3\] = 39\.000002\."):
+        small().fit(X, wrong)
+
+
+@pytest.mark.parametrize("out_of_range", ["raise", "clip"])
+def test_swapped_axes_are_named_where_labels_tell(out_of_range):
+    with pytest.raises(ValueError, match=r"axes of X are swapped, pass X.transpose\(0, 2, 1\)"):
+        small(out_of_range=out_of_range).fit(X.transpose(0, 2, 1), y)
+
+
+@pytest.mark.parametrize("label", [7, [7]])
+def test_the_traces_of_one_event_are_no_events(label):
+    with pytest.raises(ValueError, match=r"y is for one row, but X has 3\. .*pass X\[np.newaxis\]"):
+        small().fit(X[0], label)
+
+
+@pytest.mark.parametrize("model", [PulseLocator(**SMALL, max_epochs=1), MatchedFilterLocator()])
+def test_what_is_wrong_with_the_axes_is_said_when_predicting(model):
+    model = clone(model).fit(X, y)
+    with pytest.raises(ValueError, match=r"n_times=3\).*swapped, pass X.transpose\(0, 2, 1\)"):
+        model.predict(X.transpose(0, 2, 1))
+    with pytest.raises(ValueError, match=r"\(n_times=40\).*a single event, pass X\[np.newaxis\]"):
+        model.predict(X[0])
+    with pytest.raises(ValueError, match=r"events of shape \(n_times=3\), but"):
+        model.predict(X[0].T)
 
 
 def test_gaps_in_traces_are_counted_and_named(fitted):
@@ -316,13 +358,13 @@ def test_gaps_in_traces_are_counted_and_named(fitted):
 def test_both_axes_are_checked_when_predicting(model):
     model = clone(model).fit(X, y)
     expected = r"fitted on events of shape \(n_traces=3, n_times=40\)"
-    for wrong in (X[:, :2], X[:, :, :39], np.concatenate([X, X], axis=1), X[:, 0]):
+    for wrong in (X[:, :2], X[:, :, :39], np.concatenate([X, X], axis=1), X[:, 0], X[:, 0, :39]):
         for method in (model.predict, model.predict_distribution):
             with pytest.raises(ValueError, match=expected):
                 method(wrong)
-    with pytest.raises(ValueError, match="expecting 40 features"):
-        model.predict(X[:, 0, :39])
     flat = clone(model).fit(X[:, 0], y)
+    with pytest.raises(ValueError, match="expecting 40 features"):
+        flat.predict(X[:, 0, :39])
     with pytest.raises(ValueError, match=r"fitted on events of shape \(n_times=40,?\)"):
         flat.predict(X)
 

@@ -622,7 +622,7 @@ def test_counts_have_no_noise_beside_their_mean(counts, vae):
     ("grid", "message"),
     [
         (np.arange(59.0), r"times has shape \(59,\), but X has 60 columns"),
-        (np.r_[0.0, 2.0, 1.0, 3.0:60.0], r"times must rise .* after 2 comes 1 \(entry 2\)"),
+        (np.r_[0.0, 2.0, 1.0, 3.0:60.0], r"times must rise .* after 2.0 comes 1.0 \(entry 2\)"),
         (np.r_[np.arange(59.0), np.nan], "times contains NaN"),
     ],
 )
@@ -641,7 +641,9 @@ def test_rows_and_columns_of_nothing_are_named(counts):
     X = counts.copy()
     X[:, 7] = np.nan
     refused("1 columns of nothing but NaN, the first is column 7", X, missing="mask")
-    refused("contains NaN", X)
+    refused("contains NaN: .* row 0, column 7. Fit with missing='mask'", X)
+    with pytest.raises(ValueError, match=r"column 7\. Fit with missing='mask'"):
+        SpectraVAE(max_epochs=1).fit(counts).transform(X)
     vae = SpectraVAE(missing="mask", max_epochs=1).fit(counts)
     assert np.isfinite(vae.transform(X)).all()  # seen in training, missing now
     with pytest.raises(ValueError, match="nothing but NaN"):
