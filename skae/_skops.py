@@ -153,7 +153,7 @@ def _opened(content: bytes) -> ZipFile:
         raise ValueError("File is not a zip file")
     is_long = int.from_bytes(end[12:16], "little") > _LONGEST_DIRECTORY
     if is_long or content[-42:-38] == _OF_ZIP64:
-        raise ValueError("it has more members, or bytes, than a model")
+        raise ValueError("it was not written by skae.save: it has more than a model has")
     file = ZipFile(io.BytesIO(content))
     _check_members(file, len(content))
     return file

@@ -691,7 +691,7 @@ FUZZED = ("jets-residual", "sequences-poisson", "every-transformer")
 @pytest.mark.parametrize(
     ("names", "n"),
     [
-        pytest.param(FUZZED, 120, id="quick"),
+        pytest.param(FUZZED, 60, id="quick"),
         *(pytest.param((name,), 3500, id=name, marks=pytest.mark.slow) for name in FUZZED),
     ],
 )

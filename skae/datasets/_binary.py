@@ -97,10 +97,8 @@ def check_fits(path: Path) -> None:
     stored, is_packed = path.stat().st_size, path.name.lower().endswith(".gz")
     with gzip.open(path) if is_packed else open(path, "rb") as file:
         while (header := _next_header(file)) is not None:
-            sizes = (
-                _axes_of(header, ""),
-                _axes_of(header, "Z"),
-            )  # a compressed image is a table of bytes
+            # a compressed image is a table of bytes
+            sizes = _axes_of(header, ""), _axes_of(header, "Z")
             others = header.get("PCOUNT", 0), header.get("GCOUNT", 1)
             if min(0, *sizes[0], *sizes[1], *others) < 0:
                 raise ValueError(f"its header declares negative sizes: NAXIS {sizes[0]}")

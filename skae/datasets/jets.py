@@ -214,10 +214,9 @@ def _read_text(
     places = None if table.remark is None else find_components(columns, table.remark)
     if places is not None:
         return values[:, places]
-    is_counted = np.array_equal(
-        values[0], np.arange(values.shape[1])
-    )  # pandas' names of columns without
-    return _from_array(values[1:] if is_counted else values, columns)
+    if np.array_equal(values[0], np.arange(values.shape[1])):  # pandas' names of columns without
+        values = values[1:]
+    return _from_array(values, columns)
 
 
 def _read_hdf5(

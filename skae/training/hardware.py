@@ -116,9 +116,7 @@ def own_settings() -> Iterator[None]:
     so that what makes a tensor names its dtype, and layers are made inside of
     :func:`skae.training.seeding.seeded_initialisation`.
     """
-    made = torch.empty(
-        0
-    )  # where and how tensors are made: torch is slow to tell the default device
+    made = torch.empty(0)  # tells where and how tensors are made, faster than torch does
     is_plain = made.is_cpu and torch.is_grad_enabled() and not made.is_inference()
     is_plain &= threading.current_thread() is threading.main_thread()
     autocast = [*filter(torch.is_autocast_enabled, _AUTOCAST)]

@@ -174,9 +174,9 @@ def test_mean_discrepancy_of_small_numbers_is_that_of_their_means(unit):
 @each_distance
 def test_one_distribution_is_at_the_floor_and_another_is_not(distance):
     rng = np.random.default_rng(1)
-    real, same, other = (rng.normal(size=(n, 4)) for n in (6000, 3000, 3000))
-    other[:, 0] = 1.2 * other[:, 0] + 0.3
-    options = {"return_floor": True, **small(distance, batch_size=1000)}
+    real, same, other = (rng.normal(size=(n, 4)) for n in (4000, 2000, 2000))
+    other[:, 0] = 1.3 * other[:, 0] + 0.4
+    options = {"return_floor": True, **small(distance, batch_size=600)}
     near, far = (distance(real, generated, **options) for generated in (same, other))
     assert near.at_floor
     assert ", at the floor of " in str(near)
@@ -210,12 +210,12 @@ def test_sizes_are_equal_where_a_floor_is_asked_for(distance):
 def test_rows_may_come_in_any_order(distance):
     """Files are often sorted by energy."""
     rng = np.random.default_rng(7)
-    real, generated = rng.normal(size=(4000, 2)), rng.normal(size=(4000, 2))
-    options = small(distance, batch_size=1000)
+    real, generated = rng.normal(size=(2000, 2)), rng.normal(size=(2000, 2))
+    options = small(distance, batch_size=600)
     ordered = [part[np.argsort(part[:, 0])] for part in (real, generated)]
     assert distance(*ordered, return_floor=True, **options).at_floor
     # half of them lack a side
-    assert not distance(ordered[0], ordered[1][:2000], return_floor=True, **options).at_floor
+    assert not distance(ordered[0], ordered[1][:1000], return_floor=True, **options).at_floor
 
 
 @pytest.mark.slow
@@ -241,7 +241,7 @@ def test_weights_stand_for_rows(distance):
     rng = np.random.default_rng(3)
     real, generated = rng.normal(0.4, 1.0, size=(8000, 1)), rng.normal(size=(8000, 1))
     weight = np.exp(0.4 * generated[:, 0] - 0.08)  # N(0.4, 1) / N(0, 1)
-    options = small(distance, batch_size=2000)
+    options = small(distance, batch_size=1000)
     plain = distance(real, generated, normalise=False, **options)
     weighted = distance(real, generated, normalise=False, sample_weight=(None, weight), **options)
     assert plain.value > 0.1
