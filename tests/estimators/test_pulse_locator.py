@@ -49,7 +49,7 @@ def test_noisy_fractional_positions_come_with_their_standard_deviation():
     X, y = make_pulses(4500, noise_sigma=0.5, random_state=0, **CLEAN)
     train, test = slice(0, 3000), slice(3000, None)
     locator = PulseLocator(
-        trace_channels=6, n_channels=12, max_epochs=20, estimate="mean", random_state=0
+        trace_channels=6, n_channels=12, max_epochs=12, estimate="mean", random_state=0
     ).fit(X[train], y[train])
     assert locator.sub_bin_
     position, std = locator.predict(X[test], return_std=True)

@@ -99,7 +99,7 @@ def regress(is_sequence, x_factor=1.0, x_offset=0.0, y_factor=1.0, y_offset=0.0)
 
 
 @pytest.mark.parametrize("is_sequence", [True, False])
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(units=st.tuples(FACTORS, OFFSETS, FACTORS, OFFSETS))
 def test_a_regression_does_not_depend_on_units(is_sequence, units):
     (far, X, _), (near, X_near, y_near) = regress(is_sequence, *units), regress(is_sequence)
