@@ -36,9 +36,8 @@ def make_bits(
     ordered, order = torch.sort(energy, stable=True)
     passed = torch.ones(len(energy)) if weight is None else weight[order]
     passed = passed.double().cumsum(0)
-    places = (
-        torch.arange(_N_CHAINS, dtype=torch.float32) + 0.5
-    ) / _N_CHAINS  # quantiles of the energies
+    # quantiles of the energies
+    places = (torch.arange(_N_CHAINS, dtype=torch.float32) + 0.5) / _N_CHAINS
     chains = ordered[torch.searchsorted(passed, passed[-1] * places)]
     return BinaryLatents(machine, chains, _CHAIN_STEPS, sampling_steps)
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from skae.training.batches import Rows
 from skae.training.inference import bounded_rows
 
-# Events that scales are taken from, in runs of so many, and most steps of the search.
-_MOST_ROWS, _RUN, _STEPS = 4096, 64, 40
+# Events that scales are taken from, and most steps of the search.
+_MOST_ROWS, _STEPS = 4096, 40
 
 
 class CalibrateMixture(Callback):
@@ -32,19 +32,12 @@ class CalibrateMixture(Callback):
         rows, self._rows = self._rows, None
         if rows is None or not len(net.history):
             return
-        x, target, weight = rows.parts(lambda part: _spread(part).to(net.device))
-        weight = torch.ones_like(target) if weight is None else weight.clamp_min(0.0)
-        parts = x.split(bounded_rows(_MOST_ROWS, x.shape[1:]))
+        some = rows.some(_MOST_ROWS, net.device)
+        target = some.target
+        weight = torch.ones_like(target) if some.weight is None else some.weight.clamp_min(0.0)
+        parts = some.x.split(bounded_rows(_MOST_ROWS, some.x.shape[1:]))
         output = torch.cat([net.module_(part) for part in parts]).float()
         net.module_.calibrate(*_most_likely(net.criterion_, output, target, weight))
-
-
-def _spread(part: Any) -> Tensor:
-    """Return numbers of rows from all over, as many as are looked at: order may mean something."""
-    if len(part) <= _MOST_ROWS:
-        return part[:]
-    starts = torch.linspace(0, len(part) - _RUN, _MOST_ROWS // _RUN).long().tolist()
-    return torch.cat([part[start : start + _RUN] for start in starts])
 
 
 @torch.enable_grad()
@@ -52,7 +45,7 @@ def _most_likely(
     criterion: Any, output: Tensor, target: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return factors of weights and shifts (2,), and the number to add to widths."""
-    logs = torch.zeros(3, device=output.device, requires_grad=True)
+    logs = torch.zeros(3, dtype=torch.float32, device=output.device, requires_grad=True)
     search = torch.optim.LBFGS([logs], max_iter=_STEPS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:

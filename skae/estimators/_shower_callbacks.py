@@ -17,9 +17,6 @@ from skae.training.optimisation import Weights
 # Showers that distances and the shape of the noise are taken from.
 _MOST_ROWS = 4096
 
-# They are taken in runs of so many.
-_RUN = 64
-
 # Sharpness at which a relaxed bit is a bit.
 _OF_BITS = 1e6
 
@@ -48,7 +45,7 @@ class ShowerDistances(Callback):
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Compute what the showers held out are like."""
-        self._rows, self._weight = _spread(self.showers, net.device)
+        self._rows, self._weight = _looked_at(self.showers, net.device)
         features = self._features(self._rows)
         counted = (self._weight > 0.0).cpu().numpy()
         self._largest = np.abs(features[counted]).max(axis=0, initial=0.0)
@@ -192,11 +189,10 @@ class LearnNoiseShape(Callback):
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Compare voxels with their means, once nothing else changes."""
         if len(net.history):
-            rows, weight = _spread(self._showers, net.device)
+            rows, weight = _looked_at(self._showers, net.device)
             generator = torch.Generator(rows.device).manual_seed(0)
-            if (
-                self._showers.weight is not None and weight.sum() > 0.0
-            ):  # each as often as it counts
+            # each as often as it counts
+            if self._showers.weight is not None and weight.sum() > 0.0:
                 rows = rows[torch.multinomial(weight, len(rows), True, generator=generator)]
             with torch.inference_mode():
                 seen = [net.module_.deviations(x, generator) for x in _in_parts(rows)]
@@ -209,18 +205,12 @@ def row_weights(rows: Rows) -> Tensor | None:
     return None if rows.weight is None else rows.weight[:].cpu().clamp_min(0.0)
 
 
-def _spread(rows: Rows, device: str) -> tuple[Tensor, Tensor]:
-    """Return rows from all over and their weights, as many as are looked at: order may mean something."""
-    weight = row_weights(rows)
-    weight = torch.ones(len(rows), dtype=torch.float32) if weight is None else weight
-    if len(rows) <= _MOST_ROWS:
-        return rows.x[:].to(device), weight.to(device)
-    starts = (
-        torch.linspace(0, len(rows) - _RUN, _MOST_ROWS // _RUN, dtype=torch.float32).long().tolist()
-    )
-    x = torch.cat([rows.x[start : start + _RUN] for start in starts])
-    weight = torch.cat([weight[start : start + _RUN] for start in starts])
-    return x.to(device), weight.to(device)
+def _looked_at(rows: Rows, device: str) -> tuple[Tensor, Tensor]:
+    """Return rows that are looked at, and their weights, negative ones as 0."""
+    some = rows.some(_MOST_ROWS, device)
+    if some.weight is None:
+        return some.x, torch.ones(len(some), dtype=torch.float32, device=some.x.device)
+    return some.x, some.weight.clamp_min(0.0)
 
 
 def _in_parts(rows: Tensor) -> list[Tensor]:

@@ -23,6 +23,8 @@ Batch = tuple[Tensor, Tensor, Tensor | None]
 #: numbers that are shuffled at once: 32 MB of them
 BUFFER_NUMBERS = 2**23
 
+# Rows next to one another where some from all over are looked at.
+_RUN = 64
 
 # Numbers that are cast at once: their copies in float64 stay in cache.
 _CAST_NUMBERS = 2**16
@@ -93,6 +95,17 @@ class Rows(Dataset, ABC):
         target = None if self.target is None else function(self.target)
         weight = None if self.weight is None else function(self.weight)
         return function(self.x), target, weight
+
+    def some(self, most: int, device: torch.device | str) -> "TensorRows":
+        """Return these rows, or ``most`` of them from all over: their order may mean something."""
+        if len(self) <= most:
+            return TensorRows(*self.parts(lambda part: part[:].to(device)))
+        starts = np.linspace(0, len(self) - _RUN, most // _RUN).astype(int).tolist()
+
+        def runs_of(part: Any) -> Tensor:
+            return torch.cat([part[start : start + _RUN] for start in starts]).to(device)
+
+        return TensorRows(*self.parts(runs_of))
 
     @abstractmethod
     def buffers(self, generator: torch.Generator | None) -> Iterator["TensorRows"]:

@@ -20,7 +20,7 @@ import skae.datasets
 # What networks of two epochs decode is out of range.
 pytestmark = pytest.mark.filterwarnings("ignore::skae.exceptions.ClippingWarning")
 
-_OF_EACH_CLASS = ("jets", "spectra", "showers", "pulses", "sequences")
+_OF_EACH_CLASS = ("jets", "spectra", "showers", "pulses", "pulses-time", "sequences")
 _ALONE = [(name, "all at once") for name in _OF_EACH_CLASS]
 _ALONE += [("jets-conv", setting) for setting in SETTINGS]  # its optimiser makes scalars of its own
 each_case = pytest.mark.parametrize(

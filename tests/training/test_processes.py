@@ -46,6 +46,9 @@ def fits():
         2, hidden_layer_sizes=(16, 8), dropout=0.1, noise=noise, early_stopping=True, **common
     ), (jets, None, rng.normal(1.0, 0.5, len(jets)))
     yield "pulses", skae.PulseLocator(n_channels=6, trace_channels=4, **common), (pulses, positions)
+    yield "times", skae.PulseLocator(n_channels=6, trace_channels=4, **common), (
+        pulses, positions + 0.25,
+    )
     yield "spectra", skae.SpectraVAE(
         2, hidden_layer_sizes=(8,), likelihood="poisson", early_stopping=True, **common
     ), (spectra,)
@@ -136,7 +139,9 @@ def assert_same(first, second):
         np.testing.assert_array_equal(first[key], second[key], err_msg=key)
 
 
-@pytest.mark.parametrize("name", ["jets", "pulses", "spectra", "correlations", "showers", "bits"])
+@pytest.mark.parametrize(
+    "name", ["jets", "pulses", "times", "spectra", "correlations", "showers", "bits"]
+)
 def test_two_processes_fit_as_one_does(name, shared, alone):
     first, second = shared(name, 0), shared(name, 1)
     model = alone[name]
