@@ -136,9 +136,8 @@ def _split_head(text: str, decimal: str | None) -> tuple[list[str], str, str]:
     """Return the titles, the text from the first row of numbers on, and what separates its entries."""
     titles, start = [], 0
     while start < len(text):
-        end = text.find("\n", start) % (
-            len(text) + 1
-        )  # the end of the text where there is no other
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
         line = _REMARK_BEHIND.sub("", text[start:end])
         for delimiter in _DELIMITERS:
             if (delimiter in line or delimiter == " ") and _is_row(line, delimiter, decimal):
@@ -215,9 +214,8 @@ def _parsed(text: str, delimiter: str, decimal: str) -> tuple[np.ndarray, int]:
             return values, values.shape[1]
     except ValueError:
         values = np.empty((0, 0))
-    n_filled, n_columns = _widths(
-        text, delimiter
-    )  # of lines that are longer or shorter than the first
+    # there are lines that are longer or shorter than the first
+    n_filled, n_columns = _widths(text, delimiter)
     if values.shape[1] != n_columns:
         text = re.sub(rf"(?<! ) +(?={delimiter}|\n|\Z)", "", text)  # pandas takes "nan " for a word
         try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -14,7 +14,7 @@ from skae.datasets._binary import check_size, entry_of, flat_branches, map_npy, 
 from skae.datasets._files import kind_of, reading
 from skae.datasets._text import DECIMAL, read_table
 from skae.exceptions import UnitsWarning
-from skae.physics.column_names import find_components
+from skae.physics.column_names import find_components, unit_of
 from skae.physics.kinematics import are_below_mass_shell, implausible_angles
 
 _NAMES = ("E", "pt", "eta", "phi")
@@ -101,7 +101,8 @@ def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False, dec
         branches are flattened: every jet of every event is a row. All four need as many entries in each
         event.
     unit : {"MeV", "GeV", "TeV"}, default="GeV"
-        The unit of energies and momenta *in the file*. The result is in GeV.
+        The unit of energies and momenta *in the file*. The result is in GeV. Names that state another
+        one, "pt [MeV]" say, are an error.
     columns : sequence of str, default=("E", "pt", "eta", "phi")
         The file's names for energy, transverse momentum, pseudorapidity and azimuth, in any order in
         the file. They are matched regardless of case, and with aliases, as
@@ -124,9 +125,9 @@ def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False, dec
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file cannot be read, lacks a column, has no rows, or has values that are missing, infinite,
-        complex or dates, or energies below the momenta by more than 1e-4 of these; if branches have other
-        numbers of jets in an event; or if it refers to other files.
+        If the file cannot be read, lacks a column, or has no rows; if its names state another unit; if
+        values are missing, infinite, complex or dates, or energies are below the momenta by more than
+        1e-4 of these; if branches have other numbers of jets in an event; or if it refers to other files.
 
     Warns
     -----
@@ -150,7 +151,7 @@ def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False, dec
         raise ValueError(f"columns={columns} must name four columns: energy, pT, eta and phi.")
     kind = kind_of(path, _READERS)
     with reading(path, f"four columns of numbers from a {kind} file"):
-        X = np.array(_READERS[kind](path, columns, key, decimal), dtype=np.float64)
+        X = np.array(_READERS[kind](path, _Wanted(columns, unit), key, decimal), dtype=np.float64)
         if len(X) == 0:
             raise ValueError("it has no rows")
     _refuse_rows(path, X, ~np.isfinite(X).all(axis=1), "missing or infinite values")
@@ -186,64 +187,83 @@ def _as_frame(X: np.ndarray) -> Any:
     return pd.DataFrame(X, columns=list(_NAMES))
 
 
-def _from_array(array: np.ndarray, columns: Sequence[str]) -> np.ndarray:
+class _Wanted(NamedTuple):
+    """The columns that are asked for, and their unit."""
+
+    columns: list[str]
+    unit: str
+
+    def places_in(self, present: Sequence[str]) -> list[int] | None:
+        """Tell where they stand among those that a file names; None where it names none of them."""
+        try:
+            places = find_components(self.columns, present)
+            stated = None if places is None else unit_of([present[place] for place in places])
+        except ValueError as error:
+            raise ValueError(f"{error}; set columns=") from None
+        if stated not in (None, self.unit):
+            raise ValueError(f"its names say {stated}, not {self.unit}; set unit=")
+        return places
+
+    def names_in(self, present: Iterable[str]) -> list[str]:
+        """Return the columns as a file names them."""
+        names = list(present)
+        places = self.places_in(names)
+        if places is None:
+            missing = [name for name in self.columns if name not in names]
+            raise ValueError(f"it has no column {missing}, only {names}; set columns=")
+        return [names[place] for place in places]
+
+
+def _from_array(array: np.ndarray, wanted: _Wanted) -> np.ndarray:
     """The columns of a table, the first four where they have no names."""
     if array.dtype.names:
-        names = _names_of(columns, array.dtype.names)
+        names = wanted.names_in(array.dtype.names)
         return np.column_stack([real_numbers(array[name]) for name in names])
     if array.ndim != 2 or array.shape[1] < 4:
         raise ValueError(f"its shape is {array.shape}, not (n, 4) or wider")
     return real_numbers(array[:, :4])
 
 
-def _read_npy(
-    path: Path, columns: Sequence[str], key: str | None, decimal: str | None
-) -> np.ndarray:
-    return _from_array(map_npy(path), columns)
+def _read_npy(path: Path, wanted: _Wanted, key: str | None, decimal: str | None) -> np.ndarray:
+    return _from_array(map_npy(path), wanted)
 
 
-def _read_text(
-    path: Path, columns: Sequence[str], key: str | None, decimal: str | None
-) -> np.ndarray:
+def _read_text(path: Path, wanted: _Wanted, key: str | None, decimal: str | None) -> np.ndarray:
     """Read a table whose names stand in the line before the numbers, plain or behind a #, or nowhere."""
     table = read_table(path, decimal=decimal, least=4)
     values = table.values
     if table.names is not None:
-        return values[:, _places_of(columns, table.names)]
+        return values[:, [table.names.index(name) for name in wanted.names_in(table.names)]]
     # a comment may be NumPy's way to give names
-    places = None if table.remark is None else find_components(columns, table.remark)
+    places = None if table.remark is None else wanted.places_in(table.remark)
     if places is not None:
         return values[:, places]
     if np.array_equal(values[0], np.arange(values.shape[1])):  # pandas' names of columns without
         values = values[1:]
-    return _from_array(values, columns)
+    return _from_array(values, wanted)
 
 
-def _read_hdf5(
-    path: Path, columns: Sequence[str], key: str | None, decimal: str | None
-) -> np.ndarray:
+def _read_hdf5(path: Path, wanted: _Wanted, key: str | None, decimal: str | None) -> np.ndarray:
     import h5py
 
     with h5py.File(path) as file:
         name = next(iter(file)) if key is None and len(file) == 1 else key
         node = file if name is None else entry_of(file, name)
         if isinstance(node, h5py.Dataset):
-            return _from_array(node[...], columns)
-        names = _names_of(columns, node)
+            return _from_array(node[...], wanted)
+        names = wanted.names_in(node)
         return np.column_stack([real_numbers(entry_of(node, name)[...]) for name in names])
 
 
-def _read_root(
-    path: Path, columns: Sequence[str], key: str | None, decimal: str | None
-) -> np.ndarray:
+def _read_root(path: Path, wanted: _Wanted, key: str | None, decimal: str | None) -> np.ndarray:
     import uproot
 
     with uproot.open(path) as file:
         tree = file[_only(file.keys(cycle=False, filter_classname=["TTree", "ROOT::RNTuple"]), key)]
-        columns = _names_of(columns, tree.keys())
+        names = wanted.names_in(tree.keys())
         check_size(8 * tree.num_entries, path.stat().st_size)
-        branches = {name: tree[name].array() for name in columns}
-    return np.column_stack([real_numbers(b) for b in flat_branches(branches, columns)])
+        branches = {name: tree[name].array() for name in names}
+    return np.column_stack([real_numbers(b) for b in flat_branches(branches, names)])
 
 
 def _only(names, key: str | None) -> str:
@@ -254,24 +274,6 @@ def _only(names, key: str | None) -> str:
     if key is None and len(set(names)) == 1:
         return names[0]
     raise ValueError(f"key={key!r} does not choose one of its entries {names}")
-
-
-def _places_of(columns: Sequence[str], present: Sequence[str]) -> list[int]:
-    """Where the columns stand among those that a file names."""
-    try:
-        places = find_components(columns, present)
-    except ValueError as error:
-        raise ValueError(f"{error}; set columns=") from None
-    if places is None:
-        missing = [name for name in columns if name not in present]
-        raise ValueError(f"it has no column {missing}, only {list(present)}; set columns=")
-    return places
-
-
-def _names_of(columns: Sequence[str], present: Iterable[str]) -> list[str]:
-    """The columns as a file names them."""
-    names = list(present)
-    return [names[place] for place in _places_of(columns, names)]
 
 
 _READERS = {

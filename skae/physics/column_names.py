@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-__all__ = ["find_components"]
+__all__ = ["find_components", "unit_of"]
 
 _ALIASES = {
     "E": r"e|en|energy",
@@ -21,7 +21,7 @@ _NAME = re.compile(
     r"(?P<front>.*[._ /:-]|[a-z0-9]*jets?\d*|)"
     rf"(?:{'|'.join(f'(?P<{component}>{alias})' for component, alias in _ALIASES.items())})"
     r"(?P<back>|[._ ]?\d+|[._ ][\w. ]+?)"
-    r"(?:[ _/]*[(\[]?(?:[kmgt]?ev(?:/c2?)?|rad|radians?)[)\]]?)?"
+    r"(?:[ _/]*[(\[]?(?:(?P<unit>[kmgt]?ev)(?:/c2?)?|rad|radians?)[)\]]?)?"
 )
 
 
@@ -47,10 +47,11 @@ def find_components(wanted: Sequence[str], names: Sequence[str]) -> list[int] | 
     Raises
     ------
     ValueError
-        If some names are known, but do not give each wanted component exactly once.
+        If some names are known, but do not give each wanted component exactly once, or state several
+        units.
     """
     if all(list(names).count(name) == 1 for name in wanted):
-        return [list(names).index(name) for name in wanted]
+        return _in_one_unit([list(names).index(name) for name in wanted], names)
     objects: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for place, name in enumerate(names):
         if (known := _component_of(name)) is not None:
@@ -67,14 +68,37 @@ def find_components(wanted: Sequence[str], names: Sequence[str]) -> list[int] | 
         missing = [name for name, c in zip(wanted, components, strict=True) if c not in present]
         lack = f"no {', '.join(missing)}" if missing else f"no single set of {', '.join(wanted)}"
         raise ValueError(f"its columns {list(names)} name {lack}")
-    return [complete[0][component][0] for component in components]
+    return _in_one_unit([complete[0][component][0] for component in components], names)
+
+
+def unit_of(names: Sequence[str]) -> str | None:
+    """Return the unit of energies that names state, "GeV" of "pt [GeV]" say, or None where none do.
+
+    Raises
+    ------
+    ValueError
+        If they state several: a four-momentum has one.
+    """
+    found = {match["unit"] for name in names if (match := _matched(name)) and match["unit"]}
+    if len(found) > 1:
+        raise ValueError(f"its columns {list(names)} are in several units; bring them to one")
+    return found.pop()[:-2].upper() + "eV" if found else None
+
+
+def _in_one_unit(places: list[int], names: Sequence[str]) -> list[int]:
+    unit_of([names[place] for place in places])
+    return places
 
 
 def _component_of(name: str) -> tuple[str, str] | None:
     """Return the component that a name stands for, and the object whose component it is."""
-    plain = re.sub(r"[${}^\\\\]", "", name).strip().lower()
-    match = _NAME.fullmatch(plain) if len(plain) <= _LONGEST else None
+    match = _matched(name)
     if match is None:
         return None
     component = next(component for component in _ALIASES if match[component] is not None)
     return component, f"{match['front']} {match['back']}"
+
+
+def _matched(name: str) -> re.Match | None:
+    plain = re.sub(r"[${}^\\\\]", "", name).strip().lower()
+    return _NAME.fullmatch(plain) if len(plain) <= _LONGEST else None

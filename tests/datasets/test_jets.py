@@ -289,3 +289,11 @@ def test_other_arguments_are_checked(tmp_path):
         load_jets(tmp_path / "jets.npy", columns=("E", "pt"))
     with pytest.raises(ValueError, match="'n_samples' parameter of make_jets"):
         make_jets(0)
+
+
+def test_a_unit_that_the_names_state_is_held_against_the_one_given(tmp_path):
+    path = tmp_path / "jets.csv"
+    path.write_text("E [MeV],pt [MeV],eta,phi\n120e3,100e3,0.5,3.0\n")
+    with pytest.raises(ValueError, match="its names say MeV, not GeV; set unit="):
+        load_jets(path)
+    np.testing.assert_allclose(load_jets(path, unit="MeV"), [[120.0, 100.0, 0.5, 3.0]])

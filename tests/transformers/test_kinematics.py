@@ -389,3 +389,9 @@ def test_wrong_widths_are_errors():
         kinematics.transform(X[:, :3])
     with pytest.raises(ValueError, match="X has 3 columns, but transform returns 4"):
         kinematics.inverse_transform(X[:, :3])
+
+
+def test_names_in_several_units_are_refused(jets):
+    frame = pd.DataFrame(jets * [1.0, 1e3, 1.0, 1.0], columns=["E [GeV]", "pt [MeV]", "eta", "phi"])
+    with pytest.raises(ValueError, match="are in several units; bring them to one"):
+        KinematicsTransformer().fit(frame)
