@@ -93,8 +93,8 @@ _IMPROBABLE = 1e-9
 _LARGE = 0.05
 
 
-# What labels may be off whole samples by, for they were computed.
-_ROUNDING = 1e-6
+# What labels may be off whole samples by, for they were computed: least, and most in single precision.
+_ROUNDING = 1e-6, 1e-4
 
 _WORDS = SequenceWords("trace_shape_", "n_traces", "event", "events", "trace", "sample")
 
@@ -122,7 +122,8 @@ def validate_positions(
     if out_of_range == "keep":
         return y
     whole = np.rint(y)
-    y = np.where(np.abs(y - whole) <= max(_ROUNDING, 2.0 * eps * last), whole, y)
+    rounding = np.clip(2.0 * eps * last, *_ROUNDING)
+    y = np.where(np.abs(y - whole) <= rounding, whole, y)
     outside = np.flatnonzero((y < 0.0) | (y > last))
     is_on_other_axis = X.ndim == 3 and last < y.max() < X.shape[1] and 2 * len(outside) > len(y)
     if out_of_range == "clip" and not is_on_other_axis:

@@ -25,27 +25,19 @@ def warn_of_poor_fit(
     estimator: Any, X: np.ndarray, y: np.ndarray | None, weight: np.ndarray | None
 ) -> None:
     """Judge a fit by the rows it was trained on, and warn of all that is wrong with it."""
-    if len(X) < FEWEST_ROWS:
-        return
     rows: Any = slice(None, None, -(-len(X) // MOST_ROWS))
     if weight is not None:  # as often as they weigh
         total = np.cumsum(np.abs(weight))
         rows = np.searchsorted(total, (np.arange(MOST_ROWS) + 0.5) / MOST_ROWS * total[-1])
     n_steps = estimator.n_iter_ * -(-len(X) // estimator.batch_size)
     is_short = n_steps < _FEW_STEPS
-    faults = list(estimator._find_faults(X[rows], None if y is None else y[rows], is_short))
+    with np.errstate(all="ignore"):  # what is not finite is judged by comparisons, which fail
+        faults = list(estimator._find_faults(X[rows], None if y is None else y[rows], is_short))
     if not faults:
         return
     if is_short:
         faults.append(f"Training took only {n_steps} steps: raise max_epochs, or lower batch_size.")
     warn(f"Poor fit of {type(estimator).__name__}: {' '.join(faults)}", PoorFitWarning)
-
-
-def explained(true: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Return the share of each column's variance that is explained, ``(d,)``; 1 where there is none."""
-    error = np.square(found - true, dtype=np.float64).mean(axis=0)
-    variance = np.var(true, axis=0, dtype=np.float64)
-    return 1.0 - error / np.where(variance > 0.0, variance, np.inf)
 
 
 def r_squared(true: np.ndarray, found: np.ndarray) -> float:
@@ -69,4 +61,4 @@ def explained_by_pca(X: np.ndarray, n_components: int) -> float:
     X = X[:: -(-len(X) // _ROWS_OF_PCA)].astype(np.float64)
     X -= X.mean(axis=0)
     values = np.linalg.eigvalsh(X.T @ X if len(X) > X.shape[1] else X @ X.T)  # ascending
-    return float(values[-n_components:].sum() / values.sum())
+    return float(values[-n_components:].sum() / values.sum()) if values.sum() > 0.0 else 0.0

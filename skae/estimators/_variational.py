@@ -138,7 +138,9 @@ class BaseVAE(BaseAutoencoder):
         return self.module_.mean_and_std(x, _DRAWS)
 
     def _find_faults(self, X: np.ndarray, y: np.ndarray | None, is_short: bool) -> Iterator[str]:
-        likelihood = self.module_.likelihood
+        likelihood, varying = self.module_.likelihood, self._spread_ > 0.0
+        if not varying.any():
+            return
         if likelihood.takes_counts and np.mean(X % 1.0 > 0.0) > 0.01:  # NaN is not
             row, column = np.argwhere(X % 1.0 > 0.0)[0]
             yield (
@@ -149,9 +151,12 @@ class BaseVAE(BaseAutoencoder):
             lambda x: self.module_.decode(self.module_.encode(x)), X, gives=self._units
         )
         std = self._apply(likelihood.std, mean, gives=self._spread_units)
-        squares = np.nanmean(np.square((X - mean) / std, dtype=np.float64), axis=1)
-        pulls = np.median(squares), squares.mean()  # a few outliers make no poor fit
-        if min(pulls) < (_WIDE_OF_SHORT if is_short else _WIDE) and max(pulls) > _NARROW:
+        pulls = ((X - mean) / std)[:, varying]
+        squares = np.nanmean(np.square(pulls, dtype=np.float64), axis=1)
+        squares = squares[~np.isnan(squares)]  # of rows in which nothing that varies was seen
+        typical, mean = np.median(squares), squares.mean()  # a few outliers make no poor fit
+        limit = _WIDE_OF_SHORT if is_short else _WIDE
+        if min(typical, mean) < limit and max(typical, mean) > _NARROW:
             return
         remedy = (
             "where counts were scaled, subtracted from, or amplified, use likelihood='gaussian'"
@@ -159,7 +164,7 @@ class BaseVAE(BaseAutoencoder):
             else "give noise_sigma in the units of X, or let it be learnt"
         )
         yield (
-            f"The mean squared pull is {pulls[1]:.3g}, which should be 1: residuals are not what the "
+            f"The mean squared pull is {mean:.3g}, which should be 1: residuals are not what the "
             f"noise makes them. More latent coordinates or hidden layers may help; {remedy}."
         )
 

@@ -266,7 +266,7 @@ class CaloShowerVAE(BaseShowerVAE):
         dark = np.count_nonzero((energy == 0.0) & (total > 0.0))
         if dark:
             yield f"{dark} of {len(X)} showers have voxels lit by an incident energy of 0, in column 0."
-        spans = energy.max() > 2.0 * np.quantile(energy, 0.01)
+        spans = energy.max() > 2.0 * np.quantile(energy, 0.01) and np.ptp(total) > 0.0
         if spans and spearmanr(energy, total).statistic < _UNRELATED:
             yield (
                 "What the voxels hold does not rise with column 0, which is taken for the incident "

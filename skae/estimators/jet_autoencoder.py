@@ -14,7 +14,7 @@ from skae._parameters import COUNT, NOT_NEGATIVE, SHARE, estimator, parameter
 from skae._sklearn import StrOptions
 from skae.estimators._autoencoder import BaseAutoencoder, warn_if_overcomplete
 from skae.estimators._data import TrainingData
-from skae.estimators._poor_fit import explained, explained_by_pca
+from skae.estimators._poor_fit import explained_by_pca
 from skae.modules.autoencoder import Autoencoder, LinearPath
 from skae.modules.blocks import BLOCKS, conv_decoder, conv_encoder, dense_stack
 from skae.modules.losses import SquaredError, in_double
@@ -190,10 +190,11 @@ class JetAutoencoder(BaseAutoencoder):
         angles = list(self.angles_)
         for column in angles:
             yield from self._find_faults_of_angle(column, X[:, column])
-        found = self._apply(self.module_, X, gives=self._units)
-        turned = np.exp(1j * (found[:, angles] - X[:, angles]))
-        found[:, angles] = X[:, angles] + np.angle(turned)
-        share, variance = explained(X, found), self._spread_**2
+        true = (X - self.center_) / self.scale_  # squares of X itself may be out of range
+        error = self._apply(self.module_, X) - true
+        error[:, angles] = np.angle(np.exp(1j * self.scale_ * error[:, angles])) / self.scale_
+        error, variance = np.square(error).mean(axis=0), (self._spread_ / self.scale_) ** 2
+        share = 1.0 - error / np.where(variance > 0.0, variance, np.inf)
         lost = (share < _LOST) & (variance > 0.0) & (variance < _SMALL * variance.sum())
         if lost.any():
             first, largest = (int(np.argmax(mask)) for mask in (lost, variance))
@@ -204,11 +205,12 @@ class JetAutoencoder(BaseAutoencoder):
                 f"{name_column(self, largest)}, by which errors are measured alike: put a "
                 "KinematicsTransformer in front of four-momenta, a StandardScaler in front of others."
             )
-        total, least = np.average(share, weights=variance), explained_by_pca(X, self.n_components_)
+        total = 1.0 - error[variance > 0.0].sum() / variance.sum()
+        least = explained_by_pca(true, self.n_components_)
         if total < least - _BEHIND_PCA:
             yield (
-                f"{total:.1%} of the variance comes back, where as many principal components bring "
-                f"{least:.1%}. Train for longer, with another lr, or set linear_path=True."
+                f"{max(0.0, total):.1%} of the variance comes back, where as many principal components "
+                f"bring {least:.1%}. Train for longer, with another lr, or set linear_path=True."
             )
 
     def _find_faults_of_angle(self, column: int, angle: np.ndarray) -> Iterator[str]:

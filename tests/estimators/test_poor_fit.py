@@ -229,6 +229,20 @@ def test_columns_that_do_not_vary_are_not_lost(standard_jets):
     assert poor(small(max_epochs=60), X) is None
 
 
+@pytest.mark.parametrize("value", [0.0, 7.0])
+@pytest.mark.parametrize(
+    "model", [small(n_components=1), SpectraVAE(1, max_epochs=2, random_state=0)], ids=str
+)
+def test_data_that_do_not_vary_are_not_judged(model, value):
+    assert poor(model, np.full((300, 4), value)) is None
+
+
+@pytest.mark.parametrize("unit", [1e-140, 1e140])
+def test_a_fit_is_judged_in_any_unit(unit, standard_jets):
+    assert poor(small(max_epochs=60), standard_jets * unit) is None
+    assert "comes back, where" in poor(small(max_epochs=1), standard_jets * unit)
+
+
 def test_rows_are_judged_as_often_as_they_weigh(standard_jets):
     """Rows that weigh nothing are not looked at, however large they are."""
     X, weight = standard_jets.copy(), np.ones(len(standard_jets))

@@ -313,6 +313,12 @@ def test_labels_that_rounding_has_moved_are_whole_and_inside(out_of_range):
     np.testing.assert_array_equal(exact.predict_distribution(X), same.predict_distribution(X))
 
 
+def test_fractions_of_single_precision_are_kept_in_long_traces(rng):
+    labels = np.arange(8, dtype=np.float32) + np.float32(5e-4)
+    locator = small(max_epochs=1).fit(rng.normal(size=(8, 1, 4096)), labels)
+    assert locator.sub_bin_
+
+
 def test_a_label_outside_is_shown_in_all_of_its_digits():
     wrong = y.astype(float)
     wrong[3] = 39.000002
