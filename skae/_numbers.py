@@ -21,6 +21,6 @@ def refuse_dates(X: Any) -> None:
     found = [str(dtype) for dtype in dtypes if _DATES.search(str(dtype))]
     if found:
         raise ValueError(
-            f"Dates and durations are no numbers, and there are columns of {found[0]}: divide "
+            f"Dates and durations are not numbers, and there are columns of {found[0]}: divide "
             "differences of times by a unit, (t - t[0]) / np.timedelta64(1, 's') say."
         )

@@ -128,8 +128,8 @@ def checked(content: bytes) -> Any:
     """
     if not content.startswith(b"PK"):
         raise ValueError(
-            "it is no file of skae.save; joblib.load reads those of joblib.dump and pickles, which run "
-            "code: load only ones that you trust"
+            "it was not written by skae.save; joblib.load reads files of joblib.dump and pickles, which "
+            "run code: load only those that you trust"
         )
     with _opened(content) as file:
         if _SCHEMA not in file.namelist():

@@ -207,7 +207,7 @@ class PoorFitWarning(ConvergenceWarning):
     ...     warnings.simplefilter("always", PoorFitWarning)
     ...     model = JetAutoencoder(max_epochs=30, random_state=0).fit(X)
     >>> print(caught[0].message)
-    Poor fit of JetAutoencoder: Column 2 is lost: ... Its spread, 1.61, is nothing beside 478 ...
+    Poor fit of JetAutoencoder: Column 2 is lost: ... its spread, 1.61, vanishes beside 478 in column 0...
     """
 
 

@@ -1,4 +1,4 @@
-"""Dates and durations are no numbers, wherever X, targets and weights come in."""
+"""Dates and durations are not numbers, wherever X, targets and weights come in."""
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize("name", DATES)
 def test_dates_are_refused_with_a_remedy(name):
-    with pytest.raises(ValueError, match=r"are no numbers, .* divide .* by a unit"):
+    with pytest.raises(ValueError, match=r"are not numbers, .* divide .* by a unit"):
         refuse_dates(DATES[name])
 
 
@@ -60,10 +60,10 @@ def test_no_estimator_takes_dates(name):
     wrong = [(_as_dates(X), y), *([] if y is None else [(X, _as_dates(y))])]
     wrong += [(_as_table_of_dates(X), y)] if X.ndim == 2 else []
     for rows_of, targets in wrong:
-        with pytest.raises(ValueError, match="Dates and durations are no numbers"):
+        with pytest.raises(ValueError, match="Dates and durations are not numbers"):
             model.fit(rows_of, targets)
     if name in ESTIMATORS[:5]:
-        with pytest.raises(ValueError, match="Dates and durations are no numbers"):
+        with pytest.raises(ValueError, match="Dates and durations are not numbers"):
             model.fit(X, y, sample_weight=_as_dates(np.ones(len(X))))
 
 
@@ -75,5 +75,5 @@ def test_no_estimator_takes_dates(name):
 def test_no_transformer_takes_dates(transformer):
     X = np.random.default_rng(0).gamma(2.0, size=(30, 3))
     for dates in (_as_dates(X), _as_table_of_dates(X)):
-        with pytest.raises(ValueError, match="Dates and durations are no numbers"):
+        with pytest.raises(ValueError, match="Dates and durations are not numbers"):
             transformer.fit(dates)

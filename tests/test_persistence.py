@@ -466,7 +466,7 @@ def test_what_cannot_be_saved_says_why_and_leaves_the_file_alone(model, message,
 @pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("xz", 3)])
 def test_a_file_of_joblibs_is_answered_with_joblib(compress, tmp_path):
     joblib.dump(StandardScaler(), tmp_path / "model", compress=compress)
-    with pytest.raises(ValueError, match=r"no file of skae\.save; joblib\.load reads"):
+    with pytest.raises(ValueError, match=r"not written by skae\.save; joblib\.load reads"):
         skae.load(tmp_path / "model")
 
 

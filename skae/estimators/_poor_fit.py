@@ -51,8 +51,8 @@ def faults_of_regression(name: str, r2: float, is_short: bool) -> Iterator[str]:
     """Name a target that is predicted badly."""
     if not r2 > (_LEAST_R2_OF_SHORT if is_short else 0.0):
         yield (
-            f"R² of {name} is {r2:.2f} on the training data, and 0 by their mean alone. Train for "
-            "longer, with another lr, or look whether X tells it at all."
+            f"R² of {name} is {r2:.2f} on the training data; their mean alone gives 0. Train for longer, "
+            "with another lr, or check whether X says anything about it."
         )
 
 

@@ -144,8 +144,8 @@ class BaseVAE(BaseAutoencoder):
         if likelihood.takes_counts and np.mean(X % 1.0 > 0.0) > 0.01:  # NaN is not
             row, column = np.argwhere(X % 1.0 > 0.0)[0]
             yield (
-                f"X holds no counts: {X[row, column]:.6g} in {name_column(self, int(column))}. Counts "
-                "are whole: pass them as they were counted, or use likelihood='gaussian'."
+                f"X does not hold counts, but {X[row, column]:.6g} in {name_column(self, int(column))}. "
+                "Counts are whole: pass them as they were counted, or use likelihood='gaussian'."
             )
         mean = self._apply(
             lambda x: self.module_.decode(self.module_.encode(x)), X, gives=self._units
@@ -159,13 +159,15 @@ class BaseVAE(BaseAutoencoder):
         if min(typical, mean) < limit and max(typical, mean) > _NARROW:
             return
         remedy = (
-            "where counts were scaled, subtracted from, or amplified, use likelihood='gaussian'"
+            "Where counts were scaled, subtracted from or amplified, use likelihood='gaussian'; else try "
+            "more latent coordinates or hidden layers"
             if likelihood.takes_counts
-            else "give noise_sigma in the units of X, or let it be learnt"
+            else "Give noise_sigma in the units of X, or let it be learnt; else try more latent "
+            "coordinates or hidden layers"
         )
         yield (
-            f"The mean squared pull is {mean:.3g}, which should be 1: residuals are not what the "
-            f"noise makes them. More latent coordinates or hidden layers may help; {remedy}."
+            f"The mean squared pull is {mean:.3g} and should be 1: residuals are "
+            f"{'larger' if mean > 1.0 else 'smaller'} than the noise. {remedy}."
         )
 
     def sample(self, n_samples=1, noise=True, random_state=None):

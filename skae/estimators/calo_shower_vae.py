@@ -265,12 +265,12 @@ class CaloShowerVAE(BaseShowerVAE):
         energy, total = X[:, 0], X[:, 1:].sum(axis=1, dtype=np.float64)
         dark = np.count_nonzero((energy == 0.0) & (total > 0.0))
         if dark:
-            yield f"{dark} of {len(X)} showers have voxels lit by an incident energy of 0, in column 0."
+            yield f"{dark} of {len(X)} showers have lit voxels but an incident energy of 0 in column 0."
         spans = energy.max() > 2.0 * np.quantile(energy, 0.01) and np.ptp(total) > 0.0
         if spans and spearmanr(energy, total).statistic < _UNRELATED:
             yield (
-                "What the voxels hold does not rise with column 0, which is taken for the incident "
-                "energy: put that there, in front of the voxels."
+                "The voxels' total does not rise with column 0, which is taken as the incident energy: "
+                "put the incident energy there, in front of the voxels."
             )
         drawn = self._draw(energy[:, np.newaxis], 0, noise=True)
         found, true = (

@@ -199,11 +199,11 @@ class JetAutoencoder(BaseAutoencoder):
         if lost.any():
             first, largest = (int(np.argmax(mask)) for mask in (lost, variance))
             yield (
-                f"{_capital(name_column(self, first))} is lost: {max(0.0, share[first]):.1%} of its "
-                f"variance comes back ({lost.sum()} of {len(lost)} columns are). Its spread, "
-                f"{self._spread_[first]:.3g}, is nothing beside {self._spread_[largest]:.3g} in "
-                f"{name_column(self, largest)}, by which errors are measured alike: put a "
-                "KinematicsTransformer in front of four-momenta, a StandardScaler in front of others."
+                f"{_capital(name_column(self, first))} is lost: only {max(0.0, share[first]):.1%} of its "
+                f"variance comes back, one of {lost.sum()} such columns. Errors of all columns weigh "
+                f"alike, and its spread, {self._spread_[first]:.3g}, vanishes beside "
+                f"{self._spread_[largest]:.3g} in {name_column(self, largest)}: put a "
+                "KinematicsTransformer in front of four-momenta, a StandardScaler in front of other rows."
             )
         total = 1.0 - error[variance > 0.0].sum() / variance.sum()
         least = explained_by_pca(true, self.n_components_)
@@ -216,7 +216,10 @@ class JetAutoencoder(BaseAutoencoder):
     def _find_faults_of_angle(self, column: int, angle: np.ndarray) -> Iterator[str]:
         name = _capital(name_column(self, column))
         if np.mean(np.abs(angle) > 2.0 * np.pi) > 0.01:
-            yield f"{name}, up to {np.abs(angle).max():.6g}, is no angle in radians: use np.deg2rad."
+            yield (
+                f"{name} reaches {np.abs(angle).max():.6g} and is not in radians, as angles must be: use "
+                "np.deg2rad."
+            )
         elif abs(self._spread_[column] - 1.0) < 1e-3 and abs(angle.mean()) < 0.2:
             yield (
                 f"{name} has a spread of {self._spread_[column]:.4f}, as a StandardScaler leaves it: "

@@ -258,13 +258,13 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
         if self.sub_bin_:
             low, high = np.quantile((y - mean) / std, [0.16, 0.84])
             off = abs(np.log((high - low) / 2.0)) > np.log(_OFF_BY)
-            what = f"errors are {(high - low) / 2.0:.2g} of the standard deviations it predicts"
+            what = f"errors are {(high - low) / 2.0:.2g} times the predicted standard deviations"
         else:
             accuracy, sure = np.mean(best == np.rint(y)), probability.mean()
             off = abs(accuracy - sure) > _UNSURE
-            what = f"{accuracy:.0%} of the bins are right, where it predicts {sure:.0%}"
+            what = f"{accuracy:.0%} of the bins are right, where {sure:.0%} were predicted"
         if off:
-            yield f"Its distributions are not to be trusted: {what}. Train for longer, or on more events."
+            yield f"Predicted distributions are off: {what}. Train for longer, or on more events."
 
     # -- predicting ----------------------------------------------------------------------------
 

@@ -43,8 +43,8 @@ def check_sum(
     errors = total / size / np.sqrt(np.square(weight / size).sum())
     if errors < _FEWEST_ERRORS and weight.min() < 0.0:
         warn(
-            f"Negative weights leave a sum of sample_weight{of} of {total:.6g}, {errors:.2g} of its "
-            "standard errors (the root of the sum of squares): what is averaged with them is mostly "
+            f"Negative weights leave a sum of sample_weight{of} of {total:.6g}, only {errors:.2g} times "
+            "its standard error (the root of the sum of squares): what is averaged with them is mostly "
             "noise. Use more events, or fewer negative weights.",
             WeightWarning,
         )

@@ -99,7 +99,7 @@ def implausible_angles(eta: np.ndarray, phi: np.ndarray) -> list[str]:
     found = []
     if (largest := np.abs(eta).max()) > _LARGEST_ETA:
         found.append(
-            f"eta reaches {largest:.6g}, as no particle's does: an angle in degrees, or a mark"
+            f"eta reaches {largest:.6g}, as no particle's does: an angle in degrees, or a marker value?"
         )
     if (largest := np.abs(phi).max()) > 2.0 * np.pi + 1e-6:
         found.append(

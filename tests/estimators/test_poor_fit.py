@@ -111,10 +111,10 @@ FAILURES = {
     "jets, scaled angles": (JetAutoencoder(angles=[3]), standard_jets, "must stay in radians"),
     "jets, few steps": (JetAutoencoder(max_epochs=3), standard_jets, "only 24 steps"),
     "spectra, scaled counts": (
-        SpectraVAE(likelihood="poisson"), lambda *s: np.rint(spectra(*s) * 10), "where counts were scaled"
+        SpectraVAE(likelihood="poisson"), lambda *s: np.rint(spectra(*s) * 10), "Where counts were scaled"
     ),
     "spectra, no counts": (
-        SpectraVAE(likelihood="poisson"), lambda *s: spectra(*s) / 100, "X holds no counts"
+        SpectraVAE(likelihood="poisson"), lambda *s: spectra(*s) / 100, "X does not hold counts"
     ),
     "spectra, ADC units": (
         SpectraVAE(noise_sigma=1.0), lambda *s: spectra(*s) * 50.0, "noise_sigma in the units of X"
@@ -207,7 +207,7 @@ def test_showers_are_judged_by_energies_and_hits(rng):
     assert poor(model, X) is None
     dark = X.copy()
     dark[::50, 0] = 0.0
-    assert "6 of 300 showers have voxels lit by an incident energy of 0" in poor(model, dark)
+    assert "6 of 300 showers have lit voxels but an incident energy of 0" in poor(model, dark)
     other = np.hstack([rng.permutation(energy), X[:, 1:]])
     assert "does not rise with column 0" in poor(model, other)
 

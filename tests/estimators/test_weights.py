@@ -128,7 +128,7 @@ def test_weights_that_leave_no_more_than_their_error_are_warned_of(standard_jets
     """The sum of 400 weights of ±1 has an error of 20."""
     model = small(max_epochs=1)
     for total in (4.2e-4, 58.0):
-        with pytest.warns(WeightWarning, match="of its standard errors"):
+        with pytest.warns(WeightWarning, match="times its standard error"):
             model.fit(standard_jets, sample_weight=signed(400, total))
         with pytest.warns(WeightWarning, match=f"a sum of sample_weight of {total:.6g}"):
             model.score(standard_jets, sample_weight=signed(400, total))

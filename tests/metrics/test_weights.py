@@ -32,7 +32,7 @@ def test_sums_that_are_rounding_or_noise_are_told(metric):
         with pytest.raises(ValueError, match=r"sum of sample_weight is .* must be positive"):
             metric(y, weight + rest / 100)
     for rest in (1.1e-4, 29.0):
-        with pytest.warns(WeightWarning, match=r"of its standard errors"):
+        with pytest.warns(WeightWarning, match=r"times its standard error"):
             metric(y, weight + rest / 100)
     metric(y, weight + 0.5)  # 4.5 standard errors
     metric(y, np.eye(100)[0])  # of one sign
