@@ -43,10 +43,13 @@ for name, power, shift, before, after in zip(
 
 figure, axes = plt.subplots(2, len(NAMES), figsize=(13, 4.5), layout="constrained")
 for column, name in enumerate(NAMES):
-    axes[0, column].hist(train[:, column], bins=60, color="C0")
+    values = train[:, column]
+    whole = np.arange(values.min() - 0.5, values.max() + 1.0)  # edges of bins for counts
+    bins = whole if (values == np.rint(values)).all() else 60
+    axes[0, column].hist(values, bins=bins, color="C0")
     axes[0, column].set_xlabel(name)
     axes[1, column].hist(Z[:, column], bins=60, color="C1")
-    axes[1, column].set_xlabel(f"the same, λ = {box_cox.lambdas_[column]:.2f}")
+    axes[1, column].set_xlabel(f"the same, λ = {round(box_cox.lambdas_[column], 2) + 0.0:.2f}")
 axes[0, 0].set_ylabel("as measured")
 axes[1, 0].set_ylabel("after Box–Cox")
 
