@@ -41,9 +41,8 @@ _REMEDIES = {
     "optimizer": "torch's own optimizers can be saved.",
     "sampler": "Save it after set_params(sampler=None), and set the sampler again after loading.",
 }
-_REFUSED = {*NEVER_SAVED} - {
-    "checkpoint"
-}  # left out: a model is saved behind the fit that it was for
+# checkpoint is left out: a model is saved behind the fit that it was for
+_REFUSED = {*NEVER_SAVED} - {"checkpoint"}
 _ELSE = "A pickle can hold it; load only pickles that you trust."
 
 
