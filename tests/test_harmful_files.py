@@ -62,7 +62,7 @@ class Bomb:
 def test_a_pickle_is_refused_and_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("model").write_bytes(pickle.dumps(Bomb()))
-    _refused("model", "joblib.load reads .* run code: load only ones that you trust")
+    _refused("model", "joblib.load reads .* run code: load only those that you trust")
     torch.save({"a": torch.zeros(2)}, "model")
     _refused("model")
     assert not Path("boom").exists()
