@@ -101,7 +101,7 @@ def read_table(
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     titles, text, delimiter = _split_head(text, decimal)
-    first_row = text.partition("\n")[0]
+    first_row = text[:end] if (end := text.find("\n")) >= 0 else text
     text = _without_blank_end(_without_remarks(text))
     if '"' in text:
         text, delimiter = _unquoted(text, delimiter), "\t"
