@@ -1,8 +1,10 @@
 """CaloShowerVAE: energies kept, showers drawn, bounds counted, bits and their machine, bad input."""
 
 import copy
+import os
 import warnings
 
+import ambient
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,6 +31,9 @@ PRIORS = {
     "rbm": {"n_components": 9, "prior": "rbm", "gibbs_steps": 10},
 }
 priors = pytest.mark.parametrize("prior", PRIORS)
+
+#: the files that warnings may point at: this one, or what stands between under a setting
+CALLERS = {ambient.__file__ if os.environ.get("SKAE_AMBIENT") else __file__}
 
 
 @pytest.fixture(scope="module")
@@ -325,7 +330,7 @@ def test_energies_beyond_those_in_training_give_a_warning(fitted):
         model.sample([1.0, 1e4, 1e8], random_state=0)
     with pytest.warns(ExtrapolationWarning) as decoded:
         model.inverse_transform(np.array([[1e8, 0, 0, 0, 0]]))
-    assert said[0].filename == decoded[0].filename == __file__
+    assert {said[0].filename, decoded[0].filename} <= CALLERS
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.sample(list(model.energy_range_), random_state=0)
@@ -442,7 +447,7 @@ def test_chunks_widen_the_range_of_energies_and_may_be_too_bright(scaled):
     assert model.module_.latents.sharpness.item() == 5.0  # the last one: none are known to follow
     with pytest.warns(ClippingWarning, match="above the largest one of the first fit") as said:
         model.partial_fit(high)
-    assert said[0].filename == __file__
+    assert said[0].filename in CALLERS
     np.testing.assert_allclose(model.energy_range_, [scaled[:, 0].min(), scaled[:, 0].max()])
 
 
