@@ -58,10 +58,10 @@ VARIANTS = {
 
 
 def pipeline(*, kind="log1p", **options):
-    """Return the Pipeline that is fitted."""
+    """Return the Pipeline that is fitted, in minibatches of 128 unless ``options`` have another size."""
     return make_pipeline(
         skae.LogRatioTransformer(kind, reference=0, threshold=THRESHOLD),
-        skae.CaloShowerVAE(**{"voxel_shape": GRID, **options}),
+        skae.CaloShowerVAE(**{"voxel_shape": GRID, "batch_size": 128, **options}),
     )
 
 

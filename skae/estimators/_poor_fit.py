@@ -1,6 +1,7 @@
 """Checks behind a fit, on some of its rows: what was learnt so badly that its user must hear of it."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ _FEW_STEPS = 200
 
 # Least R² of a fit of few steps; that of any other is 0.
 _LEAST_R2_OF_SHORT = 0.5
+
+# Factors by which totals of drawn showers may be off: those of all, and of each quarter of the energies.
+_OFF_BY, _QUARTER_OFF_BY = 1.25, 1.5
 
 # Rows of which principal components are found.
 _ROWS_OF_PCA = 512
@@ -54,6 +58,28 @@ def faults_of_regression(name: str, r2: float, is_short: bool) -> Iterator[str]:
             f"R² of {name} is {r2:.2f} on the training data; their mean alone gives 0. Train for longer, "
             "with another lr, or check whether X says anything about it."
         )
+
+
+def faults_of_showers(
+    name: str, drawn: np.ndarray, true: np.ndarray, energy: np.ndarray
+) -> Iterator[str]:
+    """Name a total of drawn showers that is off, over all of them or at some incident energies."""
+    ends = np.quantile(energy, [0.0, 0.25, 0.5, 0.75, 1.0])
+    parts = [(ends[0], ends[-1], "", _OFF_BY)]
+    for low, high in pairwise(ends):
+        parts.append(
+            (low, high, f" at incident energies of {low:.3g} to {high:.3g}", _QUARTER_OFF_BY)
+        )
+    for low, high, where, off_by in parts:
+        rows = (low <= energy) & (energy <= high)
+        of_true = true[rows].sum()
+        ratio = drawn[rows].sum() / of_true if of_true else 1.0
+        if not 1.0 / off_by < ratio < off_by:
+            yield (
+                f"Showers that are drawn have {ratio:.3g} times the total {name} of those in training"
+                f"{where}. Train for longer, or bring voxels to one scale by a LogRatioTransformer."
+            )
+            return
 
 
 def explained_by_pca(X: np.ndarray, n_components: int) -> float:

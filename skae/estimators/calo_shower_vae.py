@@ -17,6 +17,7 @@ from skae._parameters import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, estimator, pa
 from skae._sklearn import Interval, StrOptions
 from skae.estimators._autoencoder import warn_if_overcomplete
 from skae.estimators._boltzmann import TOPOLOGIES, check_sampler, check_sharpness, make_bits
+from skae.estimators._poor_fit import faults_of_showers
 from skae.estimators._shower_callbacks import (
     LearnNoiseShape,
     SharpenBits,
@@ -57,9 +58,8 @@ _MACHINE_LR_FACTOR = 10.0
 _N_ENERGY = 32
 
 
-# Rank correlation of energies and voxels below which they have nothing to do with one another, and
-# factor by which energies and hits may be off.
-_UNRELATED, _OFF_BY = 0.1, 1.25
+# Rank correlation of energies and voxels below which they have nothing to do with one another.
+_UNRELATED = 0.1
 
 
 @estimator
@@ -207,7 +207,7 @@ class CaloShowerVAE(BaseShowerVAE):
     beta: Any = parameter(default=1.0, allowed=POSITIVE, shapes=True)
     beta_warm_up: Any = parameter(default=0.1, allowed=SHARE)
     max_epochs: Any = 20
-    batch_size: Any = 128
+    batch_size: Any = 32
     lr: Any = 1e-3
     _monitor = "reconstruction_fpd"
 
@@ -273,17 +273,10 @@ class CaloShowerVAE(BaseShowerVAE):
                 "put the incident energy there, in front of the voxels."
             )
         drawn = self._draw(energy[:, np.newaxis], 0, noise=True)
-        found, true = (
-            (part[:, 1:].sum(dtype=np.float64), np.count_nonzero(part[:, 1:]))
-            for part in (drawn, X)
-        )
-        for name, of_drawn, of_true in zip(("energy", "hits"), found, true, strict=True):
-            ratio = of_drawn / of_true if of_true else 1.0
-            if not 1.0 / _OFF_BY < ratio < _OFF_BY:
-                yield (
-                    f"Showers that are drawn have {ratio:.3g} times the total {name} of those in "
-                    "training. Train for longer, or bring voxels to one scale by a LogRatioTransformer."
-                )
+        hits, of_drawn = (np.count_nonzero(rows[:, 1:], axis=1) for rows in (X, drawn))
+        of_voxels = drawn[:, 1:].sum(axis=1, dtype=np.float64)
+        yield from faults_of_showers("energy", of_voxels, total, energy)
+        yield from faults_of_showers("hits", of_drawn, hits, energy)
 
     # -- building ------------------------------------------------------------------------------
 

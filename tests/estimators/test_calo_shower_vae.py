@@ -25,7 +25,7 @@ from skae.modules.showers.scales import EnergyScale, lit_moments
 from skae.training.streaming import ArrayRows
 
 GEOMETRY = CaloGeometry([(0, 8, 60)] * 4, [4] * 4, 0.1, np.arange(5) * 30.0)
-SMALL = {"geometry": GEOMETRY, "hidden_size": 24, "random_state": 0}
+SMALL = {"batch_size": 128, "geometry": GEOMETRY, "hidden_size": 24, "random_state": 0}
 PRIORS = {
     "gaussian": {"n_components": 4},
     "rbm": {"n_components": 9, "prior": "rbm", "gibbs_steps": 10},
@@ -430,8 +430,8 @@ def test_noise_is_on_voxels_alone(scaled, noise):
     def watch(net):
         net.module_.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
 
-    options = {**SMALL, "max_epochs": 1, "callbacks": [each("on_train_begin", watch)]}
-    model = CaloShowerVAE(n_components=2, noise=noise, batch_size=600, **options).fit(scaled)
+    options = {**SMALL, "batch_size": 600, "callbacks": [each("on_train_begin", watch)]}
+    model = CaloShowerVAE(n_components=2, noise=noise, max_epochs=1, **options).fit(scaled)
     noisy = seen[0].numpy()
     noisy, clean = (rows[np.argsort(rows[:, 0], kind="stable")] for rows in (noisy, scaled))
     np.testing.assert_array_equal(noisy[:, 0], clean[:, 0])

@@ -138,7 +138,7 @@ FAILURES = {
         lambda *s: correlations(*s, noisy=True),
         "only 8 steps",
     ),
-    "showers, few steps": (shower_pipeline(max_epochs=1), showers, "only 16 steps"),
+    "showers, few steps": (shower_pipeline(max_epochs=1, batch_size=128), showers, "only 16 steps"),
     "showers, no energies": (
         CaloShowerVAE(max_epochs=2), lambda *s: showers(*s)[:, 1:], "column 0"
     ),
@@ -210,6 +210,9 @@ def test_showers_are_judged_by_energies_and_hits(rng):
     assert "6 of 300 showers have lit voxels but an incident energy of 0" in poor(model, dark)
     other = np.hstack([rng.permutation(energy), X[:, 1:]])
     assert "does not rise with column 0" in poor(model, other)
+    # totals of all are those of the start, but not those of any energy
+    told = poor(model.set_params(max_epochs=1), X)
+    assert f"training at incident energies of {energy.min():.3g} to" in told
 
 
 def test_a_warning_of_ours_is_one_of_scikit_learns():
