@@ -253,7 +253,11 @@ def _signature(parameters: dict[str, Field]) -> inspect.Signature:
 
 
 def _documented(cls: type, doc: str, defaults: dict[str, Any]) -> str:
-    """Fill in what base classes say of their parameters and attributes, with the class's defaults."""
+    """Fill in what base classes say of their parameters and attributes, with the class's defaults.
+
+    What the class says of one of them itself stands in its place.
+    """
+    own = re.findall(r"^ +(\w+) : ", doc, re.M)
 
     def entry(line: re.Match) -> str:
         value = defaults.get(line[1], line[3])
@@ -262,6 +266,8 @@ def _documented(cls: type, doc: str, defaults: dict[str, Any]) -> str:
 
     for title in ("Parameters", "Attributes"):
         section = _section_of_bases(cls, title)
+        others = rf"^(?:{'|'.join(own)}) : .*\n(?: .*\n|\n)*"
+        section = re.sub(others, "", section, flags=re.M) if own else section
         text = re.sub(r"^(\w+) : (.*), default=(.*)$", entry, section, flags=re.M)
         # behind a margin, which Python 3.13 takes off
         for line in re.finditer(rf"^( *)\{{shared_{title.lower()}\}}$", doc, re.M):

@@ -1,4 +1,4 @@
-"""Callback of a fit of pulse positions: scales of a mixture, settled when training ends."""
+"""Callbacks of a fit of pulse positions: weight decay, and scales of a mixture settled at the end."""
 
 from typing import Any
 
@@ -12,6 +12,31 @@ from skae.training.inference import bounded_rows
 
 # Events that scales are taken from, and most steps of the search.
 _MOST_ROWS, _STEPS = 4096, 40
+
+
+# Weight decay of few and of many events; between, it falls with the square of their number. Of noisy
+# pulses, 500 to 2,000 of them, that left probabilities within 0.02 of how often they were right.
+_MOST_DECAY, _LEAST_DECAY, _DECAY_AT_1000 = 1.5, 0.01, 0.72
+
+
+class DecayWeights(Callback):
+    """Set the weight decay by the number of training events: the fewer, the more is learnt by heart.
+
+    Parameters
+    ----------
+    partial : bool
+        Whether these are a part of all events, of which nobody knows how many there are.
+    """
+
+    def __init__(self, partial: bool):
+        self.partial = partial
+
+    def on_train_begin(self, net: NeuralNet, dataset_train: Any = None, **kwargs: Any) -> None:
+        """Set it for all steps of a run."""
+        n_events = float("inf") if self.partial else len(dataset_train)
+        decay = _DECAY_AT_1000 * (1000.0 / n_events) ** 2
+        for group in net.optimizer_.param_groups:
+            group["weight_decay"] = min(max(decay, _LEAST_DECAY), _MOST_DECAY)
 
 
 class CalibrateMixture(Callback):

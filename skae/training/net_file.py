@@ -74,7 +74,7 @@ def net_to_bytes(net: NeuralNet) -> bytes:
         "module": _take_apart(net.module_, "module", numbers),
         "criterion": _take_apart(net.criterion_, "criterion", numbers),
         "optimizer": net.optimizer.__name__,
-        "weight_decay": getattr(net, "optimizer__weight_decay", 0.0),
+        "weight_decay": getattr(net, "optimizer__weight_decay", None),
         "lr": net.lr,
         "weight_mean": net.weight_mean_,
         "training": training,

@@ -34,7 +34,7 @@ _END = _START / 1e4
 
 
 def resolve_optimizer(
-    optimizer: str | type[torch.optim.Optimizer], weight_decay: float, device: torch.device
+    optimizer: str | type[torch.optim.Optimizer], weight_decay: float | None, device: torch.device
 ) -> tuple[type[torch.optim.Optimizer], dict[str, object]]:
     """Return an optimiser's class, and its arguments but ``lr`` under the names that skorch has."""
     cls = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
@@ -44,7 +44,9 @@ def resolve_optimizer(
     arguments: dict[str, object] = {}
     if "fused" in accepted and device.type in _FUSED_DEVICES:
         arguments["optimizer__fused"] = True
-    if "weight_decay" in accepted:
+    if weight_decay is None:
+        pass  # torch's default
+    elif "weight_decay" in accepted:
         arguments["optimizer__weight_decay"] = weight_decay
     elif weight_decay:
         raise ValueError(
