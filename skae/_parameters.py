@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import MISSING, Field, dataclass, field
 from functools import wraps
 from numbers import Integral, Real
-from textwrap import indent
+from textwrap import dedent, indent
 from typing import Any, TypeVar, dataclass_transform
 
 from skae._sklearn import Interval, validate_params
@@ -38,6 +38,10 @@ _FOREIGN = {
 }
 
 _SECTION = r"^{}\n-+\n(.*?)(?=\n\n[A-Z][\w ]*\n-+\n|\Z)"
+
+
+# What is said of a parameter, behind a margin.
+_ENTRY = r"^{0}{1} : .*\n(?:{0} .*\n| *\n)*"
 
 
 def parameter(
@@ -257,7 +261,6 @@ def _documented(cls: type, doc: str, defaults: dict[str, Any]) -> str:
 
     What the class says of one of them itself stands in its place.
     """
-    own = re.findall(r"^ +(\w+) : ", doc, re.M)
 
     def entry(line: re.Match) -> str:
         value = defaults.get(line[1], line[3])
@@ -266,11 +269,13 @@ def _documented(cls: type, doc: str, defaults: dict[str, Any]) -> str:
 
     for title in ("Parameters", "Attributes"):
         section = _section_of_bases(cls, title)
-        others = rf"^(?:{'|'.join(own)}) : .*\n(?: .*\n|\n)*"
-        section = re.sub(others, "", section, flags=re.M) if own else section
-        text = re.sub(r"^(\w+) : (.*), default=(.*)$", entry, section, flags=re.M)
         # behind a margin, which Python 3.13 takes off
         for line in re.finditer(rf"^( *)\{{shared_{title.lower()}\}}$", doc, re.M):
+            for name in re.findall(r"^(\w+) : ", section, re.M):
+                if own := re.search(_ENTRY.format(line[1], name), doc, re.M):
+                    doc, said = doc.replace(own[0], ""), dedent(own[0]).replace("\\", r"\\")
+                    section = re.sub(_ENTRY.format("", name), said, section, flags=re.M)
+            text = re.sub(r"^(\w+) : (.*), default=(.*)$", entry, section, flags=re.M)
             doc = doc.replace(line[0], indent(text, line[1]))
     return doc
 

@@ -102,7 +102,7 @@ def test_other_networks_compile(name):
 
 @needs_compiler
 def test_recurrent_networks_compile(rng):
-    X = rng.normal(size=(32, 8)).cumsum(axis=1)  # each step is compiled anew
+    X = rng.normal(size=(32, 4)).cumsum(axis=1)  # each step is compiled anew
     options = {"downsampling": (2,), "hidden_size": 4, "cell": "lstm", "max_epochs": 2}
     plain, compiled = (
         MultiResRNNRegressor(**options, compile=c, random_state=0).fit(X, X) for c in (False, True)

@@ -353,7 +353,10 @@ def test_a_column_that_no_training_row_has_seen(counts, weighted):
         assert np.isfinite(vae.transform(X)).all()
 
 
-@pytest.mark.parametrize("options", [{"compile": True}, {"precision": "bf16-mixed"}])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param({"compile": True}, marks=pytest.mark.slow), {"precision": "bf16-mixed"}],
+)
 def test_gaps_in_compiled_and_in_mixed_precision_fits(counts, options):
     X = gappy(counts, 0.2)
     common = {"noise_sigma": 1.0, "missing": "mask", "max_epochs": 2, "random_state": 0}
