@@ -140,6 +140,18 @@ RECIPES = {
     "jets-conv": (_jet_autoencoder(block="conv", activation="prelu", optimizer="nadam"), _jets),
     "jets-linear": (_jet_autoencoder(linear_path=True, angles=[3], winding=1.0), _jets),
     "jets-noise": (_jet_autoencoder(noise=_NOISE, early_stopping=True), _jets),
+    "jets-kinematics": (
+        skae.JetAutoencoder(
+            2,
+            hidden_layer_sizes=(6, 5),
+            max_epochs=2,
+            random_state=0,
+            angles=[3],
+            transformer=skae.KinematicsTransformer(),
+            metric="relative",
+        ),
+        _jets,
+    ),
     "spectra": (_vae(), _table),
     "spectra-poisson": (_vae(**_MIXTURE, likelihood="poisson", beta_warm_up=0.5), _counts),
     "spectra-laplace": (_vae(likelihood="laplace", hidden_layer_sizes=(5,)), _table),

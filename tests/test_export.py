@@ -27,8 +27,8 @@ from sklearn.preprocessing import (
 
 import skae
 from skae.datasets import make_jets
+from skae.estimators._tensor_steps import as_tensor_step
 from skae.export import to_onnx
-from skae.export.steps import as_tensor_step
 
 # What networks of two epochs decode is out of range, and their showers' energies are few.
 pytestmark = [
@@ -317,7 +317,7 @@ def test_what_cannot_be_exported_is_refused(model):
     with pytest.raises(TypeError, match="not a KMeans"):
         to_onnx(make_pipeline(StandardScaler(), KMeans()))
     net = skae.JetAutoencoder(max_epochs=1)
-    with pytest.raises(TypeError, match=r"PowerTransformer has no form .* BoxCoxTransformer, "):
+    with pytest.raises(TypeError, match=r"PowerTransformer is not known as .* BoxCoxTransformer, "):
         to_onnx(make_pipeline(PowerTransformer(), net).fit(jets()))
     with pytest.raises(TypeError, match="kind='clr'"):
         to_onnx(make_pipeline(skae.LogRatioTransformer("clr"), net).fit(showers() + 0.1))

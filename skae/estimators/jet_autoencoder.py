@@ -3,22 +3,26 @@
 For compressing or screening jets at a trigger, and for anomaly scores.
 """
 
-from collections.abc import Iterator, Sequence
-from numbers import Integral
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
+from sklearn.base import clone
 from torch import Tensor, nn
 
 from skae._parameters import COUNT, NOT_NEGATIVE, SHARE, estimator, parameter
-from skae._sklearn import StrOptions
+from skae._sklearn import HasMethods, StrOptions
 from skae.estimators._autoencoder import BaseAutoencoder, warn_if_overcomplete
-from skae.estimators._data import TrainingData
+from skae.estimators._columns import column_indices, weigh_columns
+from skae.estimators._data import TrainingData, blocks
 from skae.estimators._poor_fit import explained_by_pca
+from skae.estimators._tensor_steps import as_tensor_step
 from skae.modules.autoencoder import Autoencoder, LinearPath
 from skae.modules.blocks import BLOCKS, conv_decoder, conv_encoder, dense_stack
 from skae.modules.losses import SquaredError, in_double
 from skae.training.batches import Rows, Units
+from skae.training.net import TrainingNet
 from skae.transformers._messages import name_column
 
 # A column of which less comes back is lost; because of its units, if its share of all variance is small.
@@ -37,9 +41,10 @@ class JetAutoencoder(BaseAutoencoder):
     :math:`\frac1d \sum_j (x_j - \hat x_j)^2` small. With ``activation="tanh"`` and the default sizes
     this is AE_3D_200, the network of 52,607 parameters proposed for ATLAS trigger jets [1]_.
 
-    Columns should have comparable spreads: the error is in the units of X, so a column in MeV beside
-    an angle takes all of it. For four-momenta put a :class:`~skae.KinematicsTransformer`
-    in front, for anything else a :class:`~sklearn.preprocessing.StandardScaler`.
+    The error is in the units of X, so a column in MeV beside an angle takes all of it. ``metric`` says
+    how columns count, and ``transformer`` what the networks see in their place: for four-momenta
+    ``transformer=KinematicsTransformer(), metric="standardised"``. For anything else a
+    :class:`~sklearn.preprocessing.StandardScaler` in front does.
 
     Parameters
     ----------
@@ -57,10 +62,22 @@ class JetAutoencoder(BaseAutoencoder):
         "dense" chains linear layers. "residual" makes each a residual block, for networks of many
         layers. "conv" convolves along the columns, for those whose order means something.
 
-    linear_path : bool, default=False
+    transformer : transformer, default=None
+        A transformer with a way back, of which a copy is fitted to X: the networks see what it makes of
+        a row, and what they write goes back through it before errors are taken. So errors are those of
+        X, and features those that are easy to learn: in front of the estimator, in a Pipeline, errors
+        would be those of the features. :class:`~skae.KinematicsTransformer` and others that
+        :func:`skae.export.to_onnx` knows will do. Fitted to all rows at once, in memory.
+
+    metric : {None, "standardised", "relative"}, default=None
+        What of a column is made small: its error in the unit of X, over the column's spread, or over
+        its own size, row by row. "relative" leaves angles and columns of both signs in their units.
+
+    linear_path : bool, default=None
         Put a linear map, started at the principal components, beside encoder and decoder: training
         starts where PCA ends, and the networks learn only what it misses. Best where columns are
-        nearly functions of one another, as those of four-momenta are.
+        nearly functions of one another, as those of four-momenta are. None does so with a
+        ``transformer``.
 
     batch_norm : bool, default=False
         Batch normalisation before each activation; helps wide inputs and large learning rates.
@@ -93,6 +110,9 @@ class JetAutoencoder(BaseAutoencoder):
     angles_ : tuple of int
         Indices of the angular columns.
 
+    transformer_ : transformer or None
+        The fitted transformer.
+
     See Also
     --------
     skae.KinematicsTransformer : Four-momenta to features a network likes, and back.
@@ -106,13 +126,13 @@ class JetAutoencoder(BaseAutoencoder):
 
     Examples
     --------
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from skae import JetAutoencoder
+    >>> from skae import JetAutoencoder, KinematicsTransformer
     >>> from skae.datasets import make_jets
-    >>> from skae.transformers import KinematicsTransformer
     >>> X = make_jets(1000, random_state=0)  # E, pT (GeV), η, φ
-    >>> autoencoder = JetAutoencoder(3, angles=[2], max_epochs=40, random_state=0)
-    >>> model = make_pipeline(KinematicsTransformer(), autoencoder).fit(X)
+    >>> model = JetAutoencoder(
+    ...     3, angles=[3], transformer=KinematicsTransformer(), metric="standardised",
+    ...     max_epochs=40, random_state=0,
+    ... ).fit(X)
     >>> model.transform(X).shape
     (1000, 3)
     >>> model.inverse_transform(model.transform(X)).shape
@@ -125,13 +145,20 @@ class JetAutoencoder(BaseAutoencoder):
     )
     activation: Any = parameter(default="silu", allowed=str, shapes=True)
     block: Any = parameter(default="dense", allowed=StrOptions(set(BLOCKS)), shapes=True)
-    linear_path: Any = parameter(default=False, allowed="boolean", shapes=True)
+    transformer: Any = parameter(
+        default=None, allowed=[HasMethods(["fit", "transform", "inverse_transform"]), None]
+    )
+    metric: Any = parameter(
+        default=None, allowed=[StrOptions({"standardised", "relative"}), None], shapes=True
+    )
+    linear_path: Any = parameter(default=None, allowed=["boolean", None], shapes=True)
     batch_norm: Any = parameter(default=False, allowed="boolean", shapes=True)
     dropout: Any = parameter(default=0.0, allowed=SHARE, shapes=True)
     angles: Any = parameter(default=None, allowed=["array-like", None], shapes=True)
     winding: Any = parameter(default=0.0, allowed=NOT_NEGATIVE, shapes=True)
     weight_decay: Any = 1e-6
-    _loss_power = 2
+
+    # -- checks --------------------------------------------------------------------------------
 
     def _check_parameters(self, n_samples: int) -> None:
         if self.batch_norm and min(n_samples, self.batch_size) < 2:
@@ -146,7 +173,7 @@ class JetAutoencoder(BaseAutoencoder):
         self.angles_ = ()
         if self.angles is not None:
             names = getattr(self, "feature_names_in_", None)
-            self.angles_ = _column_indices(self.angles, self.n_features_in_, names)
+            self.angles_ = column_indices(self.angles, self.n_features_in_, names)
         if self.winding > 0 and not 0 < len(self.angles_) <= min(
             self.n_components, self.n_features_in_ - 1
         ):
@@ -156,14 +183,78 @@ class JetAutoencoder(BaseAutoencoder):
                 f"got angles={self.angles} of {self.n_features_in_} columns."
             )
 
+        if self.winding > 0 and self.transformer is not None:
+            raise ValueError(
+                f"winding={self.winding} winds an angle of the columns that the networks see: put the "
+                "transformer in front, in a Pipeline, instead."
+            )
+
+    # -- fitting -------------------------------------------------------------------------------
+
     def _learn_units(self, data: TrainingData, **options: Any) -> TrainingData:
-        moved = np.ones(self.n_features_in_)
-        moved[list(self.angles_)] = 0.0  # angles keep their zero
-        return super()._learn_units(data, around=moved.__mul__)
+        self.transformer_ = None
+        if self.transformer is not None:
+            self.transformer_ = clone(self.transformer).fit(self._named(data.X))
+            as_tensor_step(self.transformer_)  # or an error that says which are known
+        # angles keep their zero, and what is transformed, or compared with its size
+        has_zero = self.transformer_ is not None or self.metric == "relative"
+        moved = np.full(self.n_features_in_, 0.0 if has_zero else 1.0)
+        moved[list(self.angles_)] = 0.0
+        learned = super()._learn_units(data, around=moved.__mul__)
+        self._factors_ = self._least_ = None
+        if self.metric is not None:
+            known = self._spread_, self.scale_, self.angles_
+            self._factors_, self._least_ = weigh_columns(self.metric, data.X, *known)
+        return learned
+
+    def _in_units(self, data: TrainingData) -> TrainingData:
+        self._check_transformable(data.X)
+        return super()._in_units(data)
+
+    def _validate_rows(self, X: Any) -> np.ndarray:
+        X = super()._validate_rows(X)
+        self._check_transformable(X)
+        return X
+
+    def _check_transformable(self, X: np.ndarray) -> None:
+        """Let the transformer refuse rows: as a function of tensors it would make NaN of them."""
+        if self.transformer_ is not None:
+            for _, rows in blocks(X):
+                self.transformer_.transform(self._named(rows))
+
+    def _named(self, X: np.ndarray) -> Any:
+        """Return rows under the names that the columns had in training."""
+        names = getattr(self, "feature_names_in_", None)
+        if names is None:
+            return X
+        from pandas import DataFrame
+
+        return DataFrame(X, columns=names)
+
+    @property
+    def _loss_power(self) -> int:  # type: ignore[override]
+        return 2 if self.metric is None else 0
+
+    @property
+    def module_(self) -> nn.Module:
+        """The trained torch module."""
+        module = self.net_.module_
+        if self.transformer_ is not None and module.way is None:
+            module.way = as_tensor_step(self.transformer_)
+        return module
+
+    def _net_to_go_on_with(self, device: torch.device) -> TrainingNet:
+        net = super()._net_to_go_on_with(device)
+        _ = self.module_  # on its way
+        return net
 
     def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
         self.n_components_ = self.n_components
         n_features, n_components = rows.x.shape[1], self.n_components
+        way = None
+        if self.transformer_ is not None:
+            way = as_tensor_step(self.transformer_)
+            n_features = way.forward(rows.x[:1].double() * self.scale_).shape[1]
         n_rebuilt = n_features - (len(self.angles_) if self.winding > 0 else 0)
         sizes = np.atleast_1d(self.hidden_layer_sizes).tolist()
         options = {"batch_norm": self.batch_norm, "dropout": self.dropout}
@@ -176,15 +267,28 @@ class JetAutoencoder(BaseAutoencoder):
             decoder = dense_stack(
                 [n_components, *sizes[::-1], n_rebuilt], self.activation, **options
             )
-        if self.linear_path:
+        has_path = self.linear_path
+        if self.transformer_ is not None if has_path is None else has_path:
             encoder = LinearPath(encoder, n_features, n_components)
             decoder = LinearPath(decoder, n_components, n_rebuilt)
         angles, radian = self.angles_, 1.0 / self.scale_
         module = Autoencoder(
-            encoder, decoder, n_features, angles=angles, radian=radian, winding=self.winding
+            encoder,
+            decoder,
+            n_features,
+            angles=angles,
+            radian=radian,
+            winding=self.winding,
+            unit=self.scale_,
         )
-        module.fit_statistics(rows.x, rows.weight)
-        return module, SquaredError(angles, radian)
+        module.way = way
+        factors = least = None
+        if self._factors_ is not None:
+            factors = torch.tensor(self._factors_, dtype=torch.float32)
+        if self._least_ is not None:
+            least = torch.tensor(self._least_, dtype=torch.float32)
+        module.fit_statistics(rows.x, rows.weight, None if self.transformer_ else factors)
+        return module, SquaredError(angles, radian, factors, least)
 
     def _find_faults(self, X: np.ndarray, y: np.ndarray | None, is_short: bool) -> Iterator[str]:
         angles = list(self.angles_)
@@ -193,7 +297,12 @@ class JetAutoencoder(BaseAutoencoder):
         true = (X - self.center_) / self.scale_  # squares of X itself may be out of range
         error = self._apply(self.module_, X) - true
         error[:, angles] = np.angle(np.exp(1j * self.scale_ * error[:, angles])) / self.scale_
-        error, variance = np.square(error).mean(axis=0), (self._spread_ / self.scale_) ** 2
+        factors = 1.0 if self._factors_ is None else self._factors_
+        if self._least_ is not None:
+            factors = factors / np.where(np.isinf(self._least_), 1.0, np.abs(true).mean(axis=0))
+        true, error = true * factors, error * factors
+        variance = (self._spread_ / self.scale_ * factors) ** 2
+        error = np.square(error).mean(axis=0)
         share = 1.0 - error / np.where(variance > 0.0, variance, np.inf)
         lost = (share < _LOST) & (variance > 0.0) & (variance < _SMALL * variance.sum())
         if lost.any():
@@ -244,7 +353,7 @@ class JetAutoencoder(BaseAutoencoder):
 
     def _units_of(self, method: str) -> tuple[Units, Units]:
         if method == "score_samples":
-            return self._units, Units(0.0, self.scale_**self._loss_power)
+            return self._units, Units(0.0, self.scale_**2)
         return super()._units_of(method)
 
     @property
@@ -252,38 +361,9 @@ class JetAutoencoder(BaseAutoencoder):
         return *super()._exportable, "score_samples"
 
     def _tensor_score_samples(self, x: Tensor) -> Tensor:
-        return -self.net_.criterion_(in_double(self.module_(x)), in_double(x))
+        criterion = SquaredError(self.angles_, 1.0 / self.scale_)
+        return -criterion(in_double(self.module_(x)), in_double(x))
 
 
 def _capital(name: str) -> str:
     return name[0].upper() + name[1:]
-
-
-def _column_indices(
-    columns: Sequence[int | str], n_features: int, names: np.ndarray | None
-) -> tuple[int, ...]:
-    """Turn column names or indices into indices, each checked."""
-    known = [] if names is None else list(names)
-    indices = []
-    for column in columns:
-        if isinstance(column, str):
-            if column not in known:
-                raise ValueError(
-                    f"angles names column {column!r}, but X has "
-                    + (f"columns {known}." if known else "no column names; use its index.")
-                )
-            indices.append(known.index(column))
-        elif (
-            isinstance(column, Integral)
-            and not isinstance(column, bool | np.bool)
-            and 0 <= column < n_features
-        ):
-            indices.append(int(column))
-        else:
-            raise ValueError(
-                f"angles has {column!r}, but X has {n_features} columns: use 0 to {n_features - 1}, "
-                "or column names."
-            )
-    if len(set(indices)) < len(indices):
-        raise ValueError(f"angles={list(columns)} names a column twice.")
-    return tuple(indices)

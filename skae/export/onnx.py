@@ -21,8 +21,8 @@ from skae._extras import optional
 from skae._version import __version__
 from skae._warn import warn
 from skae.estimators._base import BaseNeuralEstimator
+from skae.estimators._tensor_steps import Function, as_tensor_step
 from skae.exceptions import PrecisionWarning
-from skae.export.steps import Function, as_tensor_step
 from skae.training.batches import Units
 from skae.training.hardware import own_settings
 from skae.training.packing import write_atomically

@@ -25,17 +25,35 @@ class SquaredError(nn.Module):
         Columns that are angles: their differences are wrapped to half a turn.
     radian : float
         A radian in the unit of these columns.
+    factors : Tensor of shape (d,) or None
+        What differences of the columns are multiplied by; 1 where there are none.
+    least : Tensor of shape (d,) or None
+        With these, differences are divided by the size of the target as well, or by these, if they are
+        larger; infinity leaves a column as it is.
     """
 
-    def __init__(self, angles: tuple[int, ...] = (), radian: float = 1.0):
+    def __init__(
+        self,
+        angles: tuple[int, ...] = (),
+        radian: float = 1.0,
+        factors: Tensor | None = None,
+        least: Tensor | None = None,
+    ):
         super().__init__()
         self.angles, self.turn = list(angles), 2.0 * math.pi * radian
+        self.factors = nn.Buffer(factors) if factors is not None else None
+        self.least = nn.Buffer(least) if least is not None else None
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row, ``(n,)``, from two tensors ``(n, d)``."""
-        if self.angles:
-            target = self._nearest_image(output.detach(), target)
-        return nn.functional.mse_loss(output, target, reduction="none").mean(dim=1)
+        nearest = self._nearest_image(output.detach(), target) if self.angles else target
+        if self.factors is None:
+            return nn.functional.mse_loss(output, nearest, reduction="none").mean(dim=1)
+        difference = (output - nearest) * self.factors
+        if self.least is not None:
+            size = torch.maximum(target.abs(), self.least)
+            difference = torch.where(size.isinf(), difference, difference / size)
+        return difference.square().mean(dim=1)
 
     def _nearest_image(self, output: Tensor, target: Tensor) -> Tensor:
         """Move angles of the target by whole turns, to within half a turn of the output's."""

@@ -160,7 +160,9 @@ def _take_apart(module: nn.Module, where: str, numbers: dict[int, int]) -> dict[
         raise TypeError(f"{where} is a {type(module).__name__}, which is no module of skae's")
     if any(hooks for attribute, hooks in own.items() if attribute.endswith("_hooks")):
         raise TypeError(f"{where} is a module with hooks, which cannot be saved")
-    left_out = _OF_EVERY_MODULE | (_OF_EVERY_RNN if isinstance(module, nn.RNNBase) else set())
+    left_out = _OF_EVERY_MODULE | getattr(type(module), "MADE_ANEW", frozenset())
+    if isinstance(module, nn.RNNBase):
+        left_out |= _OF_EVERY_RNN
     parameters = own["_parameters"]
     return {
         "class": name,

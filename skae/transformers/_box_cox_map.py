@@ -94,12 +94,12 @@ class BoxCoxMap:
     def forward(self, x: Any, xp: Any = np) -> Any:
         """Transform rows of x."""
         z = x + self.shift
-        beyond = _cut(z, self.low, self.high, xp)
-        xp.log(z, out=z)
+        z, beyond = _cut(z, self.low, self.high, xp)
+        z = xp.log(z, out=z)
         z -= self.centre
         logs = z[:, self.special]
         z *= self.power
-        xp.exp(z, out=z)
+        z = xp.exp(z, out=z)
         z *= self.factor
         z -= self.offset
         if len(self.special):
@@ -114,20 +114,20 @@ class BoxCoxMap:
     def backward(self, z: Any, xp: Any = np) -> Any:
         """Bring rows of z back."""
         x = xp.asarray(z, dtype=xp.float64, copy=True)
-        beyond = _cut(x, self.image_low, self.image_high, xp)
+        x, beyond = _cut(x, self.image_low, self.image_high, xp)
         line = x[:, self.special]
         x += self.offset
         x /= self.factor
-        xp.clip(x, _SMALLEST, None, out=x)  # rounding may take it below zero
-        xp.log(x, out=x)
+        x = xp.clip(x, _SMALLEST, None, out=x)  # rounding may take it below zero
+        x = xp.log(x, out=x)
         x /= self.power
         x += self.centre
         if len(self.special):
             power, mean, scale, linear = self._of_special_columns()
             line = line * scale + mean
             x[:, self.special] = _unbend(line, power, xp) + self.centre[self.special]
-        xp.exp(x, out=x)
-        xp.clip(x, self.low, self.high, out=x)
+        x = xp.exp(x, out=x)
+        x = xp.clip(x, self.low, self.high, out=x)
         x -= self.shift
         if len(self.special):
             x[:, self.special] = xp.where(linear, line, x[:, self.special])
@@ -135,7 +135,7 @@ class BoxCoxMap:
             end = xp.where(beyond < 0.0, self.minimum, self.maximum)
             beyond *= xp.where(beyond < 0.0, self.slope_low, self.slope_high)
             x = xp.where(beyond == 0.0, x, end + beyond)
-            xp.clip(x, self.floor, None, out=x)
+            x = xp.clip(x, self.floor, None, out=x)
         return x
 
     def count_far(self, z: np.ndarray) -> np.ndarray:
@@ -289,12 +289,12 @@ def _nonzero(power, xp=np):
     return xp.where(power == 0.0, 1.0, power)
 
 
-def _cut(values: Any, low: Any, high: Any, xp: Any) -> Any:
-    """Cut values to a range, in place; return what was cut off, or None where nothing was."""
+def _cut(values: Any, low: Any, high: Any, xp: Any) -> tuple[Any, Any]:
+    """Cut values to a range, in place; return them and what was cut off, or None where nothing was."""
     # an exported graph has no branches
     if xp is np and not ((values < low) | (values > high)).any():
-        return None
+        return values, None
     beyond = xp.asarray(values, copy=True)
-    xp.clip(values, low, high, out=values)
+    values = xp.clip(values, low, high, out=values)
     beyond -= values
-    return beyond
+    return values, beyond

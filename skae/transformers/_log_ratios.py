@@ -68,15 +68,15 @@ def single_backward(
 
     What would be below the threshold, or negative, is 0, and so are all where the total is.
     """
-    xp.clip(z, 0.0, None, out=z)
-    xp.expm1(z, out=z)
+    z = xp.clip(z, 0.0, None, out=z)
+    z = xp.expm1(z, out=z)
     if kind == "logit":
         # ε = w / (c + b·w), written so that w = 0 and w = ∞ have their limits
         a = 1.0 - 2.0 * epsilon
         c = xp.asarray(a / (epsilon * (1.0 - epsilon)), dtype=xp.float64)
-        xp.divide(c, z, out=z)
+        z = xp.divide(c, z, out=z)
         z += a / (1.0 - epsilon)
-        xp.divide(total, z, out=z)
+        z = xp.divide(total, z, out=z)
     xp.copyto(z, 0.0, where=(z < threshold) | (total <= 0.0))
     return z
 

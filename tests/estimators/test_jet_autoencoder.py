@@ -10,9 +10,10 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import PowerTransformer, StandardScaler
 
-from skae import JetAutoencoder, KinematicsTransformer, SpectraVAE
+from skae import JetAutoencoder, KinematicsTransformer, NoiseInjector, SpectraVAE
+from skae.datasets import make_jets
 from skae.metrics import scaled_mean_squared_error
 from skae.modules.blocks import activation_names
 
@@ -224,13 +225,107 @@ def test_an_unknown_column_name_lists_those_there_are(standard_jets):
         small(angles=["azimuth"]).fit(X)
 
 
+# -- a transformer inside, and what errors count ---------------------------------------------------
+
+momenta = partial(small, n_components=3, angles=[3], transformer=KinematicsTransformer())
+
+
+@pytest.fixture(scope="module")
+def four_momenta():
+    return make_jets(600, random_state=0)
+
+
+def squared_errors(X, back):
+    difference = back - X
+    difference[:, 3] = np.angle(np.exp(1j * difference[:, 3]))
+    return difference**2
+
+
+@pytest.mark.parametrize("transformer", [KinematicsTransformer(), None])
+@pytest.mark.parametrize("metric", [None, "standardised", "relative"])
+def test_the_loss_is_the_error_of_x_in_the_metric(metric, transformer, four_momenta):
+    X = four_momenta
+    model = momenta(metric=metric, transformer=transformer, early_stopping=True)
+    model.set_params(n_iter_no_change=np.inf, validation_fraction=0.99).fit(X)
+    held_out = torch.randperm(600, generator=torch.Generator().manual_seed(0))[:594]
+    rows = X[held_out]
+    squares = squared_errors(rows, model.inverse_transform(model.transform(rows)))
+    divisor = {
+        None: np.ones(4),
+        "standardised": X.std(axis=0),
+        "relative": rows * [1, 1, 0, 0] + [0, 0, 1, 1],
+    }[metric]
+    loss = min(row["valid_loss"] for row in model.history_)
+    assert loss == pytest.approx(np.mean(squares / divisor**2), rel=1e-3)
+    # scores are in the units of X, whatever is trained on
+    np.testing.assert_allclose(
+        model.score_samples(rows), -squares.mean(axis=1), rtol=1e-3, atol=1e-6 * squares.mean()
+    )
+
+
+def test_a_transformer_inside_follows_names_and_units(four_momenta):
+    X = four_momenta
+    model = momenta(metric="standardised").fit(X)
+    named = pd.DataFrame(X, columns=["E", "pt", "eta", "phi"])[["pt", "eta", "phi", "E"]]
+    other = momenta(metric="standardised", angles=["phi"]).fit(named)
+    back = other.inverse_transform(other.transform(named))
+    expected = model.inverse_transform(model.transform(X))[:, [1, 2, 3, 0]]
+    np.testing.assert_allclose(back, expected, rtol=1e-3, atol=1e-3)
+    mev = momenta(metric="standardised").fit(X * [1e3, 1e3, 1, 1])
+    back = mev.inverse_transform(mev.transform(X * [1e3, 1e3, 1, 1]))
+    difference = back / [1e3, 1e3, 1, 1] - expected[:, [3, 0, 1, 2]]
+    # float32 fixes a mass to rounding times the energy, which is far from the axis a large part of it
+    assert (np.abs(difference) < [0.01, 3e-3, 3e-3, 3e-3] * X.std(axis=0)).all()
+    assert (np.abs(difference).mean(axis=0) < 1e-3 * X.std(axis=0)).all()
+
+
+def test_what_a_transformer_refuses_is_refused(four_momenta):
+    model = momenta().fit(four_momenta)
+    bad = four_momenta[:5].copy()
+    bad[3, 1] = -1.0
+    for use in (model.transform, model.score_samples, model.partial_fit, model.fit):
+        with pytest.raises(ValueError, match="pt must be positive"):
+            use(bad)
+    with pytest.raises(ValueError, match="'fit', 'transform' and 'inverse_transform'"):
+        momenta(transformer=NoiseInjector("gaussian", sigma=0.1)).fit(four_momenta)
+    with pytest.raises(TypeError, match="not known as a function of tensors"):
+        momenta(transformer=PowerTransformer()).fit(four_momenta)
+    with pytest.raises(ValueError, match="put the transformer in front"):
+        momenta(winding=2.0).fit(four_momenta)
+
+
+def test_a_transformer_may_make_other_columns(four_momenta):
+    model = small(transformer=PCA(2, random_state=0), n_components=1).fit(four_momenta)
+    assert model.transform(four_momenta).shape == (600, 1)
+    assert model.inverse_transform(model.transform(four_momenta)).shape == (600, 4)
+    assert model.get_params()["transformer__n_components"] == 2
+    assert not hasattr(model.transformer, "components_")  # it is the copy that is fitted
+
+
+def test_four_momenta_come_back_better_than_by_a_cubic():
+    train, test = train_test_split(make_jets(4000, random_state=0), random_state=0)
+    model = JetAutoencoder(
+        3, hidden_layer_sizes=(64, 32), angles=[3], transformer=KinematicsTransformer(),
+        metric="standardised", max_epochs=40, batch_size=64, random_state=0,
+    ).fit(train)  # fmt: skip
+    log_pt, _, _, mass = KinematicsTransformer().fit_transform(train).T
+    cubic = np.polyval(np.polyfit(log_pt, mass, 3), np.log(test[:, 1]))
+    energy = test[:, 1] * np.sqrt(np.cosh(test[:, 2]) ** 2 + cubic**2)
+    error, of_cubic = (
+        scaled_mean_squared_error(test, back, scale=train.std(axis=0), angles=[3])
+        for back in (
+            model.inverse_transform(model.transform(test)),
+            np.column_stack([energy, test[:, 1:]]),
+        )
+    )
+    assert error < 0.8 * of_cubic  # 0.45 of 12,000 jets in 100 epochs
+
+
 # -- what it reaches ---------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_it_beats_the_massless_formula_on_generated_jets():
-    from skae.datasets import make_jets
-
     train, test = train_test_split(make_jets(20_000, random_state=0), test_size=0.2, random_state=0)
     scale = train.std(axis=0)
     energy = test[:, 1] * np.cosh(test[:, 2])

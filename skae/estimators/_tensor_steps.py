@@ -1,4 +1,4 @@
-"""Fitted steps of a Pipeline as functions of tensors: float64 rows, exported with a net.
+"""Fitted transformers as functions of tensors, float64 rows: inside of a network, or exported with one.
 
 The formulas of skae's transformers stand with them, written for any array namespace; here torch is
 that namespace. Those of scikit-learn's steps stand here. There are no checks: what ``transform`` refuses
@@ -46,11 +46,34 @@ class _TorchForRuntimes:
     """torch as an array namespace: here stands where the two differ.
 
     ONNX runtimes lack some functions in double precision: angles go through single precision, hyperbolic
-    functions and signs are made of others. torch lacks ``copyto``.
+    functions and signs are made of others. torch lacks ``copyto``, and differentiates nothing that is
+    written into what was there (``out``), or overwritten behind a function that goes back by its result.
     """
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
+
+    def asarray(self, x: Any, dtype: Any = None, copy: bool = False) -> Tensor:
+        return torch.as_tensor(x, dtype=dtype).clone()  # torch.asarray forgets where x comes from
+
+    def log(self, x: Tensor, out: Any = None) -> Tensor:
+        return torch.log(x)
+
+    def log1p(self, x: Tensor, out: Any = None) -> Tensor:
+        return torch.log1p(x)
+
+    def exp(self, x: Tensor, out: Any = None) -> Tensor:
+        # no infinity, which times a gradient of 0 were no number
+        return torch.exp(x.clamp(max=_LARGEST_EXPONENT)).clone()
+
+    def expm1(self, x: Tensor, out: Any = None) -> Tensor:
+        return torch.expm1(x).clone()
+
+    def clip(self, x: Tensor, low: Any, high: Any, out: Any = None) -> Tensor:
+        return torch.clip(x, low, high)
+
+    def divide(self, a: Any, b: Any, out: Any = None) -> Tensor:
+        return torch.divide(a, b).clone()
 
     def cos(self, x: Tensor) -> Tensor:
         return torch.cos(x.float()).double()
@@ -81,6 +104,9 @@ class _TorchForRuntimes:
         x.masked_fill_(where, value)
 
 
+# Of float64, but for some room.
+_LARGEST_EXPONENT = 700.0
+
 _XP = _TorchForRuntimes()
 
 # Functions of elements that a FunctionTransformer may have: torch knows them by the same name.
@@ -91,7 +117,7 @@ _UFUNCS = (
 
 
 class TensorStep(NamedTuple):
-    """A step on the way to the estimator, and on the way back."""
+    """A step on the way to the estimator, and on the way back, on whatever device rows are."""
 
     forward: Function
     backward: Function | None  # None where there is no way back
@@ -108,14 +134,17 @@ def as_tensor_step(step: Any) -> TensorStep:
     """
     known = sorted(cls.__name__ for cls in as_tensor_step.registry if cls is not object)
     raise TypeError(
-        f"{type(step).__name__} has no form that can be exported; these have: {', '.join(known)}."
+        f"{type(step).__name__} is not known as a function of tensors, as a network or a graph needs it; "
+        f"these are: {', '.join(known)}."
     )
 
 
 def _affine(scale: Any, offset: Any) -> TensorStep:
     """Return x · scale + offset."""
     scale, offset = _tensor(scale), _tensor(offset)
-    return TensorStep(lambda x: x * scale + offset, lambda z: (z - offset) / scale)
+    return TensorStep(
+        lambda x: x * scale.to(x) + offset.to(x), lambda z: (z - offset.to(z)) / scale.to(z)
+    )
 
 
 def _tensor(values: Any) -> Tensor:
@@ -160,7 +189,8 @@ def _(step: PCA) -> TensorStep:
     axes, mean = _tensor(step.components_), _tensor(step.mean_)
     spread = _tensor(np.sqrt(step.explained_variance_)) if step.whiten else _tensor(1.0)
     return TensorStep(
-        lambda x: ((x - mean) @ axes.T) / spread, lambda z: (z * spread) @ axes + mean
+        lambda x: ((x - mean.to(x)) @ axes.T.to(x)) / spread.to(x),
+        lambda z: (z * spread.to(z)) @ axes.to(z) + mean.to(z),
     )
 
 
@@ -189,7 +219,11 @@ def _(_: NoiseInjector) -> TensorStep:
 @as_tensor_step.register
 def _(step: BoxCoxTransformer) -> TensorStep:
     fitted = step._fitted_map.converted(lambda values: torch.from_numpy(values.copy()))
-    return TensorStep(lambda x: fitted.forward(x, _XP), lambda z: fitted.backward(z, _XP))
+
+    def beside(x: Tensor) -> Any:
+        return fitted if x.device.type == "cpu" else fitted.converted(lambda part: part.to(x))
+
+    return TensorStep(lambda x: beside(x).forward(x, _XP), lambda z: beside(z).backward(z, _XP))
 
 
 @as_tensor_step.register
@@ -231,10 +265,10 @@ def _(step: KinematicsTransformer) -> TensorStep:
     def forward(x: Tensor) -> Tensor:
         x = x[:, order]
         momenta = dict(zip(names, x[:, :4].unbind(dim=1), strict=True))
-        return _join(features_of_momenta(momenta, _XP), x) / scale
+        return _join(features_of_momenta(momenta, _XP), x) / scale.to(x)
 
     def backward(z: Tensor) -> Tensor:
-        z = z * scale
+        z = z * scale.to(z)
         features = z[:, :4].unbind(dim=1)
         return _join(momenta_of_features(features, names, largest_angle, _XP), z)[
             :, order.argsort()
