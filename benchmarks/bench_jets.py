@@ -9,6 +9,7 @@ the published normalisation log10 E, log10 pT, η/5, φ/3.
 import argparse
 import statistics
 import time
+from functools import partial
 
 import numpy as np
 import torch
@@ -72,6 +73,51 @@ def smooth_floor(train: np.ndarray, test: np.ndarray, scale: np.ndarray) -> floa
     return float(np.mean(distance**2) / 4.0)
 
 
+def momenta(metric: str, epochs: int, seed: int) -> JetAutoencoder:
+    """Return the guide's estimator."""
+    return JetAutoencoder(
+        3,
+        angles=[PHI],
+        transformer=KinematicsTransformer(),
+        metric=metric,
+        max_epochs=epochs,
+        random_state=seed,
+    )
+
+
+def algebra(train: np.ndarray, test: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what codes without a network give back: three numbers, or fixed point for all four."""
+    kinematics = KinematicsTransformer().fit(train)
+    features, known = kinematics.transform(test), kinematics.transform(train)
+
+    def with_mass(mass):
+        return kinematics.inverse_transform(np.column_stack([features[:, :3], mass]))
+
+    pca = PCA(3).fit(known)
+    cubic = np.polyfit(known[:, 0], known[:, 3], 3)
+    return {
+        "massless: E = pT cosh η": with_mass(np.zeros(len(test))),
+        "the median of m/pT": with_mass(np.full(len(test), np.median(known[:, 3]))),
+        "m/pT by a cubic in log pT": with_mass(np.polyval(cubic, features[:, 0])),
+        "PCA(3) of log pT, η, φ, m/pT": kinematics.inverse_transform(
+            pca.inverse_transform(pca.transform(features))
+        ),
+        "fixed point of these, 4 × 16 = 64 bits": kinematics.inverse_transform(
+            fixed_point(known, features, 16)
+        ),
+        "fixed point of these, 4 × 24 = 96 bits": kinematics.inverse_transform(
+            fixed_point(known, features, 24)
+        ),
+    }
+
+
+def fixed_point(train: np.ndarray, features: np.ndarray, bits: int) -> np.ndarray:
+    """Round features to so many bits over the range in training, and a tenth more on either side."""
+    low, high = train.min(axis=0), train.max(axis=0)
+    low, step = low - 0.1 * (high - low), 1.2 * (high - low) / (2**bits - 1)
+    return low + step * np.clip(np.rint((features - low) / step), 0, 2**bits - 1)
+
+
 def trained(epochs: int) -> dict:
     """What is trained, as a function of the seed."""
     return {
@@ -82,14 +128,14 @@ def trained(epochs: int) -> dict:
         f"JetAutoencoder(), {epochs} epochs": lambda seed: make_pipeline(
             StandardScaler(), JetAutoencoder(max_epochs=epochs, random_state=seed)
         ),
-        f"smooth: linear_path, {epochs} epochs": lambda seed: make_pipeline(
-            StandardScaler(),
-            JetAutoencoder(linear_path=True, max_epochs=epochs, random_state=seed),
-        ),
-        f"smooth: kinematics, linear_path, {epochs} epochs": lambda seed: make_pipeline(
+        f"Pipeline: kinematics, linear_path, {epochs} epochs": lambda seed: make_pipeline(
             KinematicsTransformer(),
             JetAutoencoder(angles=[2], linear_path=True, max_epochs=epochs, random_state=seed),
         ),
+        **{
+            f"transformer=kinematics, {metric}, {epochs} epochs": partial(momenta, metric, epochs)
+            for metric in ("standardised", "relative")
+        },
         "wound: kinematics, winding=32, 100 epochs": lambda seed: make_pipeline(
             KinematicsTransformer(),
             JetAutoencoder(
@@ -107,19 +153,17 @@ def bench(X: np.ndarray, epochs: int, seeds: int) -> None:
     print(f" {'σ(Δη)':>9s} {'σ(Δφ)':>9s} {'fit':>7s}")
 
     def row(name, values, seconds=None):
-        fit = "" if seconds is None else f"{seconds:5.0f} s"
+        fit = "" if seconds is None else f" {seconds:5.0f} s"
         print(
-            f"{name:48s} {values[0]:8.1e} " + " ".join(f"{v:9.1e}" for v in values[1:]),
-            fit,
+            f"{name:48s} {values[0]:8.1e} " + " ".join(f"{v:9.1e}" for v in values[1:]) + fit,
             flush=True,
         )
 
-    massless = test.copy()
-    massless[:, 0] = test[:, 1] * np.cosh(test[:, 2])
-    row("massless: E = pT cosh η", figures(test, massless, scale))
+    for name, decoded in algebra(train, test).items():
+        row(name, figures(test, decoded, scale))
     print(f"{'floor of a smooth code (estimate)':48s} {smooth_floor(train, test, scale):8.1e}")
     pca = make_pipeline(StandardScaler(), PCA(3)).fit(train)
-    row("PCA(3)", figures(test, pca.inverse_transform(pca.transform(test)), scale))
+    row("PCA(3) of E, pT, η, φ", figures(test, pca.inverse_transform(pca.transform(test)), scale))
     mantissa, exponent = np.frexp(test)
     cut = np.ldexp(np.round(mantissa * 2**16) / 2**16, exponent)
     row("four floats of 24 bits (as large as three of 32)", figures(test, cut, scale))
