@@ -14,7 +14,7 @@ from skae.datasets._binary import check_size, entry_of, flat_branches, map_npy, 
 from skae.datasets._files import kind_of, reading
 from skae.datasets._text import DECIMAL, read_table
 from skae.exceptions import UnitsWarning
-from skae.physics.column_names import find_components, unit_of
+from skae.physics.column_names import find_components, shown, unit_of
 from skae.physics.kinematics import are_below_mass_shell, implausible_angles
 
 _NAMES = ("E", "pt", "eta", "phi")
@@ -210,7 +210,9 @@ class _Wanted(NamedTuple):
         places = self.places_in(names)
         if places is None:
             missing = [name for name in self.columns if name not in names]
-            raise ValueError(f"it has no column {missing}, only {names}; set columns=")
+            raise ValueError(
+                f"it has no column {missing}, only {shown(names, missing)}; set columns="
+            )
         return [names[place] for place in places]
 
 

@@ -1,10 +1,11 @@
 """Names of columns: which component of which four-momentum each stands for."""
 
+import difflib
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-__all__ = ["find_components", "unit_of"]
+__all__ = ["find_components", "shown", "unit_of"]
 
 _ALIASES = {
     "E": r"e|en|energy",
@@ -17,6 +18,7 @@ _ALIASES = {
     "pz": r"p_?z",
 }
 _LONGEST = 100  # a search in longer names might take long
+_MOST_SHOWN = 12  # names that a message lists
 _NAME = re.compile(
     r"(?P<front>.*[._ /:-]|[a-z0-9]*jets?\d*|)"
     rf"(?:{'|'.join(f'(?P<{component}>{alias})' for component, alias in _ALIASES.items())})"
@@ -67,7 +69,7 @@ def find_components(wanted: Sequence[str], names: Sequence[str]) -> list[int] | 
         present = set().union(*objects.values())
         missing = [name for name, c in zip(wanted, components, strict=True) if c not in present]
         lack = f"no {', '.join(missing)}" if missing else f"no single set of {', '.join(wanted)}"
-        raise ValueError(f"its columns {list(names)} name {lack}")
+        raise ValueError(f"its columns {shown(names, wanted)} name {lack}")
     return _in_one_unit([complete[0][component][0] for component in components], names)
 
 
@@ -81,8 +83,24 @@ def unit_of(names: Sequence[str]) -> str | None:
     """
     found = {match["unit"] for name in names if (match := _matched(name)) and match["unit"]}
     if len(found) > 1:
-        raise ValueError(f"its columns {list(names)} are in several units; bring them to one")
+        raise ValueError(f"its columns {shown(names)} are in several units; bring them to one")
     return found.pop()[:-2].upper() + "eV" if found else None
+
+
+def shown(names: Iterable[str], wanted: Sequence[str] = ()) -> str:
+    """Return names for a message; of many the five that are most like the wanted ones."""
+    names = list(names)
+    if len(names) <= _MOST_SHOWN:
+        return str(names)
+    components = [known[0] if (known := _component_of(name)) else name for name in wanted]
+
+    def likeness(name: str) -> tuple[float, bool]:
+        plain = known[0] if (known := _component_of(name)) else name.lower()[:_LONGEST]
+        ratios = [difflib.SequenceMatcher(None, plain, c.lower()).ratio() for c in components]
+        return max(ratios, default=0.0), "jet" in name.lower()
+
+    closest = sorted(names, key=likeness, reverse=True)[:5]
+    return f"(the closest of {len(names)}: {', '.join(map(repr, closest))})"
 
 
 def _in_one_unit(places: list[int], names: Sequence[str]) -> list[int]:

@@ -297,3 +297,16 @@ def test_a_unit_that_the_names_state_is_held_against_the_one_given(tmp_path):
     with pytest.raises(ValueError, match="its names say MeV, not GeV; set unit="):
         load_jets(path)
     np.testing.assert_allclose(load_jets(path, unit="MeV"), [[120.0, 100.0, 0.5, 3.0]])
+
+
+def test_of_many_columns_the_closest_to_what_is_missing_are_named(tmp_path):
+    names = [*(f"HLT_path{i}" for i in range(500)), "Jet_pt", "Jet_eta", "Jet_mass", "Muon_phi"]
+    frame_of(np.ones((3, len(names))), names).to_csv(tmp_path / "many.csv", index=False)
+    with pytest.raises(ValueError, match=r"the closest of 504: .*'Muon_phi'") as refused:
+        load_jets(tmp_path / "many.csv", columns=("m", "pt", "eta", "phi"))
+    assert "'Jet_pt'" in str(refused.value)
+    assert len(str(refused.value)) < 500
+    frame_of(np.ones((3, 500)), names[:500]).to_csv(tmp_path / "none.csv", index=False)
+    with pytest.raises(ValueError, match=r"only \(the closest of 500: ") as refused:
+        load_jets(tmp_path / "none.csv")
+    assert len(str(refused.value)) < 500
