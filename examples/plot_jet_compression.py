@@ -56,8 +56,8 @@ print(f"{len(train)} jets to train on, {len(test)} to test with; E and pT in GeV
 # A search
 # --------
 # The azimuth is an angle: named in ``angles``, a jet at φ = π − 0.0001 that comes back at
-# −π + 0.0001 is off by 0.0002 and not by 2π. The progress bar counts epochs inside fits inside the
-# search.
+# −π + 0.0001 is off by 0.0002 and not by 2π. A tenth of the jets of each fit is held out, for a
+# validation loss to look at below. The progress bar counts epochs inside fits inside the search.
 
 scale = train.std(axis=0)
 
@@ -74,6 +74,8 @@ search = GridSearchCV(
         transformer=KinematicsTransformer(),
         metric="standardised",
         max_epochs=50,
+        early_stopping=True,
+        n_iter_no_change=np.inf,  # none is stopped: the best epoch is kept
         random_state=0,
     ),
     {"n_components": [1, 2, 3]},
@@ -162,7 +164,10 @@ for name, rows in decoded.items():
 # %%
 # Pictures
 # --------
-# Residuals of the smooth code: the diagonal shows each variable, below it each pair.
+# Residuals of the smooth code: the diagonal shows each variable, below it each pair. A jet comes back
+# from the nearest point of the surface that the code is. Too high an energy goes with too low a pT, hence
+# the tilted bands. In central jets η says nothing of the energy and is left alone, in forward ones
+# it is moved most: hence the crosses with Δη.
 
 smooth = decoded[SMOOTH]
 residual = ResidualDisplay.from_predictions(
@@ -171,14 +176,15 @@ residual = ResidualDisplay.from_predictions(
 residual.figure_.suptitle("Jets in three numbers: residuals of the smooth code")
 
 # %%
-# Raw against decoded distributions.
+# Raw against decoded distributions: lines that leave the filled area are what the code distorts.
 
 reconstruction = ReconstructionDisplay.from_predictions(
     test, smooth, names=["E (GeV)", "pT (GeV)", "η", "φ"], log_columns=[0, 1]
 )
 
 # %%
-# The loss: has it been long enough?
+# The loss: has it been long enough? The last third is flat, and jets that were held out lose no more
+# than those in training: more epochs, or more jets, would not help.
 
 learning = LearningCurveDisplay.from_estimator(search)
 
