@@ -221,7 +221,9 @@ def _(step: BoxCoxTransformer) -> TensorStep:
     fitted = step._fitted_map.converted(lambda values: torch.from_numpy(values.copy()))
 
     def beside(x: Tensor) -> Any:
-        return fitted if x.device.type == "cpu" else fitted.converted(lambda part: part.to(x))
+        return (
+            fitted if x.device.type == "cpu" else fitted.converted(lambda part: part.to(x.device))
+        )
 
     return TensorStep(lambda x: beside(x).forward(x, _XP), lambda z: beside(z).backward(z, _XP))
 

@@ -10,10 +10,22 @@ import torch
 import torch._dynamo.utils as dynamo
 from fits import CrashError, at_epoch
 from scripts import printed_by
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 
-from skae import CaloShowerVAE, MultiResRNNRegressor, NoiseInjector, PulseLocator, SpectraVAE
+from skae import (
+    BoxCoxTransformer,
+    CaloShowerVAE,
+    KinematicsTransformer,
+    LogRatioTransformer,
+    MultiResRNNRegressor,
+    NoiseInjector,
+    PulseLocator,
+    SpectraVAE,
+)
 from skae.datasets import (
     CaloGeometry,
+    make_jets,
     make_photon_correlations,
     make_pulses,
     make_showers,
@@ -75,6 +87,27 @@ def test_showers_are_learnt_and_drawn_on_the_device(prior):
     model.net_.to(torch.device("cpu"))
     if prior == "gaussian":  # random numbers of annealing differ
         np.testing.assert_allclose(model.score_samples(X), here, rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "transformer",
+    [
+        KinematicsTransformer(scale=True), StandardScaler(), PCA(3), BoxCoxTransformer(),
+        LogRatioTransformer("log1p"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_transformer_follows_the_network_to_the_device(transformer):
+    X = make_jets(300, random_state=0)
+    if isinstance(transformer, LogRatioTransformer):
+        X = np.abs(X)
+    model = small(transformer=transformer, metric="standardised").fit(X)
+    assert model.device_.type == "cuda"
+    here = model.transform(X), model.inverse_transform(model.transform(X))
+    model.net_.to(torch.device("cpu"))
+    np.testing.assert_allclose(model.transform(X), here[0], rtol=1e-3, atol=1e-3)
+    back = model.inverse_transform(here[0])
+    assert (np.abs(back - here[1]) < 1e-3 * X.std(axis=0)).all()
 
 
 @pytest.mark.parametrize("options", [{}, {"cell": "lstm"}, {"loss": "poisson"}], ids=str)
