@@ -271,13 +271,19 @@ def _documented(cls: type, doc: str, defaults: dict[str, Any]) -> str:
         section = _section_of_bases(cls, title)
         # behind a margin, which Python 3.13 takes off
         for line in re.finditer(rf"^( *)\{{shared_{title.lower()}\}}$", doc, re.M):
-            for name in re.findall(r"^(\w+) : ", section, re.M):
-                if own := re.search(_ENTRY.format(line[1], name), doc, re.M):
-                    doc, said = doc.replace(own[0], ""), dedent(own[0]).replace("\\", r"\\")
-                    section = re.sub(_ENTRY.format("", name), said, section, flags=re.M)
+            doc, section = _moved(doc, section, line[1])
             text = re.sub(r"^(\w+) : (.*), default=(.*)$", entry, section, flags=re.M)
             doc = doc.replace(line[0], indent(text, line[1]))
     return doc
+
+
+def _moved(doc: str, section: str, margin: str) -> tuple[str, str]:
+    """Move what a class says of parameters that its bases describe, too, to their places in a section."""
+    for name in re.findall(r"^(\w+) : ", section, re.M):
+        if own := re.search(_ENTRY.format(margin, name), doc, re.M):
+            doc, said = doc.replace(own[0], ""), dedent(own[0]).replace("\\", r"\\")
+            section = re.sub(_ENTRY.format("", name), said, section, flags=re.M)
+    return doc, section
 
 
 def _section_of_bases(cls: type, title: str) -> str:

@@ -48,7 +48,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
             Reconstructed rows, in the units of the training data and the dtype of ``X`` (computed
             in float32).
         """
-        latent = self._check_latent(X)
+        return self._decode(self._check_latent(X))
+
+    def _decode(self, latent: np.ndarray) -> np.ndarray:
+        """Decode latent coordinates that were checked."""
         units = self._units_of("inverse_transform")
         return self._apply(self._tensor_inverse_transform, latent, *units)
 

@@ -33,10 +33,18 @@ class DecayWeights(Callback):
 
     def on_train_begin(self, net: NeuralNet, dataset_train: Any = None, **kwargs: Any) -> None:
         """Set it for all steps of a run."""
-        n_events = float("inf") if self.partial else len(dataset_train)
+        n_events = float("inf") if self.partial else _effective_number(dataset_train)
         decay = _DECAY_AT_1000 * (1000.0 / n_events) ** 2
         for group in net.optimizer_.param_groups:
             group["weight_decay"] = min(max(decay, _LEAST_DECAY), _MOST_DECAY)
+
+
+def _effective_number(rows: Rows) -> float:
+    """Return how many events of equal weight say as much (Kish, 1965)."""
+    if rows.weight is None:
+        return float(len(rows))
+    weight = rows.weight[:].abs().double()
+    return float(weight.sum().square() / weight.square().sum())
 
 
 class CalibrateMixture(Callback):

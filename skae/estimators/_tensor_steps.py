@@ -201,13 +201,13 @@ def _(step: FunctionTransformer) -> TensorStep:
             return lambda x: x
         if function not in _UFUNCS:
             raise TypeError(
-                f"A FunctionTransformer of {function!r} cannot be exported; one of these can: "
-                + ", ".join(f"np.{ufunc.__name__}" for ufunc in _UFUNCS)
+                f"A FunctionTransformer of {function!r} is not known as a function of tensors; one of "
+                "these is: " + ", ".join(f"np.{ufunc.__name__}" for ufunc in _UFUNCS)
             )
         return getattr(torch, function.__name__)
 
     if step.kw_args or step.inv_kw_args:
-        raise TypeError("A FunctionTransformer with kw_args cannot be exported.")
+        raise TypeError("A FunctionTransformer with kw_args is not known as a function of tensors.")
     return TensorStep(twin(step.func), twin(step.inverse_func))
 
 
@@ -232,8 +232,8 @@ def _(step: BoxCoxTransformer) -> TensorStep:
 def _(step: LogRatioTransformer) -> TensorStep:
     if step.kind not in SINGLE:
         raise TypeError(
-            f"A LogRatioTransformer of kind={step.kind!r} cannot be exported; of kind 'logit' and "
-            "'log1p' it can."
+            f"A LogRatioTransformer of kind={step.kind!r} is not known as a function of tensors; "
+            "those of kind 'logit' and 'log1p' are."
         )
     kind, reference = step.kind, step.reference_
     threshold, epsilon = float(step.threshold), float(step.epsilon)

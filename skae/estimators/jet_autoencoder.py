@@ -4,6 +4,7 @@ For compressing or screening jets at a trigger, and for anomaly scores.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,12 @@ from skae.estimators._autoencoder import BaseAutoencoder, warn_if_overcomplete
 from skae.estimators._columns import column_indices, weigh_columns
 from skae.estimators._data import TrainingData, blocks
 from skae.estimators._poor_fit import explained_by_pca
+from skae.estimators._resume import describe
 from skae.estimators._tensor_steps import as_tensor_step
 from skae.modules.autoencoder import Autoencoder, LinearPath
 from skae.modules.blocks import BLOCKS, conv_decoder, conv_encoder, dense_stack
 from skae.modules.losses import SquaredError, in_double
-from skae.training.batches import Rows, Units
+from skae.training.batches import PLAIN, Rows, Units
 from skae.training.net import TrainingNet
 from skae.transformers._messages import name_column
 
@@ -208,6 +210,11 @@ class JetAutoencoder(BaseAutoencoder):
         return learned
 
     def _in_units(self, data: TrainingData) -> TrainingData:
+        if describe(self.transformer) != describe(self.transformer_):
+            raise ValueError(
+                f"transformer={self.transformer!r}, but the network that is to be trained further was "
+                f"built with {self.transformer_!r}; set it back, or fit afresh with warm_start=False."
+            )
         self._check_transformable(data.X)
         return super()._in_units(data)
 
@@ -217,10 +224,18 @@ class JetAutoencoder(BaseAutoencoder):
         return X
 
     def _check_transformable(self, X: np.ndarray) -> None:
-        """Let the transformer refuse rows: as a function of tensors it would make NaN of them."""
+        """Let the transformer refuse rows, or warn of them: as a function of tensors it does neither."""
         if self.transformer_ is not None:
             for _, rows in blocks(X):
                 self.transformer_.transform(self._named(rows))
+
+    def _decode(self, latent: np.ndarray) -> np.ndarray:
+        if self.transformer_ is None:
+            return super()._decode(latent)
+        features = self._apply(partial(self.module_.decode, back=False), latent, PLAIN)
+        # by the transformer itself, which may warn of what is beyond its training data
+        rows = self.transformer_.inverse_transform(features.astype(np.float64))
+        return np.asarray(rows).astype(latent.dtype, copy=False)
 
     def _named(self, X: np.ndarray) -> Any:
         """Return rows under the names that the columns had in training."""
@@ -311,8 +326,8 @@ class JetAutoencoder(BaseAutoencoder):
                 f"{_capital(name_column(self, first))} is lost: only {max(0.0, share[first]):.1%} of its "
                 f"variance comes back, one of {lost.sum()} such columns. Errors of all columns weigh "
                 f"alike, and its spread, {self._spread_[first]:.3g}, vanishes beside "
-                f"{self._spread_[largest]:.3g} in {name_column(self, largest)}: put a "
-                "KinematicsTransformer in front of four-momenta, a StandardScaler in front of other rows."
+                f"{self._spread_[largest]:.3g} in {name_column(self, largest)}: take "
+                "metric='standardised', and transformer=KinematicsTransformer() for four-momenta."
             )
         total = 1.0 - error[variance > 0.0].sum() / variance.sum()
         least = explained_by_pca(true, self.n_components_)

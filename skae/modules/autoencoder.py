@@ -178,11 +178,14 @@ class Autoencoder(nn.Module):
         turns = turns + (torch.round(turns - phase) + phase - turns).detach()
         return torch.cat([free, turns * (2.0 * math.pi)], dim=1)
 
-    def decode(self, latent: Tensor) -> Tensor:
-        """Map latent coordinates ``(n, n_components)`` back to rows ``(n, d)``."""
+    def decode(self, latent: Tensor, back: bool = True) -> Tensor:
+        """Map latent coordinates ``(n, n_components)`` back to rows ``(n, d)``.
+
+        Without ``back`` to features, where rows go another way.
+        """
         if self.winding <= 0.0:
             rows = torch.addcmul(self.centre, self.decoder(latent), self.scale)
-            if self.way is None:
+            if self.way is None or not back:
                 return rows
             return (self.way.backward(in_double(rows)) / self.unit).to(rows.dtype)
         free, wound = self._split(latent)

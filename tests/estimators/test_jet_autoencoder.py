@@ -7,13 +7,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PowerTransformer, StandardScaler
 
-from skae import JetAutoencoder, KinematicsTransformer, NoiseInjector, SpectraVAE
+from skae import (
+    BoxCoxTransformer,
+    JetAutoencoder,
+    KinematicsTransformer,
+    NoiseInjector,
+    SpectraVAE,
+)
 from skae.datasets import make_jets
+from skae.exceptions import ClippingWarning
 from skae.metrics import scaled_mean_squared_error
 from skae.modules.blocks import activation_names
 
@@ -292,6 +300,32 @@ def test_what_a_transformer_refuses_is_refused(four_momenta):
         momenta(transformer=PowerTransformer()).fit(four_momenta)
     with pytest.raises(ValueError, match="put the transformer in front"):
         momenta(winding=2.0).fit(four_momenta)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"transformer": None}, {"transformer__scale": True}, {"transformer": PCA(3)}],
+    ids=str,
+)
+def test_a_network_keeps_the_transformer_it_was_built_with(changed, four_momenta):
+    model = clone(momenta(warm_start=True)).fit(four_momenta)
+    model.fit(four_momenta)
+    before = model.transform(four_momenta)
+    model.set_params(**changed)
+    for further in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match="further was built with KinematicsTransformer"):
+            further(four_momenta)
+    np.testing.assert_array_equal(model.transform(four_momenta), before)
+
+
+def test_what_a_transformer_warns_of_is_warned_of(four_momenta):
+    """Far outside of the training data's code, where lines take the place of powers."""
+    X = np.abs(four_momenta)
+    model = small(n_components=2, transformer=BoxCoxTransformer(), metric="standardised").fit(X)
+    with pytest.warns(ClippingWarning) as warned:
+        back = model.inverse_transform(20.0 * model.transform(X))
+    assert warned[0].filename == __file__
+    assert back.shape == X.shape
 
 
 def test_a_transformer_may_make_other_columns(four_momenta):

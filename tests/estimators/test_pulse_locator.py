@@ -142,6 +142,9 @@ def test_few_events_shrink_weights_more():
     assert decay == pytest.approx(0.18)
     locator.partial_fit(X[:300], y[:300])
     assert locator.net_.optimizer_.param_groups[0]["weight_decay"] == 0.01
+    # rows that weigh nothing are not there
+    weighed = small(max_epochs=1).fit(X, y, sample_weight=np.r_[np.ones(1000), np.zeros(1000)])
+    assert weighed.net_.optimizer_.param_groups[0]["weight_decay"] == pytest.approx(0.72)
     assert decay_of(300, weight_decay=0.3)[1] == 0.3
     assert decay_of(300, architecture="reference")[1] == 0.01
     assert decay_of(300, optimizer="adam")[1] == 0.0  # torch's
