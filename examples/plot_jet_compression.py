@@ -96,7 +96,9 @@ for parameters, found in zip(results["params"], results["mean_test_score"], stri
 # ----------------------------------------------
 # The search's best is a *smooth* code: its three numbers leave out the jet's mass, or rather what
 # pT and η do not tell of it, and lean a little on each of E, pT and η, by what that costs. A formula for
-# the mass, with pT, η and φ kept, is the rival: none, the median of m/pT, a cubic in log pT.
+# the mass, with pT, η and φ kept, is the rival: none, the median of m/pT, a cubic in log pT. Where each
+# jet moves to the nearest point of its surface, the cubic does as well (``benchmarks/bench_jets.py``):
+# the network is for columns whose formula is not known.
 #
 # With ``winding`` the third number of a *wound* code holds φ plus whole turns, and the number of turns
 # holds the mass in steps. That compresses, but two neighbouring jets may be turns apart: use it to store
