@@ -257,7 +257,7 @@ def _(step: LogRatioTransformer) -> TensorStep:
 
 @as_tensor_step.register
 def _(step: KinematicsTransformer) -> TensorStep:
-    names = [str(name) for name in step.columns]
+    names = list(step.columns_)
     order, scale = (
         torch.from_numpy(step.column_order_.copy()),
         _tensor(step.scale_ if step.scale else 1.0),

@@ -10,11 +10,21 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "COORDINATES",
     "are_below_mass_shell",
+    "energy_pt_eta_phi",
     "features_of_momenta",
     "implausible_angles",
     "momenta_of_features",
 ]
+
+#: sets of columns that fix a four-momentum; what comes first is preferred
+COORDINATES = (
+    ("E", "pt", "eta", "phi"),
+    ("m", "pt", "eta", "phi"),
+    ("px", "py", "pz", "E"),
+    ("px", "py", "pz", "m"),
+)
 
 # What rounding may take from an energy of a nearly massless particle, relative to its momentum.
 _ROUNDING = 1e-4
@@ -28,17 +38,12 @@ def features_of_momenta(momenta: Mapping[str, Any], xp: Any = np) -> tuple[Any, 
     Parameters
     ----------
     momenta : dict
-        Arrays (n,) under the names E, pt, eta, phi, or m, pt, eta, phi, or px, py, pz, E; in one unit
-        (c = 1), angles in radians.
+        Arrays (n,) under the names of one of ``COORDINATES``; in one unit (c = 1), angles in radians. A
+        negative m stands for m² < 0.
     xp : namespace, default=numpy
         What the arrays belong to.
     """
-    if "px" in momenta:
-        pt = xp.hypot(momenta["px"], momenta["py"])
-        eta = xp.arcsinh(momenta["pz"] / pt)
-        phi = xp.arctan2(momenta["py"], momenta["px"])
-    else:
-        pt, eta, phi = momenta["pt"], momenta["eta"], momenta["phi"]
+    pt, eta, phi = _directions(momenta, xp)
     if "m" in momenta:
         mass = momenta["m"]
     else:
@@ -46,6 +51,27 @@ def features_of_momenta(momenta: Mapping[str, Any], xp: Any = np) -> tuple[Any, 
         mass_squared = (momenta["E"] - p) * (momenta["E"] + p)
         mass = xp.copysign(xp.sqrt(xp.abs(mass_squared)), mass_squared)
     return xp.log(pt), eta, phi, mass / pt
+
+
+def energy_pt_eta_phi(momenta: Mapping[str, Any]) -> tuple[Any, Any, Any, Any]:
+    """Return E, pT, η and φ, each (n,), of what :func:`features_of_momenta` takes."""
+    pt, eta, phi = _directions(momenta, np)
+    if "E" in momenta:
+        return momenta["E"], pt, eta, phi
+    p, mass = pt * np.cosh(eta), momenta["m"]
+    # hypot where it can be, which neither overflows nor loses digits
+    energy = np.where(
+        mass < 0.0, np.sqrt(np.clip((p + mass) * (p - mass), 0.0, None)), np.hypot(p, mass)
+    )
+    return energy, pt, eta, phi
+
+
+def _directions(momenta: Mapping[str, Any], xp: Any) -> tuple[Any, Any, Any]:
+    """Return pT, η and φ."""
+    if "px" not in momenta:
+        return momenta["pt"], momenta["eta"], momenta["phi"]
+    pt = xp.hypot(momenta["px"], momenta["py"])
+    return pt, xp.arcsinh(momenta["pz"] / pt), xp.arctan2(momenta["py"], momenta["px"])
 
 
 def momenta_of_features(

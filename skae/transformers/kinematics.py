@@ -15,8 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 from skae._parameters import parameter
 from skae._warn import warn
 from skae.exceptions import UnitsWarning
-from skae.physics.column_names import find_components
+from skae.physics.column_names import find_components, find_momentum
 from skae.physics.kinematics import (
+    COORDINATES,
     are_below_mass_shell,
     features_of_momenta,
     implausible_angles,
@@ -24,13 +25,6 @@ from skae.physics.kinematics import (
 )
 from skae.transformers._base import TableTransformer
 from skae.transformers._messages import name_column
-
-#: the sets of columns that fix a four-momentum, in any order
-_COORDINATES = (
-    frozenset({"E", "pt", "eta", "phi"}),
-    frozenset({"m", "pt", "eta", "phi"}),
-    frozenset({"px", "py", "pz", "E"}),
-)
 
 _FEATURES = ("log_pt", "eta", "phi", "mass_over_pt")
 
@@ -50,12 +44,12 @@ class KinematicsTransformer(TableTransformer):
 
     Parameters
     ----------
-    columns : sequence of str, default=("E", "pt", "eta", "phi")
-        What the first four columns of X are, in order: any order of E, pt, eta, phi, of m, pt, eta,
-        phi, or of px, py, pz, E. In a DataFrame they are found by name, wherever they stand; see
-        the notes. Energies, momenta and masses are in one unit (c = 1); the angle φ is in radians,
-        and comes back wrapped if it lies outside [−π, π]. A negative m stands for m² < 0. Further
-        columns of X are passed on as they are.
+    columns : sequence of str, default=None
+        What the first four columns of X are, in order: any order of E, pt, eta, phi; of m, pt, eta,
+        phi; or of px, py, pz and E or m. None: of a DataFrame, what its names say; else E, pt, eta, phi.
+        In a DataFrame columns are found by name, wherever they stand; see the notes. Energies, momenta
+        and masses are in one unit (c = 1); the angle φ is in radians, and comes back wrapped if it lies
+        outside [−π, π]. A negative m stands for m² < 0. Further columns of X are passed on as they are.
     scale : bool, default=False
         Whether to divide all features but φ, those of further columns included, by their standard
         deviations in training. A :class:`~skae.JetAutoencoder` weighs columns by their spreads, and
@@ -63,8 +57,10 @@ class KinematicsTransformer(TableTransformer):
 
     Attributes
     ----------
+    columns_ : tuple of str
+        Components of the four-momentum: ``columns``, or what was found.
     column_order_ : ndarray of shape (n_features,)
-        Where E, pT, η and φ, or what else is in ``columns``, stand in X; then the further columns.
+        Where these stand in X; then the further columns.
     scale_ : ndarray of shape (n_features,) or None
         What features are divided by; 1 for φ and where a feature is constant.
     {shared_attributes}
@@ -80,9 +76,10 @@ class KinematicsTransformer(TableTransformer):
     fixes m² only to about :math:`10^{-7} E^2`, but that much is kept.
 
     Names of a DataFrame are matched regardless of case, with common aliases ("p_T", "energy", "mass"), a
-    unit, and the name of an object if it is that of all four ("jet_pt", "Jet.PT", "pt_1"). If not one
-    name is known, columns are taken in order, as those of an array; names that are known in part, or
-    more than once, are an error. ``inverse_transform`` returns the columns in the order of X.
+    unit, and the name of an object if it is that of all four ("jet_pt", "Jet.PT", "pt_1"). Of several
+    objects the one that is called "jet" is taken, of several sets of columns the first of those above. If
+    not one name is known, columns are taken in order, as those of an array; names that are known in part,
+    or more than once, are an error. ``inverse_transform`` returns the columns in the order of X.
 
     An energy below the momentum by more than 1e-4 of it is an error: no rounding gives one, columns in
     another order do. Angles that look like degrees give a :class:`~skae.exceptions.UnitsWarning`.
@@ -105,7 +102,7 @@ class KinematicsTransformer(TableTransformer):
     True
     """
 
-    columns: Any = parameter(default=("E", "pt", "eta", "phi"), allowed="array-like", kw_only=False)
+    columns: Any = parameter(default=None, allowed=["array-like", None], kw_only=False)
     scale: Any = parameter(default=False, allowed="boolean")
 
     @np.errstate(under="ignore")
@@ -155,7 +152,7 @@ class KinematicsTransformer(TableTransformer):
         if self.scale_ is not None:
             features *= self.scale_
         largest_angle = float(X.dtype.type(np.pi))
-        momenta = momenta_of_features(features[:, :4].T, self.columns, largest_angle)
+        momenta = momenta_of_features(features[:, :4].T, self.columns_, largest_angle)
         back = np.empty_like(X, subok=False)
         back[:, self.column_order_] = np.column_stack([*momenta, features[:, 4:]])
         return back
@@ -178,34 +175,40 @@ class KinematicsTransformer(TableTransformer):
         return np.array([*_FEATURES, *names[self.column_order_][4:]], dtype=object)
 
     def _learn(self, X):
-        if frozenset(self.columns) not in _COORDINATES or len(self.columns) != 4:
+        columns = COORDINATES[0] if self.columns is None else tuple(map(str, self.columns))
+        if sorted(columns) not in [sorted(components) for components in COORDINATES]:
             raise ValueError(
-                f"columns={tuple(self.columns)} does not fix a four-momentum; use ('E', 'pt', 'eta', "
-                "'phi'), ('m', 'pt', 'eta', 'phi') or ('px', 'py', 'pz', 'E'), in any order."
+                f"columns={columns} does not fix a four-momentum; use one of "
+                f"{', '.join(map(str, COORDINATES))}, in any order."
             )
         if X.shape[1] < 4:
-            raise ValueError(
-                f"X has {X.shape[1]} columns; the first four must be {tuple(self.columns)}."
-            )
-        self.column_order_ = self._find_columns()
+            raise ValueError(f"X has {X.shape[1]} columns; the first four must be {columns}.")
+        self.columns_, first = self._find_columns(columns)
+        others = np.delete(np.arange(self.n_features_in_), first)
+        self.column_order_ = np.concatenate([first, others])
         features = self._features_of(X)
         self.scale_ = None
         if self.scale:
             self.scale_ = StandardScaler(with_mean=False).fit(features).scale_
             self.scale_[_FEATURES.index("phi")] = 1.0
 
-    def _find_columns(self):
-        """Return the order of columns in which those of the four-momentum come first."""
-        names = getattr(self, "feature_names_in_", None)
+    def _find_columns(self, columns):
+        """Return what the columns of the four-momentum are, and where they stand."""
+        if (names := getattr(self, "feature_names_in_", None)) is None:
+            return columns, np.arange(4)
         try:
-            places = None if names is None else find_components(list(self.columns), list(names))
+            if self.columns is not None:
+                places = find_components(columns, list(names))
+            elif (found := find_momentum(list(names))) is not None:
+                columns, places = tuple(found), list(found.values())
+            else:
+                places = None
         except ValueError as error:
             raise ValueError(
                 f"X is not read by its names: {error}. Rename its columns, set columns=, or pass on "
                 "X.to_numpy(), whose first four columns are taken in the order of columns="
             ) from None
-        first = np.arange(4) if places is None else np.array(places)
-        return np.concatenate([first, np.delete(np.arange(self.n_features_in_), first)])
+        return columns, np.arange(4) if places is None else np.array(places)
 
     def _features_of(self, X):
         """Return the features, in float64, of momenta that are physical."""
@@ -214,7 +217,7 @@ class KinematicsTransformer(TableTransformer):
 
     def _check_momenta(self, X):
         """Name the columns of the four-momentum, in float64, after checking that they are physical."""
-        columns, places = [str(name) for name in self.columns], self.column_order_[:4]
+        columns, places = list(self.columns_), self.column_order_[:4]
         momentum = dict(zip(columns, X[:, places].T.astype(np.float64), strict=True))
         remedy = f"Drop these rows, or check that columns={tuple(columns)} is the order of X."
         for name in ("pt", "E"):

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from skae import JetAutoencoder, KinematicsTransformer
 from skae.datasets import make_jets
 from skae.exceptions import UnitsWarning
+from skae.physics.kinematics import momenta_of_features
 
 
 @st.composite
@@ -68,6 +69,7 @@ def test_every_set_of_columns_gives_the_same_features(jet):
         ("phi", "E", "eta", "pt"): [phi, energy, eta, pt],
         ("m", "pt", "eta", "phi"): [mass, pt, eta, phi],
         ("px", "py", "pz", "E"): [pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), energy],
+        ("m", "py", "pz", "px"): [mass, pt * np.sin(phi), pt * np.sinh(eta), pt * np.cos(phi)],
     }
     expected = np.column_stack([np.log(pt), eta, phi])
     for columns, values in momenta.items():
@@ -212,10 +214,10 @@ def test_names_of_which_none_is_known_are_taken_in_order(names):
     ("names", "message"),
     [
         (
-            ["m", "pt", "eta", "phi"],
+            ["et", "pt", "eta", "phi"],
             "name no E. Rename its columns, set columns=, or pass on X.to_num",
         ),
-        (["px", "py", "pz", "E"], "name no pt, eta, phi"),
+        (["px", "py", "p", "E"], "name no pz"),
         (["E", "pt", "eta", "phi_deg"], "name no single set of E, pt, eta, phi"),
         (["jet1_E", "pt", "eta", "phi"], "name no single set"),
         (["a", "pt", "c", "d"], "name no E, eta, phi"),
@@ -230,7 +232,7 @@ def test_names_of_which_none_is_known_are_taken_in_order(names):
                 "jet2_eta",
                 "jet2_phi",
             ],
-            "no single",
+            r"name several four-momenta: \['jet1_pt', 'jet2_pt'\]",
         ),
         (["energy", "e", "pT", "eta", "phi"], "name no single set"),
     ],
@@ -239,6 +241,39 @@ def test_names_that_are_known_in_part_are_refused(names, message):
     X = np.abs(np.tile(make_jets(5, random_state=0), 2)[:, : len(names)])
     with pytest.raises(ValueError, match=message):
         KinematicsTransformer().fit(pd.DataFrame(X, columns=names))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        ("m", "pt", "eta", "phi"),
+        ("px", "py", "pz", "E"),
+        ("px", "py", "pz", "m"),
+        ("phi", "m", "pt", "eta"),
+    ],
+)
+def test_what_columns_are_is_found_by_their_names(columns):
+    X = make_jets(50, random_state=0)
+    features = KinematicsTransformer().fit_transform(X).T
+    momenta = momenta_of_features(features, columns, np.pi)
+    frame = pd.DataFrame(dict(zip((f"Jet_{name}" for name in columns), momenta, strict=True)))
+    kinematics = KinematicsTransformer().fit(frame)
+    assert set(kinematics.columns_) == set(columns)
+    np.testing.assert_allclose(kinematics.transform(frame), features.T, atol=1e-9)
+    found = KinematicsTransformer(columns=columns).fit(frame.to_numpy())
+    np.testing.assert_array_equal(kinematics.transform(frame), found.transform(frame.to_numpy()))
+    back = kinematics.inverse_transform(kinematics.transform(frame))
+    np.testing.assert_allclose(back, frame, rtol=1e-9, atol=1e-9)
+
+
+def test_of_several_objects_the_jet_is_meant_and_of_several_sets_the_first():
+    X = make_jets(10, random_state=0, as_frame=True)
+    mass = KinematicsTransformer().fit_transform(X)[:, 3] * X["pt"]
+    jets = X.assign(mass=mass).add_prefix("Jet_")
+    both = pd.concat([X.iloc[::-1].reset_index(drop=True).add_prefix("FatJet_"), jets], axis=1)
+    kinematics = KinematicsTransformer().fit(both)
+    assert kinematics.columns_ == ("E", "pt", "eta", "phi")
+    assert list(both.columns[kinematics.column_order_[:4]]) == list(jets.columns[:4])
 
 
 # -- what is implausible -----------------------------------------------------------------------
@@ -374,7 +409,7 @@ def test_momenta_along_the_beam_are_an_error():
     "columns", [("E", "pt"), ("E", "m", "eta", "phi"), ("E", "pt", "pt", "phi")]
 )
 def test_columns_that_do_not_fix_a_four_momentum_are_an_error(columns):
-    with pytest.raises(ValueError, match="does not fix a four-momentum; use "):
+    with pytest.raises(ValueError, match="does not fix a four-momentum; use one of "):
         KinematicsTransformer(columns=columns).fit(make_jets(5, random_state=0))
 
 
