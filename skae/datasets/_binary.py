@@ -26,12 +26,15 @@ def real_numbers(values: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it is.
+        If it is, or of integers that float64 does not hold exactly.
     """
     values = np.asarray(values)
     refuse_dates(values)
     if values.dtype.kind == "c":
         raise ValueError("it holds complex numbers; save their real parts, or their moduli")
+    is_long = values.dtype.kind in "iu" and values.dtype.itemsize == 8 and values.size > 0
+    if is_long and max(int(values.max()), -int(values.min())) > 2**53:
+        raise ValueError("it holds integers beyond 2^53, of which float64 loses digits")
     return values
 
 
@@ -143,20 +146,24 @@ def check_fits_rows(unit: Any) -> None:
         )
 
 
-def flat_branches(branches: Any, names: Sequence[str]) -> list[np.ndarray]:
-    """Return one number after the other of ROOT branches that have as many of them in each event.
+def flat_branches(
+    branches: Sequence[Any], names: Sequence[str], n_together: int
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return one number after the other of jagged branches, and which event each is of.
+
+    The first ``n_together`` must have as many numbers in each event; others may have one for all of them.
 
     Raises
     ------
     ValueError
-        If a branch has records, or others have other numbers of entries: those of one object would stand
-        beside those of another one, or of another event.
+        If a branch has records, or another number of entries: those of one object would stand beside
+        those of another one, or of another event.
     """
     import awkward
 
     flat, shapes = [], []
-    for name in names:
-        branch, counts = branches[name], []
+    for name, branch in zip(names, branches, strict=True):
+        counts = []
         if awkward.fields(branch):
             raise ValueError(
                 f"its branch {name!r} holds records; name their fields with columns=, one each: "
@@ -167,13 +174,19 @@ def flat_branches(branches: Any, names: Sequence[str]) -> list[np.ndarray]:
             branch = awkward.flatten(branch, axis=1)
         flat.append(awkward.to_numpy(branch, allow_missing=False))
         shapes.append(counts)
+    event = np.arange(len(branches[0]))
+    for counts in shapes[0]:
+        event = np.repeat(event, counts)
+    for j in range(n_together, len(flat)):
+        if not shapes[j] and len(flat[j]) == len(branches[0]):
+            flat[j], shapes[j] = flat[j][event], shapes[0]
     other = [name for name, s in zip(names, shapes, strict=True) if not _are_equal(s, shapes[0])]
     if other:
         raise ValueError(
             f"its branches {other} have other numbers of entries in an event than {names[0]!r}: name "
             "those of one collection with columns=, or save what awkward.broadcast_arrays makes of them"
         )
-    return flat
+    return flat, event
 
 
 def _are_equal(counts: list[np.ndarray], others: list[np.ndarray]) -> bool:

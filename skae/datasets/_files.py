@@ -5,7 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 # The extras of skae that bring a library.
-_EXTRAS = {"astropy": "spectra", "awkward": "root", "h5py": "calo", "uproot": "root"}
+_EXTRAS = {
+    "astropy": "spectra",
+    "awkward": "root",
+    "h5py": "calo",
+    "pyarrow": "parquet",
+    "uproot": "root",
+}
+_PACKED = ("", ".gz", ".bz2", ".xz")
 
 
 @contextmanager
@@ -31,9 +38,11 @@ def install_hint(library: str | None) -> str:
     return f"pip install skae[{_EXTRAS[name]}]" if name in _EXTRAS else f"pip install {name}"
 
 
-def kind_of(path: Path, known: Collection[str]) -> str:
-    """Return which of the known endings a file's name has."""
+def kind_of(path: Path, known: Collection[str], packed: Collection[str] = ()) -> str:
+    """Return which of the known endings a file's name has, of some also with .gz, .bz2 or .xz behind."""
     for ending in known:
-        if path.name.lower().endswith(ending):
+        behind = _PACKED if ending in packed else ("",)
+        if path.name.lower().endswith(tuple(ending + more for more in behind)):
             return ending
-    raise ValueError(f"path={str(path)!r} is of no known kind; known are {', '.join(known)}.")
+    also = f" ({', '.join(packed)} also packed: {', '.join(_PACKED[1:])})" if packed else ""
+    raise ValueError(f"path={str(path)!r} is of no known kind; known are {', '.join(known)}{also}.")

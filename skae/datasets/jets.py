@@ -1,8 +1,8 @@
 """Jets: a generator with the look of a real sample, and a reader for the files people have."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -10,18 +10,25 @@ from sklearn.utils import check_random_state
 from skae._parameters import COUNT, arguments
 from skae._sklearn import StrOptions
 from skae._warn import warn
-from skae.datasets._binary import check_size, entry_of, flat_branches, map_npy, real_numbers
 from skae.datasets._files import kind_of, reading
-from skae.datasets._text import DECIMAL, read_table
+from skae.datasets._jet_files import Asked, read_jets
+from skae.datasets._table_files import KINDS, TEXTS
+from skae.datasets._text import DECIMAL
 from skae.exceptions import UnitsWarning
-from skae.physics.column_names import find_components, shown, unit_of
-from skae.physics.kinematics import are_below_mass_shell, implausible_angles
+from skae.physics.kinematics import (
+    COORDINATES,
+    are_below_mass_shell,
+    energy_pt_eta_phi,
+    implausible_angles,
+)
 
 _NAMES = ("E", "pt", "eta", "phi")
 # In GeV. No collider reaches the former; jets are not defined at the latter, but jets in GeV, taken for
 # MeV, are there.
 _LARGEST_MEDIAN_PT = 1e4
 _SMALLEST_MEDIAN_PT = 1.0
+# Of pT. Large jets at small pT have about a third.
+_LARGEST_MEDIAN_MASS = 1.0
 _GEV = {"MeV": 1e-3, "GeV": 1.0, "TeV": 1e3}
 
 
@@ -84,32 +91,61 @@ def make_jets(n_samples=10000, *, random_state=None, as_frame=False):
 @arguments(
     path=[str, Path],
     unit=StrOptions(set(_GEV)),
-    columns="array-like",
+    columns=["array-like", Mapping, None],
+    features="array-like",
     key=[str, None],
+    return_event="boolean",
     as_frame="boolean",
     decimal=DECIMAL,
 )
-def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False, decimal=None):
-    """Read jets from a CSV, NPY, HDF5 or ROOT file.
+def load_jets(
+    path,
+    *,
+    unit="GeV",
+    columns=None,
+    features=(),
+    key=None,
+    return_event=False,
+    as_frame=False,
+    decimal=None,
+):
+    """Read jets, one a row, from a file of text, NumPy, HDF5, Parquet or ROOT.
+
+    Four-momenta may be written as E or m with pT, η and φ, or as E or m with px, py and pz; they come
+    back as E, pT, η and φ.
 
     Parameters
     ----------
     path : str or Path
-        A .csv or .txt table, with or without a line of names; an .npy array; an .h5 or .hdf5 file
-        with one two-dimensional dataset or one dataset for each column (needs h5py: the extra ``calo``),
-        all of it in this file; a .root file with a tree (needs uproot: the extra ``root``), whose jagged
-        branches are flattened: every jet of every event is a row. All four need as many entries in each
-        event.
+        One of:
+
+        - a .csv, .tsv, .txt or .dat table, with or without names, packed or not (.gz, .bz2, .xz);
+        - an array in .npy, or arrays in .npz, with rows of numbers, or records, or one array a column;
+        - an .h5 or .hdf5 file with a dataset of these kinds, or one dataset a column, or written by
+          pandas' ``to_hdf``; all of it in this file (needs h5py: the extra ``calo``);
+        - a .parquet file (needs pyarrow: the extra ``parquet``);
+        - a .root file with a TTree or an RNTuple (needs uproot: the extra ``root``).
+
+        Columns with several numbers for each event, jagged ones, are flattened: every jet of every event
+        is a row. All four need as many entries in each event.
     unit : {"MeV", "GeV", "TeV"}, default="GeV"
-        The unit of energies and momenta *in the file*. The result is in GeV. Names that state another
-        one, "pt [MeV]" say, are an error.
-    columns : sequence of str, default=("E", "pt", "eta", "phi")
-        The file's names for energy, transverse momentum, pseudorapidity and azimuth, in any order in
-        the file. They are matched regardless of case, and with aliases, as
-        :class:`~skae.KinematicsTransformer` does. In a file without names the first four columns are
-        taken, in this order.
+        The unit of energies, momenta and masses *in the file*. The result is in GeV. Names that state
+        another one, "pt [MeV]" say, are an error. ATLAS writes MeV, CMS and Delphes GeV.
+    columns : sequence or dict of str, default=None
+        The file's names of the four-momentum. None finds them by name, regardless of case, with aliases,
+        as :class:`~skae.KinematicsTransformer` does: those of NanoAOD, PHYSLITE and Delphes, and any set
+        that is complete and the only one, or the only one of an object called "jet". Else four names,
+        which stand for what they say, or for E, pT, η and φ in this order; or which column is which:
+        ``{"m": "FatJet_mass", "pt": "FatJet_pt", "eta": "FatJet_eta", "phi": "FatJet_phi"}``. In a file
+        without names columns are given by number, from 0 on; None takes the first four for E, pT, η, φ.
+    features : sequence of str or int, default=()
+        Further columns, by name or number: numbers of each jet, or of each event, which all its jets get.
+        They stay in the file's units.
     key : str, default=None
-        Dataset or group (HDF5), tree (ROOT); None takes the only one there is.
+        Which table: dataset or group (HDF5), array (.npz), tree (ROOT). None takes the only one there is,
+        or the only one with jets.
+    return_event : bool, default=False
+        Return also which event each jet is of.
     as_frame : bool, default=False
         Return a DataFrame with column names rather than an array.
     decimal : {".", ","}, default=None
@@ -117,8 +153,11 @@ def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False, dec
 
     Returns
     -------
-    X : ndarray or DataFrame of shape (n_samples, 4)
-        Energy and transverse momentum in GeV, pseudorapidity, azimuth in radians.
+    X : ndarray or DataFrame of shape (n_samples, 4 + n_features)
+        Energy and transverse momentum in GeV, pseudorapidity, azimuth in radians, and ``features``, where
+        missing values are NaN.
+    event : ndarray of int of shape (n_samples,)
+        With ``return_event``: the number of the event, or of the row, in the file, from 0 on.
 
     Raises
     ------
@@ -126,14 +165,15 @@ def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False, dec
         If there is no such file.
     ValueError
         If the file cannot be read, lacks a column, or has no rows; if its names state another unit; if
-        values are missing, infinite, complex or dates, or energies are below the momenta by more than
-        1e-4 of these; if branches have other numbers of jets in an event; or if it refers to other files.
+        momenta are missing, infinite, complex or dates, if a pT is not positive, or energies are below
+        the momenta by more than 1e-4 of these; if branches have other numbers of jets in an event; or
+        if it refers to other files.
 
     Warns
     -----
     UnitsWarning
-        If angles look like degrees, or the median pT is above 10⁴ GeV, which no collider reaches, or,
-        after a conversion from MeV, below 1 GeV.
+        If angles look like degrees; if the median mass is above the median pT; or if the median pT is
+        above 10⁴ GeV, which no collider reaches, or, after a conversion from MeV, below 1 GeV.
 
     Examples
     --------
@@ -144,145 +184,93 @@ def load_jets(path, *, unit="GeV", columns=_NAMES, key=None, as_frame=False, dec
     ...     np.save(file, [[120e3, 100e3, 0.5, 3.0]])
     ...     load_jets(file, unit="MeV")
     array([[120. , 100. ,   0.5,   3. ]])
+
+    By mass, with a tagger's output beside:
+
+    >>> import pandas as pd
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "jets.csv")
+    ...     names = ["Jet_pt", "Jet_eta", "Jet_phi", "Jet_mass", "tag"]
+    ...     pd.DataFrame([[12.0, 0.0, 1.0, 5.0, 0.9]], columns=names).to_csv(file, index=False)
+    ...     load_jets(file, features=["tag"], as_frame=True)
+          E    pt  eta  phi  tag
+    0  13.0  12.0  0.0  1.0  0.9
     """
     path = Path(path)
-    columns = list(columns)
-    if len(columns) != 4:
-        raise ValueError(f"columns={columns} must name four columns: energy, pT, eta and phi.")
-    kind = kind_of(path, _READERS)
+    kind = kind_of(path, KINDS, TEXTS)
+    asked = Asked(_checked(columns), list(features), unit)
+    if repeated := set(_NAMES) & set(asked.features):
+        raise ValueError(f"features={asked.features} has {sorted(repeated)}, which come anyway.")
     with reading(path, f"four columns of numbers from a {kind} file"):
-        X = np.array(_READERS[kind](path, _Wanted(columns, unit), key, decimal), dtype=np.float64)
-        if len(X) == 0:
+        jets = read_jets(path, kind, asked, key, decimal)
+        if len(jets.event) == 0:
             raise ValueError("it has no rows")
-    _refuse_rows(path, X, ~np.isfinite(X).all(axis=1), "missing or infinite values")
-    is_below = are_below_mass_shell(dict(zip(_NAMES, X.T, strict=True)))
-    _refuse_rows(path, X, is_below, f"energies below their momenta (is columns={columns} right?)")
+    _check(path, jets.momenta, columns)
+    X = np.column_stack([*energy_pt_eta_phi(jets.momenta), *jets.features])
     X[:, :2] *= _GEV[unit]
     for clause in _implausible(X, unit):
         warn(f"path={str(path)!r}: {clause}.", UnitsWarning)
-    return _as_frame(X) if as_frame else X
+    table = _as_frame(X, jets.feature_names) if as_frame else X
+    return (table, jets.event) if return_event else table
 
 
-def _refuse_rows(path: Path, X: np.ndarray, bad: np.ndarray, what: str) -> None:
-    if bad.any():
-        raise ValueError(
-            f"path={str(path)!r} has {bad.sum()} rows with {what}, the first is row {bad.argmax()}: "
-            f"{X[bad.argmax()]}. Remove them from the file."
-        )
+def _checked(columns: Any) -> Any:
+    """Return ``columns`` if they can be four of a four-momentum."""
+    if columns is None:
+        return None
+    if isinstance(columns, Mapping):
+        if sorted(columns) not in [sorted(components) for components in COORDINATES]:
+            raise ValueError(
+                f"columns={columns} must say which columns are {', '.join(map(str, COORDINATES))}."
+            )
+        return dict(columns)
+    columns = list(columns)
+    if len(columns) != 4:
+        raise ValueError(f"columns={columns} must name four columns: energy, pT, eta and phi.")
+    return columns
+
+
+def _check(path: Path, momenta: dict[str, np.ndarray], columns: Any) -> None:
+    """Refuse what cannot be four-momenta of jets."""
+    rows = np.column_stack(list(momenta.values()))
+
+    def refuse(bad: np.ndarray, what: str) -> None:
+        if bad.any():
+            raise ValueError(
+                f"path={str(path)!r} has {bad.sum()} rows with {what}, the first is row {bad.argmax()}: "
+                f"{dict(zip(momenta, rows[bad.argmax()].tolist(), strict=True))}. Remove them."
+            )
+
+    remedy = f"(is columns={columns} right? A mass is 'm' in columns={{'m': …, 'pt': …, …}})"
+    refuse(~np.isfinite(rows).all(axis=1), "missing or infinite values")
+    if "px" in momenta:
+        refuse((momenta["px"] == 0.0) & (momenta["py"] == 0.0), "px = py = 0")
+    else:
+        refuse(momenta["pt"] <= 0.0, f"pt <= 0 {remedy}")
+    energy, pt, eta, _ = energy_pt_eta_phi(momenta)
+    below = are_below_mass_shell({"E": energy, "pt": pt, "eta": eta})
+    refuse(below, f"energies below their momenta {remedy}")
 
 
 def _implausible(X: np.ndarray, unit: str) -> list[str]:
     """Return what looks wrong with jets in GeV, each in a clause."""
-    found, median = implausible_angles(X[:, 2], X[:, 3]), np.median(X[:, 1])
+    energy, pt, eta, phi = X[:, :4].T
+    found, median = implausible_angles(eta, phi), np.median(pt)
     if median > _LARGEST_MEDIAN_PT or (unit == "MeV" and median < _SMALLEST_MEDIAN_PT):
         found.append(
             f"the median pT is {median:.4g} GeV; is the file in {unit}? Set unit= to what it is"
         )
+    with np.errstate(all="ignore"):
+        mass = np.median(np.sqrt(np.clip(energy**2 - (pt * np.cosh(eta)) ** 2, 0.0, None)) / pt)
+    if mass > _LARGEST_MEDIAN_MASS:
+        found.append(
+            f"the median mass is {mass:.4g} times pT, as no jet's is; are E and pT what columns= says, "
+            "in one unit?"
+        )
     return found
 
 
-def _as_frame(X: np.ndarray) -> Any:
+def _as_frame(X: np.ndarray, further: Sequence[str] = ()) -> Any:
     import pandas as pd
 
-    return pd.DataFrame(X, columns=list(_NAMES))
-
-
-class _Wanted(NamedTuple):
-    """The columns that are asked for, and their unit."""
-
-    columns: list[str]
-    unit: str
-
-    def places_in(self, present: Sequence[str]) -> list[int] | None:
-        """Tell where they stand among those that a file names; None where it names none of them."""
-        try:
-            places = find_components(self.columns, present)
-            stated = None if places is None else unit_of([present[place] for place in places])
-        except ValueError as error:
-            raise ValueError(f"{error}; set columns=") from None
-        if stated not in (None, self.unit):
-            raise ValueError(f"its names say {stated}, not {self.unit}; set unit=")
-        return places
-
-    def names_in(self, present: Iterable[str]) -> list[str]:
-        """Return the columns as a file names them."""
-        names = list(present)
-        places = self.places_in(names)
-        if places is None:
-            missing = [name for name in self.columns if name not in names]
-            raise ValueError(
-                f"it has no column {missing}, only {shown(names, missing)}; set columns="
-            )
-        return [names[place] for place in places]
-
-
-def _from_array(array: np.ndarray, wanted: _Wanted) -> np.ndarray:
-    """The columns of a table, the first four where they have no names."""
-    if array.dtype.names:
-        names = wanted.names_in(array.dtype.names)
-        return np.column_stack([real_numbers(array[name]) for name in names])
-    if array.ndim != 2 or array.shape[1] < 4:
-        raise ValueError(f"its shape is {array.shape}, not (n, 4) or wider")
-    return real_numbers(array[:, :4])
-
-
-def _read_npy(path: Path, wanted: _Wanted, key: str | None, decimal: str | None) -> np.ndarray:
-    return _from_array(map_npy(path), wanted)
-
-
-def _read_text(path: Path, wanted: _Wanted, key: str | None, decimal: str | None) -> np.ndarray:
-    """Read a table whose names stand in the line before the numbers, plain or behind a #, or nowhere."""
-    table = read_table(path, decimal=decimal, least=4)
-    values = table.values
-    if table.names is not None:
-        return values[:, [table.names.index(name) for name in wanted.names_in(table.names)]]
-    # a comment may be NumPy's way to give names
-    places = None if table.remark is None else wanted.places_in(table.remark)
-    if places is not None:
-        return values[:, places]
-    if np.array_equal(values[0], np.arange(values.shape[1])):  # pandas' names of columns without
-        values = values[1:]
-    return _from_array(values, wanted)
-
-
-def _read_hdf5(path: Path, wanted: _Wanted, key: str | None, decimal: str | None) -> np.ndarray:
-    import h5py
-
-    with h5py.File(path) as file:
-        name = next(iter(file)) if key is None and len(file) == 1 else key
-        node = file if name is None else entry_of(file, name)
-        if isinstance(node, h5py.Dataset):
-            return _from_array(node[...], wanted)
-        names = wanted.names_in(node)
-        return np.column_stack([real_numbers(entry_of(node, name)[...]) for name in names])
-
-
-def _read_root(path: Path, wanted: _Wanted, key: str | None, decimal: str | None) -> np.ndarray:
-    import uproot
-
-    with uproot.open(path) as file:
-        tree = file[_only(file.keys(cycle=False, filter_classname=["TTree", "ROOT::RNTuple"]), key)]
-        names = wanted.names_in(tree.keys())
-        check_size(8 * tree.num_entries, path.stat().st_size)
-        branches = {name: tree[name].array() for name in names}
-    return np.column_stack([real_numbers(b) for b in flat_branches(branches, names)])
-
-
-def _only(names, key: str | None) -> str:
-    """The entry that was asked for, or the only one there is."""
-    names = list(names)
-    if key in names:
-        return key
-    if key is None and len(set(names)) == 1:
-        return names[0]
-    raise ValueError(f"key={key!r} does not choose one of its entries {names}")
-
-
-_READERS = {
-    ".npy": _read_npy,
-    ".csv": _read_text,
-    ".txt": _read_text,
-    ".h5": _read_hdf5,
-    ".hdf5": _read_hdf5,
-    ".root": _read_root,
-}
+    return pd.DataFrame(X, columns=[*_NAMES, *further])

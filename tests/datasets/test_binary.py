@@ -1,13 +1,17 @@
 """Binary files hold what they declare, and nothing of other files; a jet is not made of two objects."""
 
 import gzip
+import io
 import json
+import pickle
 import sys
+import zipfile
 from pathlib import Path
 
 import awkward
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import uproot
 from astropy.io import fits
@@ -237,13 +241,70 @@ def test_negative_axes_of_fits_files_are_named():
 
 
 def test_what_compresses_well_is_read():
-    with h5py.File("zeros.h5", "w") as file:
-        file.create_dataset("jets", data=np.zeros((10**5, 4)), compression="gzip")
+    with h5py.File("alike.h5", "w") as file:
+        rows = np.tile([1.1, 1.0, 0.0, 0.0], (10**5, 1))
+        file.create_dataset("jets", data=rows, compression="gzip")
     fits.CompImageHDU(np.zeros((500, 500)), compression_type="GZIP_1").writeto("image.fits")
     Path("image.fits.gz").write_bytes(gzip.compress(Path("image.fits").read_bytes()))
-    assert load_jets("zeros.h5").shape == (10**5, 4)
+    assert load_jets("alike.h5").shape == (10**5, 4)
     assert load_spectra("image.fits").data.shape == (500, 500)
     assert load_spectra("image.fits.gz").data.shape == (500, 500)
+
+
+def _npz_with(header, content):
+    with zipfile.ZipFile("jets.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        described = io.BytesIO()
+        np.lib.format.write_array_header_1_0(described, header)
+        archive.writestr("jets.npy", described.getvalue() + content)
+
+
+def test_an_archive_that_is_shorter_than_it_declares_is_refused():
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**10, 4)}
+    _npz_with(header, X.tobytes())
+    with pytest.raises(ValueError, match="is shorter than it declares"):
+        load_jets("jets.npz")
+    _npz_with({**header, "shape": X.shape}, X.tobytes())
+    np.testing.assert_array_equal(load_jets("jets.npz"), X)
+    np.savez("jets.npz", jets=np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match="cannot be read as four columns"):
+        load_jets("jets.npz")
+
+
+class _Harmful:
+    def __reduce__(self):
+        return Path.touch, (Path("harmed"),)
+
+
+def test_pickles_in_files_of_pandas_are_not_run():
+    frame = pd.DataFrame(X, columns=NAMES)
+    frame.to_hdf("jets.h5", key="df", format="table")
+    np.testing.assert_array_equal(load_jets("jets.h5"), X)
+    with h5py.File("jets.h5", "r+") as file:
+        for protocol in (0, 2, 5):
+            pickled = np.void(pickle.dumps([*NAMES, _Harmful()], protocol=protocol))
+            file["df/table"].attrs["values_block_0_kind"] = pickled
+            file.flush()
+            with pytest.raises(ValueError, match="are no list of strings"):
+                load_jets("jets.h5")
+    assert not Path("harmed").exists()
+
+
+def test_groups_inside_of_themselves_end():
+    with h5py.File("loop.h5", "w") as file:
+        file["jets/table"] = X
+        file["jets/again"] = file["jets"]
+    with pytest.raises(ValueError, match=r"too many entries .* set key="):
+        load_jets("loop.h5")
+    np.testing.assert_array_equal(load_jets("loop.h5", key="jets/table"), X)
+
+
+def test_integers_that_would_lose_digits_are_refused():
+    frame = pd.DataFrame(X, columns=NAMES).assign(event=2**53 + np.arange(len(X)))
+    frame.iloc[:1].to_parquet("jets.parquet")
+    assert load_jets("jets.parquet", features=["event"])[0, 4] == 2**53
+    frame.to_parquet("jets.parquet")
+    with pytest.raises(ValueError, match=r"integers beyond 2\^53"):
+        load_jets("jets.parquet", features=["event"])
 
 
 # -- what is no number -----------------------------------------------------------------------------

@@ -1,5 +1,8 @@
 """make_jets looks like real jets; load_jets reads what people have, and says what it cannot."""
 
+import bz2
+import gzip
+import lzma
 import re
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import uproot
 from skae import KinematicsTransformer
 from skae.datasets import load_jets, make_jets
 from skae.exceptions import UnitsWarning
+from skae.physics.column_names import find_momentum
 
 REAL = Path(__file__).parents[3] / "shared/data/jets/monojet_jets_E_pt_eta_phi.npy"
 needs_real_jets = pytest.mark.skipif(not REAL.is_file(), reason=f"no real jets at {REAL}")
@@ -79,6 +83,27 @@ def test_real_jets_survive_the_round_trip_negative_masses_included():
     np.testing.assert_allclose(kinematics.inverse_transform(features), X, rtol=1e-12)
 
 
+ROOT_FILES = REAL.parents[1] / "root"
+
+
+@pytest.mark.skipif(not ROOT_FILES.is_dir(), reason=f"no real files in {ROOT_FILES}")
+def test_real_root_files_are_read_by_name_with_what_stands_beside():
+    path = ROOT_FILES / "nanoAOD_2015_CMS_Open_Data_ttbar.root"
+    X, event = load_jets(path, features=["Jet_nConstituents", "MET_pt"], return_event=True)
+    with uproot.open(path) as file:
+        jets = file["Events"].arrays(["Jet_pt", "Jet_mass", "Jet_nConstituents", "MET_pt"])
+    np.testing.assert_allclose(X[:, 1], awkward.flatten(jets["Jet_pt"]))
+    masses = awkward.to_numpy(awkward.flatten(jets["Jet_mass"]))
+    np.testing.assert_allclose(masses_of(X), masses, rtol=1e-6, atol=1e-5)
+    np.testing.assert_array_equal(event, np.repeat(np.arange(200), awkward.num(jets["Jet_pt"])))
+    np.testing.assert_array_equal(X[:, 4], awkward.flatten(jets["Jet_nConstituents"]))
+    np.testing.assert_array_equal(X[:, 5], awkward.to_numpy(jets["MET_pt"])[event])
+    jets = load_jets(ROOT_FILES / "uproot-HZZ.root")
+    with uproot.open(ROOT_FILES / "uproot-HZZ.root") as file:
+        px, py = (awkward.flatten(file["events"][name].array()) for name in ("Jet_Px", "Jet_Py"))
+    np.testing.assert_allclose(jets[:, 1], np.hypot(px, py), rtol=1e-7)
+
+
 # -- the reader --------------------------------------------------------------------------------
 
 
@@ -103,6 +128,55 @@ def write_root(path, **branches):
 
 def by_event(column):
     return awkward.unflatten(column, [len(column) - 3, 0, 3])
+
+
+def masses_of(X):
+    return KinematicsTransformer().fit_transform(X)[:, 3] * X[:, 1]
+
+
+def by_mass(X, prefix="", m="m"):
+    """A table of pT, η, φ and mass."""
+    names = [f"{prefix}{name}" for name in ("pt", "eta", "phi", m)]
+    return frame_of(np.column_stack([X[:, 1:], masses_of(X)]), names)
+
+
+def cartesian(X, prefix="", last="E"):
+    _, pt, eta, phi = X.T
+    columns = [pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)]
+    columns.append(X[:, 0] if last == "E" else masses_of(X))
+    return frame_of(
+        np.column_stack(columns), [f"{prefix}{name}" for name in ("px", "py", "pz", last)]
+    )
+
+
+def write_packed(open_packed):
+    def write(path, X):
+        with open_packed(path, "wt") as file:
+            frame_of(X).to_csv(file, index=False)
+
+    return write
+
+
+def write_parquet(path, columns):
+    """Write a table, with lists of records for awkward arrays of them."""
+    awkward.to_parquet(awkward.Array(columns), path)
+
+
+def jagged(frame):
+    return {name: by_event(frame[name].to_numpy()) for name in frame}
+
+
+def write_rntuple(path, **fields):
+    with uproot.recreate(path) as file:
+        file.mkrntuple("Events", fields)
+
+
+def write_trees(path, **trees):
+    with uproot.recreate(path) as file:
+        for name, branches in trees.items():
+            kinds = {n: "var * float64" if b.ndim == 2 else b.dtype for n, b in branches.items()}
+            file.mktree(name, kinds)
+            file[name].extend(branches)
 
 
 #: what writes jets to a file, by the name of that file
@@ -151,6 +225,68 @@ FORMATS = {
     "jagged.root": lambda path, X: write_root(
         path, **dict(zip(NAMES, map(by_event, X.T), strict=True))
     ),
+    "array.npz": lambda path, X: np.savez(path, jets=X),
+    "beside_labels.npz": lambda path, X: np.savez_compressed(
+        path, labels=np.ones((len(X), 1)), jets=X
+    ),
+    "columns.npz": lambda path, X: np.savez(path, **by_mass(X, "jet_")),
+    "records.npz": lambda path, X: np.savez(path, jets=by_mass(X).to_records(index=False), y=[1.0]),
+    "tabs.tsv": lambda path, X: frame_of(X).to_csv(path, index=False, sep="\t"),
+    "packed.csv.gz": write_packed(gzip.open),
+    "packed.tsv.bz2": write_packed(bz2.open),
+    "packed.txt.xz": write_packed(lzma.open),
+    "masses.csv": lambda path, X: by_mass(X, "Jet_", "mass").to_csv(path, index=False),
+    "cartesian.csv": lambda path, X: cartesian(X).to_csv(path, index=False),
+    "cartesian_masses.dat": lambda path, X: cartesian(X, "jet1_", "m").to_csv(path, index=False),
+    "flat.parquet": lambda path, X: by_mass(X).to_parquet(path),
+    "jagged.parquet": lambda path, X: write_parquet(path, jagged(by_mass(X, "Jet_", "mass"))),
+    "records.parquet": lambda path, X: write_parquet(
+        path, {"Jet": awkward.zip(jagged(by_mass(X))), "MET": [1.0, 2.0, 3.0]}
+    ),
+    "pandas_fixed.h5": lambda path, X: by_mass(X).assign(n=1).to_hdf(path, key="df"),
+    "pandas_table.h5": lambda path, X: (
+        cartesian(X).assign(n=1).to_hdf(path, key="df", format="table")
+    ),
+    "pandas_data_columns.h5": lambda path, X: cartesian(X).to_hdf(
+        path, key="a/b", format="table", data_columns=True
+    ),
+    "beside_tracks.h5": lambda path, X: write_hdf5(
+        path,
+        jets=by_mass(X).to_records(index=False),
+        tracks=np.ones((len(X), 5), dtype=[("pt", "f4"), ("d0", "f4")]),
+        images=np.ones((len(X), 3, 3)),
+    ),
+    "groups.h5": lambda path, X: write_hdf5(
+        path,
+        **{f"events/jets/{name}": column for name, column in by_mass(X).items()},
+        **{"events/met": np.ones(3), "labels": np.ones(len(X))},
+    ),
+    "masses.root": lambda path, X: write_root(path, **jagged(by_mass(X, "Jet_", "mass"))),
+    "cartesian.root": lambda path, X: write_root(path, **jagged(cartesian(X, "Jet_"))),
+    "nano_aod.root": lambda path, X: write_root(
+        path,
+        **jagged(by_mass(X, "Jet_", "mass")),
+        **jagged(by_mass(X[::-1], "FatJet_", "mass")),
+        Muon_pt=by_event(X[:, 1]),
+        MET_phi=np.ones(3),
+    ),
+    "physlite.root": lambda path, X: write_trees(
+        path,
+        CollectionTree={
+            **jagged(by_mass(X, "AnalysisJetsAuxDyn.")),
+            **jagged(by_mass(X[::-1], "AnalysisLargeRJetsAuxDyn.")),
+        },
+        MetaData={"version": np.ones(1)},
+    ),
+    "records.root": lambda path, X: write_rntuple(
+        path, Jet=awkward.zip(jagged(by_mass(X))), MET=np.ones(3)
+    ),
+    "several_trees.root": lambda path, X: write_trees(
+        path,
+        Runs={"run": np.arange(2)},
+        Events={name: column.to_numpy() for name, column in by_mass(X, "Jet_").items()},
+        Meta={"name_length": np.ones(3)},
+    ),
 }
 
 
@@ -160,7 +296,198 @@ FORMATS = {
 def test_every_format_gives_the_same_jets(name, tmp_path):
     X = make_jets(20, random_state=0)
     FORMATS[name](tmp_path / name, X)
-    np.testing.assert_allclose(load_jets(tmp_path / name), X, rtol=1e-15)
+    np.testing.assert_allclose(load_jets(tmp_path / name), X, rtol=1e-13)
+
+
+# -- which columns -----------------------------------------------------------------------------
+
+LHCO = [f"{name}j{k}" for k in (1, 2) for name in ("px", "py", "pz", "m", "tau1", "tau2")]
+DELPHES = [
+    "Event", "Event/Event.Number", "GenJet", "GenJet/GenJet.PT", "GenJet/GenJet.Eta",
+    "GenJet/GenJet.Phi", "GenJet/GenJet.Mass", "Jet", "Jet/Jet.fUniqueID", "Jet/Jet.PT", "Jet/Jet.Eta",
+    "Jet/Jet.Phi", "Jet/Jet.T", "Jet/Jet.Mass", "Jet/Jet.DeltaEta", "Jet_size", "MissingET/MissingET.Phi",
+]  # fmt: skip
+
+
+def test_names_of_common_files_are_known():
+    found = find_momentum(DELPHES)
+    assert {c: DELPHES[place] for c, place in found.items()} == {
+        "m": "Jet/Jet.Mass",
+        "pt": "Jet/Jet.PT",
+        "eta": "Jet/Jet.Eta",
+        "phi": "Jet/Jet.Phi",
+    }
+    rntuple_of_atlas = [f"AnalysisJetsAuxDyn:{name}" for name in ("eta", "m", "phi", "pt", "Jvt")]
+    assert find_momentum(rntuple_of_atlas) == {"m": 1, "pt": 3, "eta": 0, "phi": 2}
+    assert find_momentum(LHCO[:6]) == {"px": 0, "py": 1, "pz": 2, "m": 3}
+    with pytest.raises(ValueError, match=r"several four-momenta: \['ptj1', 'ptj2'\]"):
+        find_momentum(LHCO)
+
+
+def lhco_file(path, X, Y):
+    parts = [cartesian(jets, last="m").assign(tau1=0.1, tau2=k) for k, jets in ((1, X), (2, Y))]
+    frame = pd.concat(parts, axis=1)
+    frame.columns = LHCO
+    frame.to_hdf(path, key="df")
+
+
+def test_one_of_several_jets_in_a_row_is_chosen_by_its_names(tmp_path):
+    X, Y = make_jets(10, random_state=0), make_jets(10, random_state=1)
+    lhco_file(tmp_path / "lhco.h5", X, Y)
+    with pytest.raises(ValueError, match=r"several four-momenta.*; set columns="):
+        load_jets(tmp_path / "lhco.h5")
+    for columns in (
+        {"m": "mj2", "px": "pxj2", "py": "pyj2", "pz": "pzj2"},
+        ("mj2", "pxj2", "pyj2", "pzj2"),
+        ("pxj2", "pyj2", "pzj2", "mj2"),
+    ):
+        jets = load_jets(
+            tmp_path / "lhco.h5", columns=columns, features=["tau2j2", "tau1j1"], as_frame=True
+        )
+        np.testing.assert_allclose(jets[NAMES], Y, rtol=1e-13)
+        assert list(jets.columns) == [*NAMES, "tau2j2", "tau1j1"]
+        np.testing.assert_array_equal(jets.iloc[:, 4:], np.tile([2.0, 0.1], (10, 1)))
+
+
+@pytest.mark.parametrize("name", ["jets.npy", "jets.npz", "jets.txt", "jets.h5"])
+def test_columns_without_names_have_numbers(name, tmp_path):
+    X = make_jets(20, random_state=0)
+    table = np.column_stack([np.arange(20.0) + 0.5, by_mass(X), np.full(20, np.nan)])
+    write = {"npy": np.save, "npz": np.savez, "txt": write_text}.get(name[-3:])
+    if write is None:
+        write_hdf5(tmp_path / name, jets=table)
+    else:
+        write(tmp_path / name, table)
+    columns = {"m": 4, "pt": 1, "eta": 2, "phi": 3}
+    jets = load_jets(tmp_path / name, columns=columns, features=[5, 0], as_frame=True)
+    np.testing.assert_allclose(jets[NAMES], X, rtol=1e-13)
+    assert list(jets.columns) == [*NAMES, "5", "0"]
+    assert jets["5"].isna().all()
+    np.testing.assert_array_equal(jets["0"], np.arange(20.0) + 0.5)
+    with pytest.raises(ValueError, match="names column 6 of 6"):
+        load_jets(tmp_path / name, columns=columns, features=[6])
+    with pytest.raises(
+        ValueError, match="its columns have no names; give their numbers, from 0 on"
+    ):
+        load_jets(tmp_path / name, columns=columns, features=["tau"])
+
+
+def test_four_names_stand_for_what_they_say_in_any_order(tmp_path):
+    X = make_jets(20, random_state=0)
+    np.save(tmp_path / "jets.npy", by_mass(X))
+    jets = load_jets(tmp_path / "jets.npy", columns=("pt", "eta", "phi", "m"))
+    np.testing.assert_allclose(jets, X, rtol=1e-13)
+    message = "'mass' does not name E, the column that stands there"
+    with pytest.raises(ValueError, match=message):
+        load_jets(tmp_path / "jets.npy", columns=("mass", "a", "b", "c"))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:uproot")
+@pytest.mark.parametrize("suffix", ["root", "parquet"])
+def test_further_columns_ride_along_and_events_are_told(suffix, tmp_path):
+    X = make_jets(20, random_state=0)
+    path, tag = tmp_path / f"jets.{suffix}", np.arange(20)
+    branches = {
+        **jagged(by_mass(X, "Jet_")),
+        "Jet_tag": by_event(tag),
+        "met": np.array([1.0, 2, 3]),
+    }
+    if suffix == "root":
+        write_root(path, **branches)
+    else:
+        write_parquet(path, branches)
+    jets, event = load_jets(path, features=["met", "Jet_tag"], return_event=True)
+    of_event = np.repeat([0, 2], [17, 3])
+    np.testing.assert_array_equal(event, of_event)
+    np.testing.assert_allclose(jets[:, :4], X, rtol=1e-13)
+    np.testing.assert_array_equal(jets[:, 4:], np.column_stack([of_event + 1.0, tag]))
+
+
+def test_in_a_table_an_event_is_a_row(tmp_path):
+    np.save(tmp_path / "jets.npy", make_jets(5, random_state=0))
+    _, event = load_jets(tmp_path / "jets.npy", return_event=True)
+    np.testing.assert_array_equal(event, np.arange(5))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:uproot")
+def test_further_columns_of_other_collections_are_refused(tmp_path):
+    X = make_jets(20, random_state=0)
+    muons = awkward.unflatten(np.ones(20), [3, 3, 14])
+    write_root(tmp_path / "jets.root", **jagged(by_mass(X)), muon_charge=muons)
+    with pytest.raises(ValueError, match=r"\['muon_charge'\] have other numbers of entries"):
+        load_jets(tmp_path / "jets.root", features=["muon_charge"])
+
+
+def test_one_of_several_tables_with_jets_is_chosen_by_its_key(tmp_path):
+    X, Y = make_jets(10, random_state=0), make_jets(10, random_state=1)
+    both = {
+        "b/jets": by_mass(X).to_records(index=False),
+        "a/jets": by_mass(Y).to_records(index=False),
+    }
+    write_hdf5(tmp_path / "two.h5", **both)
+    np.savez(tmp_path / "two.npz", **{name.replace("/", "_"): x for name, x in both.items()})
+    for name, key in (("two.h5", "b/jets"), ("two.npz", "b_jets")):
+        with pytest.raises(ValueError, match=rf"jets may be in .*'{key}'.*; choose with key="):
+            load_jets(tmp_path / name)
+        np.testing.assert_allclose(load_jets(tmp_path / name, key=key), X, rtol=1e-13)
+    with pytest.raises(ValueError, match=r"key='c' is none of its entries \['b_jets', 'a_jets'\]"):
+        load_jets(tmp_path / "two.npz", key="c")
+
+
+def test_negative_masses_are_those_of_negative_squares_and_markers_are_refused(tmp_path):
+    rows = [[50.0, 0.5, 1.0, -0.02], [60.0, -0.5, 2.0, 5.0]]
+    frame_of(np.array(rows), ["pt", "eta", "phi", "m"]).to_csv(tmp_path / "jets.csv")
+    X = load_jets(tmp_path / "jets.csv")
+    np.testing.assert_allclose(
+        KinematicsTransformer().fit_transform(X)[0, 3], -0.02 / 50, rtol=1e-6
+    )
+    rows[0][3] = -999.0
+    frame_of(np.array(rows), ["pt", "eta", "phi", "m"]).to_csv(tmp_path / "marked.csv")
+    with pytest.raises(ValueError, match="1 rows with energies below their momenta"):
+        load_jets(tmp_path / "marked.csv")
+
+
+@pytest.mark.parametrize("order", [[1, 2, 3, 0], [3, 2, 1, 0], [0, 2, 3, 1], [1, 0, 2, 3]])
+def test_another_order_is_refused(order, tmp_path):
+    np.save(tmp_path / "jets.npy", make_jets(100, random_state=0)[:, order])
+    with pytest.raises(ValueError, match=r"is columns=None right\? A mass is 'm' in columns="):
+        load_jets(tmp_path / "jets.npy")
+
+
+def test_a_mass_taken_for_an_energy_is_refused(tmp_path):
+    frame = by_mass(make_jets(20, random_state=0), "jet_")
+    frame.to_csv(tmp_path / "jets.csv", index=False)
+    columns = {"E": "jet_m", "pt": "jet_pt", "eta": "jet_eta", "phi": "jet_phi"}
+    with pytest.raises(ValueError, match=r"20 rows with energies below .* A mass is 'm' in"):
+        load_jets(tmp_path / "jets.csv", columns=columns)
+    np.save(tmp_path / "jets.npy", frame.to_numpy()[:, [3, 0, 1, 2]])
+    with pytest.raises(ValueError, match=r"20 rows with energies below .* A mass is 'm' in"):
+        load_jets(tmp_path / "jets.npy")
+
+
+def test_energies_in_another_unit_than_momenta_are_told(tmp_path):
+    np.save(tmp_path / "jets.npy", make_jets(20, random_state=0) * [1e3, 1, 1, 1])
+    with pytest.warns(UnitsWarning, match="median mass is .* times pT, as no jet's is"):
+        load_jets(tmp_path / "jets.npy")
+
+
+@pytest.mark.parametrize(
+    ("columns", "features", "message"),
+    [
+        ({"m": "m", "pt": "pt"}, [], "must say which columns are"),
+        ({"E": "E", "m": "m", "eta": "eta", "phi": "phi"}, [], "must say which columns are"),
+        ({"m": "mass", "pt": "pt", "eta": "eta", "phi": "phi"}, [], "no column 'mass', only .*'m'"),
+        (None, ["pt"], r"features=\['pt'\] has \['pt'\], which come anyway"),
+        (None, ["tau21"], r"no column 'tau21', only .*; set features="),
+    ],
+)
+def test_columns_that_are_not_there_are_errors(columns, features, message, tmp_path):
+    by_mass(make_jets(5, random_state=0)).to_csv(tmp_path / "jets.csv", index=False)
+    with pytest.raises(ValueError, match=message):
+        load_jets(tmp_path / "jets.csv", columns=columns, features=features)
+
+
+# -- units and other arguments -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("MeV", 1e-3), ("GeV", 1.0), ("TeV", 1e3)])
@@ -277,11 +604,15 @@ def test_an_ambiguous_key_lists_the_choices(tmp_path):
     message = r"it has no 'c', only \['a', 'b'\]"
     with pytest.raises(ValueError, match=message):
         load_jets(tmp_path / "jets.h5", key="c")
+    with pytest.raises(
+        ValueError, match=r"key=None does not choose .*\['a', 'b'\], and none names"
+    ):
+        load_jets(tmp_path / "jets.h5")
 
 
 def test_other_arguments_are_checked(tmp_path):
     (tmp_path / "jets.xls").write_text("")
-    with pytest.raises(ValueError, match=r"is of no known kind; known are .npy, .csv"):
+    with pytest.raises(ValueError, match=r"is of no known kind; known are .npy, .npz, .csv"):
         load_jets(tmp_path / "jets.xls")
     with pytest.raises(ValueError, match="'unit' parameter of load_jets must be a str among"):
         load_jets(tmp_path / "jets.npy", unit="keV")
