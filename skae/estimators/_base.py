@@ -206,10 +206,9 @@ class BaseNeuralEstimator(
             stack.enter_context(own_settings())
             try:
                 X, y = self._validate_training_data(X, y, reset=fresh)
-                weight, mean, n_validation = None, 1.0, 0
-                if sample_weight is not None:
-                    weight = check_weight(sample_weight, X, positive=fresh or not partial)
-                    mean = float(weight.mean())
+                weight, n_validation = sample_weight, 0
+                if weight is not None:
+                    weight = check_weight(weight, X, positive=fresh or not partial)
                 if self.early_stopping and not partial:
                     n_validation = self._count_validation_rows(len(X))
                 device = self._check_fit(len(X) - n_validation, fresh)
@@ -220,8 +219,9 @@ class BaseNeuralEstimator(
                     resuming = begin(self, data, seed, fresh=fresh, saved=not partial)
                     beginning = stack.enter_context(resuming)
                     seed = beginning.seed
-                # chunks of partial_fit keep their weights relative to one another
-                mean = self.net_.weight_mean_ if partial and not fresh else mean
+                mean = 1.0 if (weight := data.weight) is None else float(weight.mean())
+                if partial and not fresh:  # chunks keep their weights relative to one another
+                    mean = self.net_.weight_mean_
                 rows, validation = make_rows(data, n_validation, mean, seed, device)
                 if fresh:
                     net = self._build_net(rows, seed, device, mean)

@@ -60,6 +60,20 @@ def faults_of_regression(name: str, r2: float, is_short: bool) -> Iterator[str]:
         )
 
 
+def faults_of_angle(name: str, spread: float, angle: np.ndarray) -> Iterator[str]:
+    """Say of a column that is an angle why it is in no radians."""
+    if np.mean(np.abs(angle) > 2.0 * np.pi) > 0.01:
+        yield (
+            f"{name} reaches {np.abs(angle).max():.6g} and is not in radians, as angles must be: use "
+            "np.deg2rad."
+        )
+    elif abs(spread - 1.0) < 1e-3 and abs(angle.mean()) < 0.2:
+        yield (
+            f"{name} has a spread of {spread:.4f}, as a StandardScaler leaves it: angles must stay in "
+            "radians. Scale the other columns alone."
+        )
+
+
 def faults_of_showers(
     name: str, drawn: np.ndarray, true: np.ndarray, energy: np.ndarray
 ) -> Iterator[str]:

@@ -17,9 +17,10 @@ from skae._sklearn import HasMethods, StrOptions
 from skae.estimators._autoencoder import BaseAutoencoder, warn_if_overcomplete
 from skae.estimators._columns import column_indices, weigh_columns
 from skae.estimators._data import TrainingData, blocks
-from skae.estimators._poor_fit import explained_by_pca
+from skae.estimators._poor_fit import explained_by_pca, faults_of_angle
 from skae.estimators._resume import describe
 from skae.estimators._tensor_steps import as_tensor_step
+from skae.estimators._trimming import rows_far_off_axes
 from skae.modules.autoencoder import Autoencoder, LinearPath
 from skae.modules.blocks import BLOCKS, conv_decoder, conv_encoder, dense_stack
 from skae.modules.losses import SquaredError, in_double
@@ -75,11 +76,18 @@ class JetAutoencoder(BaseAutoencoder):
         What of a column is made small: its error in the unit of X, over the column's spread, or over
         its own size, row by row. "relative" leaves angles and columns of both signs in their units.
 
+    loss : {"squared_error", "huber", "trimmed"}, default="squared_error"
+        What is made small of a row: its mean squared error; "huber" lets the worst tenth of each
+        minibatch count by the root of theirs; "trimmed" leaves out rows that lie off the principal axes
+        of the others by more than twice the distance, squared, that 90 % keep within [2]_: anomalies
+        that training data have, up to a tenth, are not learnt, and keep low scores. Scores are squared
+        errors, whatever the loss.
+
     linear_path : bool, default=None
         Put a linear map, started at the principal components, beside encoder and decoder: training
         starts where PCA ends, and the networks learn only what it misses. Best where columns are
         nearly functions of one another, as those of four-momenta are. None does so with a
-        ``transformer``.
+        ``transformer``, or a trimmed loss.
 
     batch_norm : bool, default=False
         Batch normalisation before each activation; helps wide inputs and large learning rates.
@@ -115,6 +123,9 @@ class JetAutoencoder(BaseAutoencoder):
     transformer_ : transformer or None
         The fitted transformer.
 
+    trimmed_ : ndarray of bool of shape (n_samples,) or None
+        Rows of the last fit that were left out, with ``loss="trimmed"``.
+
     See Also
     --------
     skae.KinematicsTransformer : Four-momenta to features a network likes, and back.
@@ -125,6 +136,9 @@ class JetAutoencoder(BaseAutoencoder):
     .. [1] E. Wulff, "Deep Autoencoders for Compression in High Energy Physics", Lund University
        (2020); E. Wallin, "Tests of Autoencoder Compression of Trigger Jets in the ATLAS
        Experiment", Lund University (2020).
+
+    .. [2] P. J. Rousseeuw and K. Van Driessen, "A fast algorithm for the minimum covariance determinant
+       estimator", Technometrics 41, 212 (1999), doi:10.1080/00401706.1999.10485670.
 
     Examples
     --------
@@ -152,6 +166,11 @@ class JetAutoencoder(BaseAutoencoder):
     )
     metric: Any = parameter(
         default=None, allowed=[StrOptions({"standardised", "relative"}), None], shapes=True
+    )
+    loss: Any = parameter(
+        default="squared_error",
+        allowed=StrOptions({"squared_error", "huber", "trimmed"}),
+        shapes=True,
     )
     linear_path: Any = parameter(default=None, allowed=["boolean", None], shapes=True)
     batch_norm: Any = parameter(default=False, allowed="boolean", shapes=True)
@@ -198,6 +217,9 @@ class JetAutoencoder(BaseAutoencoder):
         if self.transformer is not None:
             self.transformer_ = clone(self.transformer).fit(self._named(data.X))
             as_tensor_step(self.transformer_)  # or an error that says which are known
+        self.trimmed_ = None
+        if self.loss == "trimmed":
+            data = self._trimmed(data)
         # angles keep their zero, and what is transformed, or compared with its size
         has_zero = self.transformer_ is not None or self.metric == "relative"
         moved = np.full(self.n_features_in_, 0.0 if has_zero else 1.0)
@@ -216,7 +238,22 @@ class JetAutoencoder(BaseAutoencoder):
                 f"built with {self.transformer_!r}; set it back, or fit afresh with warm_start=False."
             )
         self._check_transformable(data.X)
-        return super()._in_units(data)
+        return super()._in_units(self._trimmed(data) if self.loss == "trimmed" else data)
+
+    def _trimmed(self, data: TrainingData) -> TrainingData:
+        """Give rows that a trimmed loss leaves out no weight."""
+        features = np.asarray
+        if (transformer := self.transformer_) is not None:
+            features = lambda rows: np.asarray(transformer.transform(self._named(rows)))  # noqa: E731
+        self.trimmed_ = rows_far_off_axes(
+            data.X,
+            data.weight,
+            self.n_components,
+            features=features,
+            alike=transformer is not None or self.metric is not None,
+        )
+        weight = np.ones(len(data.X)) if data.weight is None else data.weight
+        return data._replace(weight=np.where(self.trimmed_, 0.0, weight))
 
     def _validate_rows(self, X: Any) -> np.ndarray:
         X = super()._validate_rows(X)
@@ -283,7 +320,9 @@ class JetAutoencoder(BaseAutoencoder):
                 [n_components, *sizes[::-1], n_rebuilt], self.activation, **options
             )
         has_path = self.linear_path
-        if self.transformer_ is not None if has_path is None else has_path:
+        if has_path is None:
+            has_path = self.transformer_ is not None or self.loss == "trimmed"
+        if has_path:
             encoder = LinearPath(encoder, n_features, n_components)
             decoder = LinearPath(decoder, n_components, n_rebuilt)
         angles, radian = self.angles_, 1.0 / self.scale_
@@ -303,12 +342,13 @@ class JetAutoencoder(BaseAutoencoder):
         if self._least_ is not None:
             least = torch.tensor(self._least_, dtype=torch.float32)
         module.fit_statistics(rows.x, rows.weight, None if self.transformer_ else factors)
-        return module, SquaredError(angles, radian, factors, least)
+        return module, SquaredError(angles, radian, factors, least, bend=self.loss == "huber")
 
     def _find_faults(self, X: np.ndarray, y: np.ndarray | None, is_short: bool) -> Iterator[str]:
         angles = list(self.angles_)
         for column in angles:
-            yield from self._find_faults_of_angle(column, X[:, column])
+            name = _capital(name_column(self, column))
+            yield from faults_of_angle(name, self._spread_[column], X[:, column])
         true = (X - self.center_) / self.scale_  # squares of X itself may be out of range
         error = self._apply(self.module_, X) - true
         error[:, angles] = np.angle(np.exp(1j * self.scale_ * error[:, angles])) / self.scale_
@@ -335,19 +375,6 @@ class JetAutoencoder(BaseAutoencoder):
             yield (
                 f"{max(0.0, total):.1%} of the variance comes back, where as many principal components "
                 f"bring {least:.1%}. Train for longer, with another lr, or set linear_path=True."
-            )
-
-    def _find_faults_of_angle(self, column: int, angle: np.ndarray) -> Iterator[str]:
-        name = _capital(name_column(self, column))
-        if np.mean(np.abs(angle) > 2.0 * np.pi) > 0.01:
-            yield (
-                f"{name} reaches {np.abs(angle).max():.6g} and is not in radians, as angles must be: use "
-                "np.deg2rad."
-            )
-        elif abs(self._spread_[column] - 1.0) < 1e-3 and abs(angle.mean()) < 0.2:
-            yield (
-                f"{name} has a spread of {self._spread_[column]:.4f}, as a StandardScaler leaves it: "
-                "angles must stay in radians. Scale the other columns alone."
             )
 
     def score_samples(self, X):

@@ -5,6 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+# Share of the rows of a minibatch whose squared errors count as they are.
+_SHARE = 0.9
+
 
 def wrap_angle(difference: Tensor, period: float = 2.0 * math.pi) -> Tensor:
     """Bring differences of angles to the nearest of their periodic images, [−period/2, period/2]."""
@@ -14,6 +17,13 @@ def wrap_angle(difference: Tensor, period: float = 2.0 * math.pi) -> Tensor:
 def in_double(x: Tensor) -> Tensor:
     """Return a tensor in double precision, for terms that cancel; as it is on Apple's GPUs."""
     return x if x.device.type == "mps" else x.double()
+
+
+def _bent(loss: Tensor, start: Tensor) -> Tensor:
+    """Let squared errors beyond a start rise as roots (Huber, 1964, doi:10.1214/aoms/1177703732)."""
+    tiny = torch.finfo(loss.dtype).tiny  # where nothing is lost, the root would have no slope
+    root = (torch.maximum(loss, start) * start + tiny).sqrt()
+    return torch.where(loss > start, 2.0 * root - start, loss)
 
 
 class SquaredError(nn.Module):
@@ -30,6 +40,8 @@ class SquaredError(nn.Module):
     least : Tensor of shape (d,) or None
         With these, differences are divided by the size of the target as well, or by these, if they are
         larger; infinity leaves a column as it is.
+    bend : bool
+        Whether rows whose loss is beyond the 90 % quantile of the minibatch count by its root.
     """
 
     def __init__(
@@ -38,8 +50,10 @@ class SquaredError(nn.Module):
         radian: float = 1.0,
         factors: Tensor | None = None,
         least: Tensor | None = None,
+        bend: bool = False,
     ):
         super().__init__()
+        self.bend = bend
         self.angles, self.turn = list(angles), 2.0 * math.pi * radian
         self.factors = nn.Buffer(factors) if factors is not None else None
         self.least = nn.Buffer(least) if least is not None else None
@@ -48,12 +62,14 @@ class SquaredError(nn.Module):
         """Return the loss of each row, ``(n,)``, from two tensors ``(n, d)``."""
         nearest = self._nearest_image(output.detach(), target) if self.angles else target
         if self.factors is None:
-            return nn.functional.mse_loss(output, nearest, reduction="none").mean(dim=1)
-        difference = (output - nearest) * self.factors
-        if self.least is not None:
-            size = torch.maximum(target.abs(), self.least)
-            difference = torch.where(size.isinf(), difference, difference / size)
-        return difference.square().mean(dim=1)
+            loss = nn.functional.mse_loss(output, nearest, reduction="none").mean(dim=1)
+        else:
+            difference = (output - nearest) * self.factors
+            if self.least is not None:
+                size = torch.maximum(target.abs(), self.least)
+                difference = torch.where(size.isinf(), difference, difference / size)
+            loss = difference.square().mean(dim=1)
+        return _bent(loss, torch.quantile(loss.detach(), _SHARE)) if self.bend else loss
 
     def _nearest_image(self, output: Tensor, target: Tensor) -> Tensor:
         """Move angles of the target by whole turns, to within half a turn of the output's."""
