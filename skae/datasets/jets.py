@@ -1,6 +1,7 @@
 """Jets: a generator with the look of a real sample, and a reader for the files people have."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skae._parameters import COUNT, arguments
-from skae._sklearn import StrOptions
+from skae._sklearn import Interval, StrOptions
 from skae._warn import warn
 from skae.datasets._files import kind_of, reading
 from skae.datasets._jet_files import Asked, read_jets
+from skae.datasets._jet_substructure import NAMES as SUBSTRUCTURE
+from skae.datasets._jet_substructure import add_substructure
 from skae.datasets._table_files import KINDS, TEXTS
 from skae.datasets._text import DECIMAL
 from skae.exceptions import UnitsWarning
@@ -34,10 +37,11 @@ _GEV = {"MeV": 1e-3, "GeV": 1.0, "TeV": 1e3}
 
 @arguments(
     n_samples=COUNT,
+    n_features=Interval(Integral, 4, 4 + len(SUBSTRUCTURE), closed="both"),
     random_state="random_state",
     as_frame="boolean",
 )
-def make_jets(n_samples=10000, *, random_state=None, as_frame=False):
+def make_jets(n_samples=10000, *, n_features=4, random_state=None, as_frame=False):
     r"""Generate jets that look like those of a mono-jet selection at the LHC.
 
     Spectrum, correlations and masses follow a real sample of anti-kt R = 0.4 jets: a falling
@@ -50,6 +54,12 @@ def make_jets(n_samples=10000, *, random_state=None, as_frame=False):
     ----------
     n_samples : int, default=10000
         Number of jets.
+    n_features : int, default=4
+        Number of columns, 4 to 25. Those beyond four tell of the inside of a jet, in this order: mass,
+        girth, lha, width, n_constituents, n_charged, n_subjets, charged_fraction, em_fraction,
+        muon_fraction, pt_dispersion, leading_fraction, charge, tau1, tau21, tau32, C2, D2,
+        soft_drop_mass, zg and rg. They follow from a few hidden variables and noise; some are skewed,
+        some integers, some often zero.
     random_state : int, RandomState instance or None, default=None
         An integer makes the result reproducible.
     as_frame : bool, default=False
@@ -57,8 +67,9 @@ def make_jets(n_samples=10000, *, random_state=None, as_frame=False):
 
     Returns
     -------
-    X : ndarray or DataFrame of shape (n_samples, 4)
-        Energy and transverse momentum in GeV, pseudorapidity, azimuth in radians in [−π, π).
+    X : ndarray or DataFrame of shape (n_samples, n_features)
+        Energy and transverse momentum in GeV, pseudorapidity, azimuth in radians in [−π, π), and what
+        ``n_features`` asks for; masses are in GeV, angles in units of the jet's radius.
 
     Examples
     --------
@@ -85,7 +96,9 @@ def make_jets(n_samples=10000, *, random_state=None, as_frame=False):
     mass = 0.45 * pt * rng.beta(np.maximum(4.0 - 1.7 * hardness, 1.5), 4.2 + 2.0 * hardness)
     energy = np.hypot(pt * np.cosh(eta), mass)
     X = np.column_stack([energy, pt, eta, phi])
-    return _as_frame(X) if as_frame else X
+    if n_features > 4:
+        X = add_substructure(X, rng)[:, :n_features]
+    return _as_frame(X, SUBSTRUCTURE[: n_features - 4]) if as_frame else X
 
 
 @arguments(
