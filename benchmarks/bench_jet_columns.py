@@ -12,6 +12,7 @@ import argparse
 import io
 import logging
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -268,10 +269,11 @@ def bench(X, names, options):
     for name, (build, is_random) in contenders(options.epochs).items():
         seeds = options.seeds if is_random else 1
         results[name] = [measure(build, k, seeds, train, judge) for k in options.components]
-        if options.verbose:
-            print(
-                name, [[round(v, 4) for v in (r[0], r[1], r[3])] for r in results[name]], flush=True
-            )
+        print(
+            name,
+            *(f"{r[place]:.4f}" for r in results[name] for place in (0, 1, 3)),
+            file=sys.stderr,
+        )
     spaces = ("standardised", "the columns themselves"), ("Box–Cox", "the columns after Box–Cox")
     for place, (space, what) in enumerate(spaces):
         rows = {name: [r[place] for r in found] for name, found in results.items()}
@@ -339,7 +341,6 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--choose", action="store_true", help="pythae's learning rate")
-    parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore", ClippingWarning)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
