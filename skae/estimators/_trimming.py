@@ -7,7 +7,7 @@ import numpy as np
 from skae.estimators._data import blocks
 
 # A row is far from as many times the distance, squared, that this share of rows keeps within.
-_SHARE, _TIMES = 0.9, 2.0
+_SHARE, _TIMES = 0.9, 1.5
 
 # Most steps of concentration, of which a few are enough; rows that the first axes are found from.
 _STEPS, _ROWS_AT_FIRST = 20, 10_000

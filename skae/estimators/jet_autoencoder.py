@@ -78,8 +78,8 @@ class JetAutoencoder(BaseAutoencoder):
 
     loss : {"squared_error", "huber", "trimmed"}, default="squared_error"
         What is made small of a row: its mean squared error; "huber" lets the worst tenth of each
-        minibatch count by the root of theirs; "trimmed" leaves out rows that lie off the principal axes
-        of the others by more than twice the distance, squared, that 90 % keep within [2]_: anomalies
+        minibatch count by the root of theirs; "trimmed" leaves out rows whose squared distance from the
+        principal axes of the others is more than 1.5 times that which 90 % keep within [2]_: anomalies
         that training data have, up to a tenth, are not learnt, and keep low scores. Scores are squared
         errors, whatever the loss.
 
