@@ -1,4 +1,5 @@
 from . import (
+    compression,
     datasets,
     estimators,
     exceptions,
@@ -9,6 +10,7 @@ from . import (
 )
 from ._trusted import TRUSTED_TYPES
 from ._version import __version__
+from .compression import compress, decompress
 from .estimators import (
     CaloShowerVAE,
     JetAutoencoder,
@@ -44,7 +46,10 @@ __all__ = [
     "ShowerScorer",
     "SpectraVAE",
     "__version__",
+    "compress",
+    "compression",
     "datasets",
+    "decompress",
     "distribute",
     "estimators",
     "exceptions",

@@ -96,16 +96,7 @@ def save(estimator, path, *, optimizer_state=False):
     >>> bool((same.transform(X) == model.transform(X)).all())
     True
     """
-    if not isinstance(estimator, BaseEstimator):
-        hint = "; make one, and fit it" if isinstance(estimator, type) else ""
-        raise TypeError(
-            f"skae.save takes an estimator or a Pipeline, not {_named(estimator)}{hint}."
-        )
-    if hasattr(estimator, "best_estimator_"):
-        raise TypeError(
-            f"skae.save does not save a {type(estimator).__name__}; save its best_estimator_."
-        )
-    write_atomically(Path(os.fspath(path)), _content_of(estimator, optimizer_state))
+    write_atomically(Path(os.fspath(path)), content_of(estimator, optimizer_state=optimizer_state))
 
 
 @own_settings()
@@ -158,30 +149,15 @@ def load(path, *, device=None):
     ...
     FileNotFoundError: [Errno 2] No such file or directory: 'jets.skops'
     """
-    import skops.io
-
     device = None if device is None else resolve_device(device)
     path = os.fspath(path)
-    content = read_whole(path)
-    try:
-        about = checked(content)
-        check_format(about.get("format"), about["versions"].get("skae"))
-        estimator = skops.io.loads(content, trusted=TRUSTED_TYPES)
-        check_loaded(estimator)
-        for _, part in parts_of(estimator, ""):
-            if isinstance(getattr(part, "net_", None), TrainingNet):
-                part.net_.to(_device_of(part) if device is None else device)
-    except Warning:  # where warnings are errors
-        raise
-    except Exception as error:  # whatever a damaged file, or a malicious one, brings about
-        raise ValueError(f"{path} cannot be loaded: {_described(error)}.") from error
-    return estimator
+    return estimator_in(read_whole(path), path, device)
 
 
 # -- writing ---------------------------------------------------------------------------------------
 
 
-def _content_of(estimator: BaseEstimator, optimizer_state: bool) -> bytes:
+def content_of(estimator: BaseEstimator, *, optimizer_state: bool = False) -> bytes:
     """Return the content of the file.
 
     Raises
@@ -191,6 +167,15 @@ def _content_of(estimator: BaseEstimator, optimizer_state: bool) -> bytes:
     """
     import skops.io
 
+    if not isinstance(estimator, BaseEstimator):
+        hint = "; make one, and fit it" if isinstance(estimator, type) else ""
+        raise TypeError(
+            f"skae.save takes an estimator or a Pipeline, not {_named(estimator)}{hint}."
+        )
+    if hasattr(estimator, "best_estimator_"):
+        raise TypeError(
+            f"skae.save does not save a {type(estimator).__name__}; save its best_estimator_."
+        )
     name = type(estimator).__name__
     try:
         parts = list(parts_of(estimator, name))
@@ -289,6 +274,31 @@ def _versions() -> dict[str, str]:
 
 
 # -- reading ---------------------------------------------------------------------------------------
+
+
+def estimator_in(content: bytes, name: str, device: torch.device | None = None) -> BaseEstimator:
+    """Return the estimator of a file's content; ``name`` says in an error what it is.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be loaded.
+    """
+    import skops.io
+
+    try:
+        about = checked(content)
+        check_format(about.get("format"), about["versions"].get("skae"))
+        estimator = skops.io.loads(content, trusted=TRUSTED_TYPES)
+        check_loaded(estimator)
+        for _, part in parts_of(estimator, ""):
+            if isinstance(getattr(part, "net_", None), TrainingNet):
+                part.net_.to(_device_of(part) if device is None else device)
+    except Warning:  # where warnings are errors
+        raise
+    except Exception as error:  # whatever a damaged file, or a malicious one, brings about
+        raise ValueError(f"{name} cannot be loaded: {_described(error)}.") from error
+    return estimator
 
 
 def _device_of(estimator: Any) -> torch.device:

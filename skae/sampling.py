@@ -42,7 +42,7 @@ def sample(model, *args, **kwargs):
     >>> skae.sample(model, 3, random_state=0).shape
     (3, 500)
     """
-    *before, last = _steps(model)
+    *before, last = steps_of(model)
     if not callable(getattr(last, "sample", None)):
         raise TypeError(
             f"{type(last).__name__} has no sample(); use a model that can draw, SpectraVAE say."
@@ -60,7 +60,7 @@ def sample(model, *args, **kwargs):
     return X
 
 
-def _steps(model: Any) -> list[Any]:
+def steps_of(model: Any) -> list[Any]:
     """Return the steps of a Pipeline, those of Pipelines and of searches inside it included."""
     model = getattr(model, "best_estimator_", model)
     if not isinstance(model, Pipeline):
@@ -69,5 +69,5 @@ def _steps(model: Any) -> list[Any]:
         inner
         for _, step in model.steps
         if step is not None and not (isinstance(step, str) and step == "passthrough")
-        for inner in _steps(step)
+        for inner in steps_of(step)
     ]
