@@ -1,5 +1,4 @@
 from . import (
-    compression,
     datasets,
     estimators,
     exceptions,
@@ -47,7 +46,6 @@ __all__ = [
     "SpectraVAE",
     "__version__",
     "compress",
-    "compression",
     "datasets",
     "decompress",
     "distribute",

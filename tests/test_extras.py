@@ -5,10 +5,14 @@ import sys
 import numpy as np
 import pytest
 
+import skae
 from skae import CaloShowerVAE, JetAutoencoder
+from skae.compression.streams import zstd
 from skae.estimators._boltzmann import sample_with
 from skae.export import to_onnx
 from skae.plotting import LearningCurveDisplay
+
+ZSTD = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
 
 
 def plot():
@@ -28,12 +32,18 @@ def sampler():
     sample_with(None, None, None, 0, {})
 
 
+def bytes_of_a_table():
+    zstd.cache_clear()
+    skae.compress(np.eye(2), absolute=0.1)
+
+
 @pytest.mark.parametrize(
     ("use", "module", "message"),
     [
         (plot, "matplotlib.pyplot", r"LearningCurveDisplay needs matplotlib.*skae\[plot\]"),
         (export, "onnx", r"to_onnx needs onnx: pip install skae\[export\]"),
         (graphs, "dwave.graphs", r"rbm_topology='zephyr' needs dwave.graphs.*skae\[calo\]"),
+        (bytes_of_a_table, ZSTD, r"skae.compress needs .*zstd: pip install skae\[compress\]"),
         (sampler, "dimod", r"sampler needs dimod: pip install skae\[calo\]"),
     ],
 )

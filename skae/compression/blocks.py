@@ -17,8 +17,8 @@ def write_block(
     writer: Writer,
     header: Header,
     values: list[np.ndarray],
-    latent: np.ndarray | None,
-    predicted: Predicted | None,
+    latent: np.ndarray | None = None,
+    predicted: Predicted | None = None,
 ) -> None:
     """Write the columns of some rows.
 
@@ -92,8 +92,8 @@ def read_block(
         walk(header.chain, rows.stop - rows.start, _part(predicted, rows), give)
     if reader.raw(_DIGEST_BYTES) != _digest(numbers):
         raise ValueError(
-            "its predictions are other than when it was compressed: by another model, or on a machine that "
-            "rounds differently"
+            "its predictions are other than when it was compressed: this is another model, or a "
+            "machine that rounds differently"
         )
     columns = []
     for place, column in enumerate(header.columns):

@@ -23,6 +23,7 @@ from skae.compression.prediction import (
     predict,
     to_latent_numbers,
     typical_sizes,
+    usual_range,
 )
 from skae.compression.streams import Reader, Writer, zstd
 from skae.compression.table import BLOCK_ROWS, Table, joined
@@ -37,35 +38,36 @@ _DIGEST_BYTES = 16
 _SAMPLE_ROWS = 16384
 
 
+@np.errstate(all="ignore")
 def compress(X, model=None, *, relative=None, absolute=None, degree=2, embed_model=True):
-    """Compress a table so that every value comes back within a bound.
+    r"""Compress a table so that every value comes back within a bound.
 
-    Values become whole numbers, of cells that are twice their bound wide. A number is stored as its distance
-    from a prediction: a polynomial in columns that are decoded before it, fitted to X, or what a model
-    makes of a few latent coordinates, stored along, or both, whichever takes the fewest bytes. Distances go
-    through zstd. What is returned depends on predictions in its length alone: bounds hold whatever they are,
-    and every value is checked. NaN, infinities, zeros beside a relative bound, and what else has no cell,
-    come back bit for bit.
+    A value becomes a whole number, that of its cell, twice the bound wide. Stored is the distance of
+    this number from a prediction: by polynomials in columns that are decoded before it, which are
+    fitted to X, by a model that decodes a few latent coordinates, which are stored along, or by both,
+    whichever takes the fewest bytes. Distances go through zstd. Predictions decide how many bytes there
+    are, and nothing else: what comes back is the cell's value, whatever was predicted, and each is
+    checked. NaN, infinities, zeros under a relative bound and whatever else has no cell come back bit
+    for bit.
 
     Parameters
     ----------
     X : array-like or DataFrame of shape (n_samples, n_features)
-        Booleans, integers, or floats of 16, 32 or 64 bits; columns of a DataFrame may differ. Of what its
-        columns are, nothing is assumed.
+        Booleans, integers, or floats of 16, 32 or 64 bits; columns of a DataFrame may differ.
     model : estimator or Pipeline, default=None
         Fitted, with ``transform`` and ``inverse_transform``: a :class:`~skae.JetAutoencoder`, PCA, or a
         Pipeline that ends in one. Rows that it refuses are stored without its help.
     relative, absolute : float or dict, default=None
-        Largest error: relative, \|x̂ − x\| ≤ ``relative``·\|x\|, or in the unit of the column,
-        \|x̂ − x\| ≤ ``absolute``. A dict has them by columns, names or numbers; 0 means exactly. A number is
-        for all columns that the other one does not name. Integers come back exactly, and so do floats that
-        are all whole numbers, unless a dict names them.
+        Largest error, \|x̂ − x\| ≤ ``relative``·\|x\| or \|x̂ − x\| ≤ ``absolute``. A dict has bounds
+        by columns, names or numbers; 0 means exactly. A number is for all columns that the other one
+        does not name. Integers come back exactly, and so do floats that are all whole numbers, unless a
+        dict names them.
     degree : {0, 1, 2}, default=2
-        Of the polynomials in other columns; 0 for none. Of more than 30 columns they are linear, of more
-        than 200 there are none.
+        Of the polynomials in other columns, at most: linear, or with products of two columns and
+        piecewise parabolas. 0 for none; so it is for more than 200 columns, and 1 for more than 30.
     embed_model : bool, default=True
-        Whether what the model needs to decode is a part of the result. If not, :func:`decompress` has to be
-        given the model.
+        Whether what the model needs to decode is a part of the result. If not, :func:`decompress` needs
+        the model.
 
     Returns
     -------
@@ -87,12 +89,13 @@ def compress(X, model=None, *, relative=None, absolute=None, degree=2, embed_mod
 
     Notes
     -----
-    Models are computed in float64 on both sides. Where other rounding could change a prediction, the value is
-    kept as it is. If a prediction changes nevertheless, which takes a mistake of 1e-11 of a value,
-    :func:`decompress` raises an error. Values that come back may differ in their last digit from machine to
+    Models are computed in float64 on both sides. A value whose prediction could be another where
+    rounding is different, by up to 1e-11, is stored as it is. If predictions are others nevertheless,
+    :func:`decompress` raises an error. What comes back may differ in its last digit from machine to
     machine.
 
-    A model costs its own bytes: compare ``len(compress(X))`` with and without it.
+    A model costs its own bytes, and latent coordinates theirs: compare ``len(compress(X))`` without
+    one.
 
     Examples
     --------
@@ -134,17 +137,21 @@ def compress(X, model=None, *, relative=None, absolute=None, degree=2, embed_mod
     header.write(writer)
     for rows in table.blocks():
         values = [column[rows] for column in table.columns]
-        latent = coder.encode(table.matrix(rows)) if coder else None
-        write_block(writer, header, values, latent, coder.predict(latent) if coder else None)
+        if coder is None:
+            write_block(writer, header, values)
+        else:
+            latent = coder.encode(table.matrix(rows))
+            write_block(writer, header, values, latent, coder.predict(latent))
     content = writer.content()
     return content + _digest(content)
 
 
+@np.errstate(all="ignore")
 def decompress(data, model=None):
     """Bring a table back that :func:`compress` has made small.
 
-    Nothing in the data is run, and it may be from anybody: what :func:`skae.load` says of files is true of
-    a model in it.
+    Nothing in the data is run, and they may be from anybody: what :func:`skae.load` says of files is true
+    of a model in them.
 
     Parameters
     ----------
@@ -212,10 +219,12 @@ class _Coder:
     sizes: np.ndarray  # (d,), of values in the middles of columns
     steps: np.ndarray  # (n_components,)
     typical: np.ndarray  # (d,), a row
+    ends: np.ndarray  # (2, n_components), of latent coordinates
 
     def encode(self, rows: np.ndarray) -> np.ndarray:
         """Return rows as whole numbers (n, n_components)."""
-        return to_latent_numbers(self.model.encode(rows, self.typical), self.steps)
+        latent = self.model.encode(rows, self.typical)
+        return to_latent_numbers(np.clip(latent, self.ends[0], self.ends[1]), self.steps)
 
     def predict(self, latent: np.ndarray) -> Predicted:
         """Return what the model says of whole numbers (n, n_components)."""
@@ -241,8 +250,10 @@ def _writing_coder(
     if typical is None:
         return None, None
     sizes = typical_sizes(columns, np.median(numbers, axis=0).astype(np.int64))
-    steps = choose_steps(model, model.encode(rows, typical), numbers, columns, sizes)
-    return _Coder(model, columns, sizes, steps, typical), content
+    latent = model.encode(rows, typical)
+    ends = usual_range(latent)
+    steps = choose_steps(model, np.clip(latent, ends[0], ends[1]), numbers, columns, sizes)
+    return _Coder(model, columns, sizes, steps, typical, ends), content
 
 
 def _reading_coder(header: Header, model: Any) -> _Coder | None:
@@ -252,8 +263,9 @@ def _reading_coder(header: Header, model: Any) -> _Coder | None:
         model = estimator_in(header.model, "the model in it", torch.device("cpu"))
     elif model is None:
         raise ValueError("the model that it was compressed with is not in it: pass it on as model=")
-    sizes, typical = np.zeros((2, len(header.columns)))  # of use for writing
-    return _Coder(Model(model, model, None), header.columns, sizes, header.latent_steps, typical)
+    nothing = np.zeros(len(header.columns))  # of use for writing alone
+    steps = header.latent_steps
+    return _Coder(Model(model, model, None), header.columns, nothing, steps, nothing, nothing)
 
 
 def _sample_of(n_rows: int) -> np.ndarray:

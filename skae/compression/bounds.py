@@ -87,7 +87,6 @@ def are_whole(values: np.ndarray) -> bool:
     return bool(len(finite)) and bool((finite == np.rint(finite)).all())
 
 
-@np.errstate(all="ignore")
 def to_cells(column: Column, values: np.ndarray) -> Cells:
     """Return values as whole numbers; what :func:`from_cells` does not bring back is an exception."""
     if np.issubdtype(values.dtype, np.floating):
@@ -104,7 +103,6 @@ def to_cells(column: Column, values: np.ndarray) -> Cells:
     return Cells(np.where(is_exception, 0, numbers), is_negative, is_exception)
 
 
-@np.errstate(all="ignore")
 def from_cells(column: Column, numbers: np.ndarray, is_negative: np.ndarray) -> np.ndarray:
     """Return the values of whole numbers, in the dtype of the column."""
     if column.kind == "exact":
@@ -116,7 +114,6 @@ def from_cells(column: Column, numbers: np.ndarray, is_negative: np.ndarray) -> 
     return values.astype(column.dtype)
 
 
-@np.errstate(all="ignore")
 def in_steps(column: Column, values: np.ndarray) -> np.ndarray:
     """Return float64 values in the unit of whole numbers; NaN and ±inf where there is none."""
     if column.kind == "exact":
@@ -126,7 +123,6 @@ def in_steps(column: Column, values: np.ndarray) -> np.ndarray:
     return values / column.step
 
 
-@np.errstate(all="ignore")
 def are_within(column: Column, values: np.ndarray, back: np.ndarray) -> np.ndarray:
     """Tell which values have come back within the bound."""
     if column.kind == "exact":
@@ -157,7 +153,7 @@ def choose_bounds(
             "compress needs a bound: relative=1e-3 for all columns, say, or relative={'pt': 1e-3}, "
             "absolute={'eta': 1e-3}."
         )
-    named = {}
+    named: dict[str, dict[int, Any]] = {}
     for kind, bounds in (("relative", relative), ("absolute", absolute)):
         named[kind] = {}
         if isinstance(bounds, Mapping):

@@ -65,8 +65,8 @@ class Header:
         text = json.dumps(about, separators=(",", ":")).encode()
         inner.number(len(text))
         inner.raw(text)
-        floats = [[c.bound, c.step, c.offset] for c in columns]
-        inner.values(np.array([*np.ravel(floats), *self.latent_steps]))
+        floats = [x for c in columns for x in (c.bound, c.step, c.offset)]
+        inner.raw(np.array([*floats, *self.latent_steps]).astype("<f8").tobytes())
         for numbers in _numbers_of(chain):
             for number in numbers:
                 inner.signed(int(number))
@@ -89,11 +89,12 @@ class Header:
         about = parsed(inner.raw(inner.number()))
         check_format(about["format"], about["version"])
         n_rows, is_frame, degree = about["rows"], about["frame"], about["degree"]
-        names = about["names"] if is_frame else list(range(_whole(about["names"], _MOST_BYTES)))
-        d, k = len(names), _whole(about["components"], _MOST_BYTES)
+        names, most = about["names"], len(inner.content)
+        names = names if is_frame else list(range(_whole(names, most)))
+        d, k = len(names), _whole(about["components"], most)
         if not d or len({*names}) < d or not all(type(name) in (str, int) for name in names):
             raise ValueError("its columns have no names")
-        floats = inner.values(3 * d + k, np.float64)
+        floats = np.frombuffer(inner.raw(8 * (3 * d + k)), "<f8").astype(np.float64)
         kinds = zip(
             _lengthened(about["dtypes"], d),
             _lengthened(about["kinds"], d),

@@ -29,7 +29,7 @@ _MOST_COLUMNS = (0, 200, 30)
 # Where, in spreads, a parabola in one variable may go over into another.
 _KNOTS = np.linspace(-2.0, 2.0, 9)
 
-_RIDGE = 1e-6
+_RIDGE = 1e-5
 _BITS_OF_EXCEPTION = 80.0
 
 
@@ -162,16 +162,26 @@ def _variable(distance: np.ndarray, width: int) -> np.ndarray:
 # -- fitting ---------------------------------------------------------------------------------------
 
 
-def fit_chain(
-    numbers: np.ndarray, n_rows: int, predicted: Predicted | None, degree: int
-) -> Chain:
-    """Return a chain for whole numbers (n, d), a sample of ``n_rows``.
+def fit_chain(numbers: np.ndarray, n_rows: int, predicted: Predicted | None, degree: int) -> Chain:
+    """Return the chain of up to this degree that takes the fewest bytes, its coefficients counted.
 
-    Each column is predicted in the way that takes the fewest bytes, its coefficients counted.
+    Parameters
+    ----------
+    numbers : ndarray of shape (n, d)
+        Whole numbers of a sample of ``n_rows``.
+    predicted : Predicted or None
+        What a model says of them.
     """
+    degrees = [k for k in range(degree + 1) if fits_columns(k, numbers.shape[1])]
+    chains = [_fit_chain(numbers, n_rows, predicted, k) for k in degrees]
+    return min(chains, key=lambda pair: pair[1])[0]
+
+
+def _fit_chain(
+    numbers: np.ndarray, n_rows: int, predicted: Predicted | None, degree: int
+) -> tuple[Chain, float]:
+    """Return a chain of polynomials of this degree, and how many bits it takes."""
     d = numbers.shape[1]
-    while not fits_columns(degree, d):
-        degree -= 1
     middles = np.median(numbers, axis=0).astype(np.int64)
     widths = _spreads(numbers - middles)
     rests = _spreads(numbers - predicted.numbers) if predicted is not None else widths
@@ -188,11 +198,12 @@ def fit_chain(
         scales=[0] * d,
     )
     terms = _all_terms(chain, numbers, predicted) if degree else np.ones((1, len(numbers)))
-    known = terms @ terms.T
+    known, bits = terms @ terms.T, 0.0
     for place, column in enumerate(chain.order):
         m = chain.n_terms(place, predicted is not None) if degree else 1
-        _choose(chain, column, numbers[:, column], terms[:m], known[:m, :m], predicted, n_rows)
-    return chain
+        part = terms[:m], known[:m, :m]
+        bits += _choose(chain, column, numbers[:, column], *part, predicted, n_rows)
+    return chain, bits
 
 
 def _choose(
@@ -203,8 +214,8 @@ def _choose(
     known: np.ndarray,
     predicted: Predicted | None,
     n_rows: int,
-) -> None:
-    """Set the mode of a column, and its coefficients."""
+) -> float:
+    """Set the mode of a column, and its coefficients; return how many bits it takes."""
     middle = np.full(len(numbers), float(chain.middles[column]))
     guesses = {0: middle}
     if predicted is not None:
@@ -224,10 +235,12 @@ def _choose(
         of_fit = expected_bits(fitted[mode][0]) if mode in fitted else 0.0
         return bits * n_rows / len(numbers) + of_fit
 
-    mode = min(guesses, key=size)
+    sizes = {mode: size(mode) for mode in guesses}
+    mode = min(sizes, key=lambda mode: sizes[mode])
     chain.modes[column] = mode
     if mode in fitted:
         chain.coefficients[column], chain.scales[column] = fitted[mode]
+    return sizes[mode]
 
 
 def _fit(
@@ -298,7 +311,11 @@ def _order(numbers: np.ndarray, middles: np.ndarray, widths: np.ndarray, degree:
         target = products[is_used, column]
         explained = target @ np.linalg.solve(known[np.ix_(is_used, is_used)], target)
         alone = squares[column] - products[0, column] ** 2
-        return float(np.log((alone + floor[column]) / (max(squares[column] - explained, 0.0) + floor[column])))
+        return float(
+            np.log(
+                (alone + floor[column]) / (max(squares[column] - explained, 0.0) + floor[column])
+            )
+        )
 
     while len(left) > 1:
         last.append(max(left, key=gain))

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import FunctionTransformer
+from skorch.history import History
 
 from skae.compression.bounds import Column, from_cells, in_steps
 from skae.compression.polynomials import Predicted
@@ -25,6 +26,7 @@ from skae.training.hardware import own_settings
 
 _ROUNDING = 1e-11
 _LARGEST_LATENT = 2**40
+_WIDEST = 10.0  # range of latent coordinates, in that of nine tenths of them
 
 # Rows among which one is looked for that the model takes.
 _TRIES = 50
@@ -36,9 +38,16 @@ Function = Callable[[np.ndarray], np.ndarray]
 
 
 class Model:
-    """A fitted estimator with ``transform``, and one with ``inverse_transform``: the same, or a copy of it.
+    """A fitted estimator, both ways.
 
-    ``names`` are those of the columns, where they have names.
+    Parameters
+    ----------
+    estimator : estimator
+        With ``transform``.
+    decoder : estimator
+        With ``inverse_transform``: the same one, or a copy of it.
+    names : list or None
+        Those of the columns, where they have names.
 
     Raises
     ------
@@ -57,13 +66,13 @@ class Model:
     def decode(self, latent: np.ndarray) -> np.ndarray:
         """Return rows (n, d) of latent coordinates (n, k), in float64."""
         rows = np.asarray(latent, dtype=np.float64)
-        with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
+        with warnings.catch_warnings(action="ignore"):
             for back in self._back:
                 rows = np.asarray(back(rows), dtype=np.float64)
         return rows
 
     def encode(self, rows: np.ndarray, typical: np.ndarray) -> np.ndarray:
-        """Return latent coordinates (n, k) of rows (n, d), those of a typical row where it refuses one."""
+        """Return latent coordinates (n, k) of rows (n, d); where it refuses one, of a typical row."""
         filled = np.where(np.isfinite(rows), rows, typical)
         usual = self._encode(typical[None])
         latent = self._encode_all(filled, usual)
@@ -78,9 +87,13 @@ class Model:
             As the model does, if it takes none.
         """
         candidates = rows[np.isfinite(rows).all(axis=1)]
-        distances = np.abs(candidates - np.median(candidates, axis=0)) if len(candidates) else candidates
+        distances = (
+            np.abs(candidates - np.median(candidates, axis=0)) if len(candidates) else candidates
+        )
         spread = np.median(distances, axis=0) if len(candidates) else 1.0
-        nearest = np.argsort((distances / np.where(spread > 0.0, spread, 1.0)).sum(axis=1), kind="stable")
+        nearest = np.argsort(
+            (distances / np.where(spread > 0.0, spread, 1.0)).sum(axis=1), kind="stable"
+        )
         error = None
         for row in candidates[nearest[:_TRIES]]:
             try:
@@ -109,7 +122,7 @@ class Model:
             from pandas import DataFrame
 
             X = DataFrame(rows, columns=self._names)
-        with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
+        with warnings.catch_warnings(action="ignore"):
             return np.asarray(self._estimator.transform(X), dtype=np.float64)
 
 
@@ -118,8 +131,8 @@ def _way_back(step: Any) -> Function:
     is_one_way = isinstance(step, FunctionTransformer) and step.func and not step.inverse_func
     if is_one_way or not callable(getattr(step, "inverse_transform", None)):
         raise TypeError(
-            f"{type(step).__name__} has no inverse_transform, so that rows cannot be brought back through "
-            "it; compress takes a JetAutoencoder, a Pipeline that ends in one, PCA, …"
+            f"{type(step).__name__} has no inverse_transform, so that rows cannot be brought back "
+            "through it; compress takes a JetAutoencoder, a Pipeline that ends in one, PCA, …"
         )
     if isinstance(step, JetAutoencoder):
         return partial(_decode_in_double, _on_cpu(step))
@@ -131,13 +144,14 @@ def _way_back(step: Any) -> Function:
 
 
 def decoder_alone(estimator: Any) -> Any:
-    """Return a copy of a model that can decode alone: the weights of encoders are zero, and take no room."""
+    """Return a copy of a model that can only decode: zeros in place of encoders' weights take no room."""
     estimator = copy.deepcopy(getattr(estimator, "best_estimator_", estimator))
     for step in steps_of(estimator):
         if isinstance(step, JetAutoencoder):
             with torch.no_grad():
-                for weight in step.module_.encoder.parameters():
+                for weight in step.module_.get_submodule("encoder").parameters():
                     weight.zero_()
+            step.net_.history = History()
     return estimator
 
 
@@ -151,7 +165,8 @@ def _on_cpu(autoencoder: JetAutoencoder) -> JetAutoencoder:
 def _decode_in_double(autoencoder: JetAutoencoder, latent: np.ndarray) -> np.ndarray:
     step = autoencoder.transformer_
     with torch.inference_mode():
-        rows = autoencoder.module_.decode(torch.tensor(latent), back=step is None).numpy()
+        decode: Any = autoencoder.module_.decode
+        rows = decode(torch.tensor(latent), back=step is None).numpy()
     return autoencoder._units.undo(rows) if step is None else step.inverse_transform(rows)
 
 
@@ -163,16 +178,15 @@ def predict(
     if rows.shape != (len(latent), len(columns)):
         raise ValueError(f"the model has {rows.shape[1:]} columns, and not {len(columns)}")
     numbers, doubts = np.empty_like(rows), np.empty_like(rows)
-    with np.errstate(all="ignore"):
-        for place, column in enumerate(columns):
-            values = rows[:, place]
-            scaled = in_steps(column, values)
-            error = _ROUNDING * (np.abs(values) + typical_sizes[place]) / column.step
-            if column.kind == "relative":
-                error = error / np.abs(values)
-            is_usable = np.abs(scaled) < 2.0**62
-            numbers[:, place] = np.where(is_usable, scaled, 0.0)
-            doubts[:, place] = np.where(is_usable, error, np.inf)
+    for place, column in enumerate(columns):
+        values = rows[:, place]
+        scaled = in_steps(column, values)
+        error = _ROUNDING * (np.abs(values) + typical_sizes[place]) / column.step
+        if column.kind == "relative":
+            error = error / np.abs(values)
+        is_usable = np.abs(scaled) < 2.0**62
+        numbers[:, place] = np.where(is_usable, scaled, 0.0)
+        doubts[:, place] = np.where(is_usable, error, np.inf)
     return Predicted(numbers, doubts)
 
 
@@ -197,8 +211,8 @@ def choose_steps(
         return predict(model, latent, columns, sizes).numbers
 
     rest = np.maximum(1.4826 * np.median(np.abs(numbers - say(latent)), axis=0), 0.3)
-    spread = latent.std(axis=0)
-    spread = np.where(spread > 0.0, spread, 1.0)
+    low, high = np.quantile(latent, [0.05, 0.95], axis=0)
+    spread = np.where(high > low, (high - low) / 3.3, 1.0)
     reach = np.empty_like(spread)
     for place, width in enumerate(0.05 * spread):
         move = np.zeros_like(spread)
@@ -219,3 +233,9 @@ def to_latent_numbers(latent: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Return latent coordinates (n, k) in whole numbers of steps."""
     whole = np.clip(np.rint(latent / steps), -_LARGEST_LATENT, _LARGEST_LATENT)
     return whole.astype(np.int64)
+
+
+def usual_range(latent: np.ndarray) -> np.ndarray:
+    """Return the ends (2, k) of usual latent coordinates (n, k); beyond, decoders may overflow."""
+    low, middle, high = np.quantile(latent, [0.05, 0.5, 0.95], axis=0)
+    return middle + np.outer([-1.0, 1.0], _WIDEST * (high - low))

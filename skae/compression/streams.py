@@ -181,7 +181,9 @@ class Reader:
         symbols = np.frombuffer(self.packed(n), np.uint8)
         if len(symbols) != n:
             raise ValueError("it lacks numbers")
-        low = np.unpackbits(np.frombuffer(self.raw((n * shift + 7) // 8), np.uint8), count=n * shift)
+        low = np.unpackbits(
+            np.frombuffer(self.raw((n * shift + 7) // 8), np.uint8), count=n * shift
+        )
         centred = symbols.astype(np.int64) - 127 << shift
         for place, bits in enumerate(low.reshape(n, shift).T):
             centred |= bits.astype(np.int64) << place

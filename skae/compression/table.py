@@ -57,13 +57,15 @@ class Table:
         for name, dtype in zip(names, dtypes, strict=True):
             if not isinstance(dtype, np.dtype) or str(dtype.newbyteorder("=")) not in DTYPES:
                 raise TypeError(
-                    f"column {name!r} is of {dtype}; compress takes NumPy's booleans, integers, and floats "
-                    "of up to 64 bits."
+                    f"column {name!r} is of {dtype}; compress takes NumPy's booleans, integers and "
+                    "floats of up to 64 bits."
                 )
         if not names:
             raise ValueError("X has no columns.")
         if not all(type(name) in (str, int) for name in names) or len({*names}) < len(names):
-            raise ValueError("Columns of X must have names that are text or whole numbers, each once.")
+            raise ValueError(
+                "Columns of X must have names that are text or whole numbers, each once."
+            )
         arrays = [np.asarray(column) for column in columns]
         native = [array.astype(array.dtype.newbyteorder("="), copy=False) for array in arrays]
         return cls(native, names, is_frame)
