@@ -128,8 +128,8 @@ def _read_chain(reader: Reader, d: int, degree: int, has_model: bool) -> Chain:
         raise ValueError("it predicts columns in a way that is not known")
     if not has_model and {*modes} & {1, 3}:
         raise ValueError("it has no model for its predictions")
-    if not fits_columns(degree, d) and {*modes} & {2, 3}:
-        raise ValueError(f"it has polynomials in {d} columns")
+    if not (degree and fits_columns(degree, d)) and {*modes} & {2, 3}:
+        raise ValueError(f"it has polynomials of degree {degree} in {d} columns")
     if max(map(abs, [*middles, *lows, *highs, *widths, *rests])) > _LARGEST:
         raise ValueError("its columns are out of range")
     if min([*widths, *rests]) < 1 or any(a > b for a, b in zip(lows, highs, strict=True)):
