@@ -105,6 +105,9 @@ def walk(chain: Chain, n: int, predicted: Predicted | None, give: Give) -> None:
             factors = np.ldexp(chain.coefficients[column].astype(np.float64), chain.scales[column])
             guess = guess + factors @ terms.table[: len(factors)]
             doubt = doubt + _ROUNDING * _FARTHEST**2 * np.abs(factors).sum()
+            for term, of_term in terms.doubts.items():
+                if term < len(factors):
+                    doubt = doubt + abs(factors[term]) * of_term
         terms.add(column, give(column, *_rounded(chain, column, guess, doubt)))
 
 
@@ -131,6 +134,7 @@ class _Terms:
         self.table = np.empty((n_terms, n))
         self.table[0] = 1.0
         self._filled = 1
+        self.doubts: dict[int, np.ndarray] = {}  # by which terms may be off that models are part of
 
     def add(self, column: int, numbers: np.ndarray) -> None:
         """Add the terms of a column that is known."""
@@ -142,8 +146,10 @@ class _Terms:
         self._variables.append(variable)
         self._append(variable)
         if self._predicted is not None:
-            rest = numbers - self._predicted.numbers[:, column]
-            self._append(_variable(rest, chain.rests[column]))
+            rest, width = numbers - self._predicted.numbers[:, column], chain.rests[column]
+            doubt = self._predicted.doubts[:, column] / width
+            self.doubts[self._filled] = np.minimum(doubt, 2.0 * _FARTHEST)
+            self._append(_variable(rest, width))
         if chain.degree > 1:
             for other in self._variables:
                 self._append(variable * other)

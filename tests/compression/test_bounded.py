@@ -327,10 +327,11 @@ def with_rounding(monkeypatch, size):
     monkeypatch.setattr(prediction.Model, "decode", otherwise)
 
 
-def test_what_another_machine_rounds_otherwise_comes_back_the_same(X, models, monkeypatch):
+@pytest.mark.parametrize("size", [1e-12, 9e-12])
+def test_what_another_machine_rounds_otherwise_comes_back_the_same(X, models, size, monkeypatch):
     data = skae.compress(X, models["inside"], **BOUNDS)
     before = skae.decompress(data)
-    with_rounding(monkeypatch, 1e-12)
+    with_rounding(monkeypatch, size)
     np.testing.assert_array_equal(skae.decompress(data), before)
 
 
