@@ -79,7 +79,7 @@ def surround(name):
 
         return call
 
-    rooms = ("estimators", "export", "persistence", "sampling")
+    rooms = ("estimators", "compression", "export", "persistence", "sampling")
     estimators, *others = (importlib.import_module(f"skae.{room}") for room in rooms)
     classes = {
         base
