@@ -261,8 +261,9 @@ def _fit(
     low, high = np.quantile(target, [0.01, 0.99])
     factors = np.linalg.solve(known + ridge, terms @ np.clip(target, low, high))
     rest = target - factors @ terms
-    weighted = terms / (1.0 + np.square(rest / (2.0 * _scale(rest))))
-    factors = np.linalg.solve(weighted @ terms.T + ridge, weighted @ target)
+    roots = 1.0 / np.sqrt(1.0 + np.square(rest / (2.0 * _scale(rest))))
+    weighted = terms * roots  # a product with itself takes half the time
+    factors = np.linalg.solve(weighted @ weighted.T + ridge, weighted @ (roots * target))
     fineness = np.clip(np.sqrt(n_rows / (12.0 * m)), 0.5, 16.0)
     step = _scale(target - factors @ terms) / (fineness * np.sqrt(m))
     exponent = int(np.floor(np.log2(step)))
