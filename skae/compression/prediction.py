@@ -6,6 +6,7 @@ float64, whatever it was trained in, so that machines, threads and batches diffe
 
 import copy
 import warnings
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -30,6 +31,9 @@ _WIDEST = 10.0  # range of latent coordinates, in that of nine tenths of them
 
 # Rows among which one is looked for that the model takes.
 _TRIES = 50
+
+# Calls of a model for the rows of a block, which find about one refused row in a thousand.
+_MOST_CALLS = 1500
 
 # By how much steps are coarser than what a model leaves of columns.
 _COARSENESS = (0.5, 1.0, 2.0, 4.0)
@@ -106,15 +110,23 @@ class Model:
         return None
 
     def _encode_all(self, rows: np.ndarray, usual: np.ndarray) -> np.ndarray:
-        """Encode rows, and halve them until those are found that the model refuses."""
-        try:
-            return self._encode(rows)
-        except ValueError:
-            if len(rows) == 1:
-                return usual
-            half = len(rows) // 2
-            parts = [self._encode_all(part, usual) for part in (rows[:half], rows[half:])]
-            return np.concatenate(parts)
+        """Encode rows, and halve them to find those that the model refuses, the largest parts first.
+
+        After so many calls, parts in which some are left are taken for refused.
+        """
+        latent = np.repeat(usual, len(rows), axis=0)
+        parts = deque([slice(0, len(rows))])
+        for _ in range(_MOST_CALLS):
+            if not parts:
+                break
+            part = parts.popleft()
+            try:
+                latent[part] = self._encode(rows[part])
+            except ValueError:
+                middle = (part.start + part.stop) // 2
+                if middle > part.start:
+                    parts += [slice(part.start, middle), slice(middle, part.stop)]
+        return latent
 
     def _encode(self, rows: np.ndarray) -> np.ndarray:
         X: Any = rows

@@ -276,6 +276,38 @@ def test_rows_that_a_model_refuses_come_back(X, models):
     assert np.isnan(skae.decompress(skae.compress(nothing, models["inside"], absolute=1.0))).all()
 
 
+class Particular(PCA):
+    """Refuses rows below zero, and counts how often it is asked."""
+
+    asked = 0
+
+    def transform(self, X):
+        type(self).asked += 1
+        if (X[:, 0] < 0.0).any():
+            raise ValueError("it is negative")
+        return super().transform(X)
+
+
+@pytest.mark.parametrize("share", [1e-3, 0.3])
+def test_rows_that_a_model_refuses_are_sought_in_a_bounded_number_of_calls(share):
+    rng = np.random.default_rng(0)
+    X = np.exp(rng.normal(size=(30_000, 1))) @ [[1.0, 2.0, 3.0]] + rng.normal(size=(30_000, 3))
+    is_refused = rng.random(len(X)) < share
+    X[:, 0] = np.where(is_refused, -1.0, 1.0) * np.abs(X[:, 0])
+    model = Particular(1).fit(X)
+    Particular.asked = 0
+    latent = prediction.Model(model, model, None).encode(X, np.ones(3))
+    assert Particular.asked <= prediction._MOST_CALLS + 1
+    usual = PCA.transform(model, np.ones((1, 3)))
+    np.testing.assert_array_equal(latent[is_refused], np.repeat(usual, is_refused.sum(), axis=0))
+    true = PCA.transform(model, X)
+    is_found = np.isclose(latent, true, rtol=0.0, atol=1e-9)[:, 0]
+    if share < 0.01:
+        np.testing.assert_array_equal(is_found, ~is_refused)
+    data = skae.compress(X, model, absolute=0.1, embed_model=False)
+    assert_within(X, skae.decompress(data, model), "absolute", 0.1)
+
+
 def test_named_columns_reach_a_model_by_name(X, models):
     frame = pd.DataFrame(X, columns=["E", "pt", "eta", "phi"])
     bounds = {"relative": {"E": 1e-3, "pt": 1e-3}, "absolute": 1e-3}
