@@ -34,7 +34,7 @@ def sampler():
 
 def bytes_of_a_table():
     zstd.cache_clear()
-    skae.compress(np.eye(2), absolute=0.1)
+    skae.compress(None, np.eye(2), absolute=0.1)
 
 
 @pytest.mark.parametrize(

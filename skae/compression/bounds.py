@@ -5,11 +5,13 @@ not come back within its bound by way of a whole number is an exception, and kep
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from skae.physics.column_names import component_of
 
 #: whole numbers up to here, so that doubles and differences hold them
 LARGEST = 2**52
@@ -17,6 +19,8 @@ LARGEST = 2**52
 # Share of a cell that is given away, so that rounding in exp, or in a check in X's own precision, is
 # within the bound.
 _SPARE = 2.0**-10
+
+_ANGLES = ("eta", "phi")  # and what is like them; all other components have a unit
 
 KINDS = ("exact", "absolute", "relative")
 DTYPES = (
@@ -139,86 +143,114 @@ def are_within(column: Column, values: np.ndarray, back: np.ndarray) -> np.ndarr
 
 
 def choose_bounds(
-    names: list[Any], columns: list[np.ndarray], relative: Any, absolute: Any
+    names: list[Any],
+    columns: list[np.ndarray],
+    tolerance: Any = None,
+    relative: Any = None,
+    absolute: Any = None,
+    angles: Collection[Any] = (),
 ) -> list[tuple[str, float]]:
     """Return kind and bound of each column; see :func:`skae.compress`.
+
+    Parameters
+    ----------
+    angles : collection of str or int
+        Names of columns whose tolerance is absolute.
 
     Raises
     ------
     ValueError
         If a column has no bound, or two, or a bound is none.
     """
-    if relative is None and absolute is None:
+    given = {"tolerance": tolerance, "relative": relative, "absolute": absolute}
+    given = {argument: bounds for argument, bounds in given.items() if bounds is not None}
+    if not given:
         raise ValueError(
-            "compress needs a bound: relative=1e-3 for all columns, say, or relative={'pt': 1e-3}, "
-            "absolute={'eta': 1e-3}."
+            "compress needs a bound: tolerance=1e-3, say, relative for energies and absolute for angles; "
+            "or relative={'pt': 1e-3}, absolute={'eta': 1e-3}."
         )
-    named: dict[str, dict[int, Any]] = {}
-    for kind, bounds in (("relative", relative), ("absolute", absolute)):
-        named[kind] = {}
-        if isinstance(bounds, Mapping):
-            places = [_place(key, names, kind) for key in bounds]
-            named[kind] = dict(zip(places, bounds.values(), strict=True))
-    if twice := named["relative"].keys() & named["absolute"].keys():
-        raise ValueError(f"column {names[min(twice)]!r} has a relative and an absolute bound.")
-    general = {
-        kind: bounds
-        for kind, bounds in (("relative", relative), ("absolute", absolute))
-        if bounds is not None and not isinstance(bounds, Mapping)
-    }
-    if len(general) == 2:
+    named: dict[int, tuple[str, Any]] = {}
+    for argument, bounds in given.items():
+        for key, bound in bounds.items() if isinstance(bounds, Mapping) else ():
+            place = _place(key, names, argument)
+            if place in named:
+                raise ValueError(
+                    f"column {key!r} has two bounds, {named[place][0]} and {argument}."
+                )
+            named[place] = argument, bound
+    general = [(a, bounds) for a, bounds in given.items() if not isinstance(bounds, Mapping)]
+    if len(general) > 1:
+        (first, number), (second, other) = general[:2]
         raise ValueError(
-            f"relative={relative} and absolute={absolute} are both for all columns; say which columns "
-            "one of them is for: absolute={'phi': 1e-3}."
+            f"{first}={number} and {second}={other} are both for all columns; say which columns one of "
+            f"them is for: {second}={{{names[-1]!r}: {other}}}."
         )
+    for argument, bound in general:
+        _check(bound, argument, "all columns")
     return [
-        _bound_of(place, name, values, named, general)
+        _bound_of(name, values, named.get(place), general, name in angles)
         for place, (name, values) in enumerate(zip(names, columns, strict=True))
     ]
 
 
 def _bound_of(
-    place: int,
     name: Any,
     values: np.ndarray,
-    named: dict[str, dict[int, Any]],
-    general: dict[str, Any],
+    named: tuple[str, Any] | None,
+    general: list[tuple[str, Any]],
+    is_angle: bool,
 ) -> tuple[str, float]:
     is_float = values.dtype.kind == "f"
-    for kind, bounds in named.items():
-        if place in bounds:
-            bound = _checked(bounds[place], kind, name)
-            if not is_float and bound > 0.0:
-                raise ValueError(
-                    f"column {name!r} is of {values.dtype}, and comes back exactly; to round it, pass it "
-                    "on as floats."
-                )
-            return (kind, bound) if bound > 0.0 else ("exact", 0.0)
-    for kind, bound in general.items():
-        bound = _checked(bound, kind, "all columns")
-        if is_float and bound > 0.0 and not are_whole(values):
-            return kind, bound
-    if is_float and not general and not are_whole(values):
+    if named is None and (not is_float or are_whole(values)):
+        return "exact", 0.0
+    if named is None and not general:
         raise ValueError(
-            f"column {name!r} has no bound; name it in relative or absolute, or give one of them as a "
-            "number, for all columns that the other does not name."
+            f"column {name!r} has no bound; name it in tolerance, relative or absolute, or give one of "
+            "them as a number, for all columns that are not named."
         )
-    return "exact", 0.0
+    argument, bound = named or general[0]
+    _check(bound, argument, name)
+    bound = float(bound)
+    if not is_float and bound > 0.0:
+        raise ValueError(
+            f"column {name!r} is of {values.dtype}, and comes back exactly; to round it, pass it on as "
+            "floats."
+        )
+    if bound == 0.0:
+        return "exact", 0.0
+    if argument != "tolerance":
+        return argument, bound
+    if is_angle or not _is_relative(name, values):
+        return "absolute", bound
+    if bound >= 1.0:
+        raise ValueError(
+            f"tolerance={bound:g} is relative for column {name!r}, and must be below 1 there; in the "
+            f"column's unit it is absolute={{{name!r}: {bound:g}}}."
+        )
+    return "relative", bound
 
 
-def _checked(bound: Any, kind: str, name: Any) -> float:
+def _is_relative(name: Any, values: np.ndarray) -> bool:
+    """Tell whether a tolerance of a column is relative: by its name, or by its signs."""
+    component = component_of(name) if isinstance(name, str) else None
+    if component is not None:
+        return component not in _ANGLES
+    finite = values[np.isfinite(values)]
+    return bool(len(finite)) and bool((finite > 0).all() or (finite < 0).all())
+
+
+def _check(bound: Any, argument: str, name: Any) -> None:
     try:
         number = float(bound)
     except (TypeError, ValueError):
         number = math.nan
-    most = 1.0 if kind == "relative" else math.inf
+    most = 1.0 if argument == "relative" else math.inf
     if isinstance(bound, str) or not 0.0 <= number < most:
-        upper = "below 1" if kind == "relative" else "and finite"
-        raise ValueError(f"{kind}={bound!r} of {name} must be a number of 0 or more, {upper}.")
-    return number
+        upper = "below 1" if argument == "relative" else "and finite"
+        raise ValueError(f"{argument}={bound!r} of {name} must be a number of 0 or more, {upper}.")
 
 
-def _place(key: Any, names: list[Any], kind: str) -> int:
+def _place(key: Any, names: list[Any], argument: str) -> int:
     if key in names:
         return names.index(key)
-    raise ValueError(f"{kind} names a column {key!r}, which X has not; it has {names[:20]}.")
+    raise ValueError(f"{argument} names a column {key!r}, which X has not; it has {names[:20]}.")

@@ -168,8 +168,10 @@ def _variable(distance: np.ndarray, width: int) -> np.ndarray:
 # -- fitting ---------------------------------------------------------------------------------------
 
 
-def fit_chain(numbers: np.ndarray, n_rows: int, predicted: Predicted | None, degree: int) -> Chain:
-    """Return the chain of up to this degree that takes the fewest bytes, its coefficients counted.
+def fit_chain(
+    numbers: np.ndarray, n_rows: int, predicted: Predicted | None, degree: int
+) -> tuple[Chain, float]:
+    """Return the chain of up to this degree that takes the fewest bits, coefficients counted, and these.
 
     Parameters
     ----------
@@ -180,7 +182,7 @@ def fit_chain(numbers: np.ndarray, n_rows: int, predicted: Predicted | None, deg
     """
     degrees = [k for k in range(degree + 1) if fits_columns(k, numbers.shape[1])]
     chains = [_fit_chain(numbers, n_rows, predicted, k) for k in degrees]
-    return min(chains, key=lambda pair: pair[1])[0]
+    return min(chains, key=lambda pair: pair[1])
 
 
 def _fit_chain(

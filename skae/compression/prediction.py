@@ -155,6 +155,18 @@ def _way_back(step: Any) -> Function:
     return step.inverse_transform
 
 
+def angles_of(model: Any, names: list[Any] | None) -> set[Any]:
+    """Return which columns are angles of a JetAutoencoder that sees them first: names, or numbers."""
+    first = next(iter(steps_of(model)), None)
+    if not isinstance(first, JetAutoencoder):
+        return set()
+    angles = getattr(first, "angles_", ())
+    if names is None:
+        return {*angles}
+    known = list(getattr(first, "feature_names_in_", names))
+    return {known[place] for place in angles if place < len(known)}
+
+
 def decoder_alone(estimator: Any) -> Any:
     """Return a copy of a model that can only decode: zeros in place of encoders' weights take no room."""
     estimator = copy.deepcopy(getattr(estimator, "best_estimator_", estimator))
