@@ -1,6 +1,7 @@
 """How well some 25 columns of a jet survive in fewer numbers: JetAutoencoder beside what else there is.
 
     python benchmarks/bench_jet_columns.py [FILE] [--components 6 8 10] [--rows 40000] [--epochs 30]
+    python benchmarks/bench_jet_columns.py [FILE] --settings [--components 4 6 8 10]
 
 FILE is what examples/jets_from_pythia.py writes with --process qcd; without it, jets are generated. φ is
 left out: it is uniform and no other column tells of it, so that any code gives it a number of its own.
@@ -17,6 +18,7 @@ import tempfile
 import time
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 
@@ -206,6 +208,23 @@ def contenders(epochs):
     }
 
 
+def settings(epochs):
+    """Return settings of JetAutoencoder, as :func:`contenders` does."""
+
+    def with_options(**options):
+        def build(k, seed):
+            return JetAutoencoder(k, max_epochs=epochs, random_state=seed, **options)
+
+        return bent(build), True
+
+    larger = {"hidden_layer_sizes": PUBLISHED, "batch_size": 128}
+    return {
+        "defaults": with_options(),
+        "3 × 200, batches of 128": with_options(**larger),
+        "3 × 200, batches of 128, linear_path": with_options(**larger, linear_path=True),
+    }
+
+
 class Judge:
     """Errors on test rows over variances in training: of the columns, and of them after Box–Cox."""
 
@@ -266,26 +285,30 @@ def bench(X, names, options):
     )
     print(f"{options.epochs} epochs, median of {options.seeds} seeds")
     judge, results = Judge(train, test), {}
-    for name, (build, is_random) in contenders(options.epochs).items():
+    models = settings(options.epochs) if options.settings else contenders(options.epochs)
+    for name, (build, is_random) in models.items():
         seeds = options.seeds if is_random else 1
         results[name] = [measure(build, k, seeds, train, judge) for k in options.components]
-        print(
-            name,
-            *(f"{r[place]:.4f}" for r in results[name] for place in (0, 1, 3)),
-            file=sys.stderr,
-        )
-    spaces = ("standardised", "the columns themselves"), ("Box–Cox", "the columns after Box–Cox")
-    for place, (space, what) in enumerate(spaces):
-        rows = {name: [r[place] for r in found] for name, found in results.items()}
-        if place == 1:
-            rows = {name: values for name, values in rows.items() if name.startswith(space)}
-        print_curve(
-            f"MSE of {what} over their variances, by numbers a jet", options.components, rows
-        )
-        print_ratio(rows, space)
-    seconds = {name: [r[3] for r in found] for name, found in results.items()}
-    print_curve("fit, seconds", options.components, seconds, fmt=".1f")
-    print_columns(names, options, results)
+        progress = (f"{found[place]:.4f}" for found in results[name] for place in (0, 1, 3))
+        print(name, *progress, file=sys.stderr)
+    raw, bent_errors, seconds = (
+        {name: [r[place] for r in found] for name, found in results.items()} for place in (0, 1, 3)
+    )
+    print_errors = partial(print_curve, components=options.components)
+    title = "MSE of the columns{} over their variances, by numbers a jet"
+    if options.settings:
+        print_errors(title.format(" after Box–Cox"), rows=bent_errors)
+    else:
+        print_errors(title.format(" themselves"), rows=raw)
+        print_ratio(raw, "standardised")
+        bent_errors = {
+            name: rows for name, rows in bent_errors.items() if name.startswith("Box–Cox")
+        }
+        print_errors(title.format(" after Box–Cox"), rows=bent_errors)
+        print_ratio(bent_errors, "Box–Cox")
+    print_errors("fit, seconds", rows=seconds, fmt=".1f")
+    if not options.settings:
+        print_columns(names, options, results)
 
 
 def print_columns(names, options, results):
@@ -340,6 +363,9 @@ if __name__ == "__main__":
     parser.add_argument("--rows", type=int, default=40_000, help="to train on, at most")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--settings", action="store_true", help="of JetAutoencoder, beside one another"
+    )
     parser.add_argument("--choose", action="store_true", help="pythae's learning rate")
     options = parser.parse_args()
     warnings.simplefilter("ignore", ClippingWarning)
