@@ -112,7 +112,7 @@ def find_momentum(names: Sequence[str]) -> dict[str, int] | None:
         components, one = found[chosen[0]], objects[chosen[0]]
         return _placed(components, [one[component][0] for component in components], names)
     if chosen:
-        examples = [f"{front.rpartition('/')[2]}pt{back}" for front, back in reversed(chosen)]
+        examples = [names[objects[of][found[of][0]][0]] for of in reversed(chosen)]
         raise ValueError(f"its columns name several four-momenta: {shown(examples)}")
     present = set().union(*objects.values())
     closest = max(COORDINATES, key=lambda components: len(present & set(components)))

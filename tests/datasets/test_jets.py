@@ -320,7 +320,7 @@ def test_names_of_common_files_are_known():
     rntuple_of_atlas = [f"AnalysisJetsAuxDyn:{name}" for name in ("eta", "m", "phi", "pt", "Jvt")]
     assert find_momentum(rntuple_of_atlas) == {"m": 1, "pt": 3, "eta": 0, "phi": 2}
     assert find_momentum(LHCO[:6]) == {"px": 0, "py": 1, "pz": 2, "m": 3}
-    with pytest.raises(ValueError, match=r"several four-momenta: \['ptj1', 'ptj2'\]"):
+    with pytest.raises(ValueError, match=r"several four-momenta: \['pxj1', 'pxj2'\]"):
         find_momentum(LHCO)
 
 

@@ -232,7 +232,7 @@ def test_names_of_which_none_is_known_are_taken_in_order(names):
                 "jet2_eta",
                 "jet2_phi",
             ],
-            r"name several four-momenta: \['jet1_pt', 'jet2_pt'\]",
+            r"name several four-momenta: \['jet1_E', 'jet2_E'\]",
         ),
         (["energy", "e", "pT", "eta", "phi"], "name no single set"),
     ],
