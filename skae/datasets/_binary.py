@@ -170,9 +170,9 @@ def flat_branches(
                 f"{[f'{name}.{field}' for field in awkward.fields(branch)]}"
             )
         while branch.ndim > 1:
-            counts.append(awkward.to_numpy(awkward.num(branch, axis=1)))
+            counts.append(awkward.to_numpy(awkward.fill_none(awkward.num(branch, axis=1), 0)))
             branch = awkward.flatten(branch, axis=1)
-        flat.append(awkward.to_numpy(branch, allow_missing=False))
+        flat.append(awkward.to_numpy(awkward.fill_none(branch, np.nan, axis=0)))
         shapes.append(counts)
     event = np.arange(len(branches[0]))
     for counts in shapes[0]:

@@ -1,6 +1,8 @@
 """Jets in tables of files: the four columns of their momenta, and further ones that are asked for."""
 
+import re
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,9 @@ from skae.physics.column_names import (
     unit_of,
 )
 from skae.physics.kinematics import COORDINATES
+
+# Objects that have momenta, and are no jets that anybody means without a word.
+_OTHERS = re.compile(r"(.*/)?(muon|mu_|electron|el_|photon|tau|met|gen|track|trk|truth)", re.I)
 
 
 class Jets(NamedTuple):
@@ -49,13 +54,14 @@ class Asked(NamedTuple):
     def places_in(self, table: Table) -> dict[str, int] | None:
         """Return where the components stand; None where a table's names say nothing of them."""
         if isinstance(self.columns, Mapping):
-            return {c: self._place(name, table, "columns") for c, name in self.columns.items()}
+            found = {c: self._place(name, table, "columns") for c, name in self.columns.items()}
         if table.names is None:
-            return None
+            return found if isinstance(self.columns, Mapping) else None
         try:
             if self.columns is None:
                 found = find_momentum(table.names)
-            else:
+                _refuse_other_objects(table.names, found or {})
+            elif not isinstance(self.columns, Mapping):
                 places = find_components(self.columns, _tails_known(table.names, self.columns))
                 found = (
                     None if places is None else dict(zip(self._components(), places, strict=True))
@@ -79,6 +85,9 @@ class Asked(NamedTuple):
                 raise ValueError(f"it has {table.width} columns, not four or more")
             places = dict(zip(self._components(), range(4), strict=True))
         further = [self._place(name, table, "features") for name in self.features]
+        for parameter, given in (("columns", list(places.values())), ("features", further)):
+            if len(set(given)) < len(given):
+                raise ValueError(f"{parameter}= names a column twice; each is one")
         wanted = [*places.values(), *further]
         columns, names = table.read(wanted), [str(j) for j in wanted]
         if table.names is not None and table.is_sure:
@@ -86,10 +95,15 @@ class Asked(NamedTuple):
         event = np.arange(len(columns[0]))
         if not all(isinstance(column, np.ndarray) for column in columns):
             columns, event = flat_branches(columns, names, len(places))
+        for name, column in zip(names, columns, strict=True):
+            if column.ndim != 1:
+                raise ValueError(
+                    f"its column {name!r} has {column.shape[1:]} numbers in a row; save each as a column"
+                )
         lengths = [len(column) for column in columns]
         if len(set(lengths)) > 1:
             raise ValueError(f"its columns {names} have other numbers of entries: {lengths}")
-        columns = [real_numbers(column).astype(np.float64) for column in columns]
+        columns = [_numbers(name, column) for name, column in zip(names, columns, strict=True)]
         return Jets(dict(zip(places, columns, strict=False)), columns[4:], names[4:], event)
 
     def _components(self) -> Sequence[str]:
@@ -115,6 +129,10 @@ class Asked(NamedTuple):
 
     def _place(self, name: str | int, table: Table, parameter: str) -> int:
         if not isinstance(name, str):
+            if not isinstance(name, Integral) or isinstance(name, bool):
+                raise ValueError(
+                    f"{parameter}= has {name!r}, which is no name and no number of a column"
+                )
             if not 0 <= name < table.width:
                 raise ValueError(f"{parameter}= names column {name} of {table.width}")
             return int(name)
@@ -132,6 +150,20 @@ class Asked(NamedTuple):
         return names.index(name)
 
 
+def _refuse_other_objects(names: Sequence[str], found: Mapping[str, int]) -> None:
+    """Refuse a momentum that is that of a muon, say, by its names."""
+    others = [names[place] for place in found.values() if _OTHERS.match(names[place])]
+    if others:
+        raise ValueError(f"it has no jets by their names, only {others}")
+
+
+def _numbers(name: str, column: np.ndarray) -> np.ndarray:
+    try:
+        return real_numbers(column).astype(np.float64)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"its column {name!r} holds no real numbers: {error}") from None
+
+
 def _tails_known(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
     """Return names, those of branches inside others by their last part where that is wanted."""
     return [
@@ -142,10 +174,12 @@ def _tails_known(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
 
 def read_jets(path: Path, kind: str, asked: Asked, key: str | None, decimal: str | None) -> Jets:
     """Read what is asked for from a file of a kind in ``KINDS``."""
+    if kind == ".root" and key is not None:
+        key = key.partition(";")[0]  # without the cycle
     with tables_of(path, kind, key, decimal) as tables:
         if key is not None and key in tables:
             tables = {key: tables[key]}
-        if key is not None and len(tables) != 1:
+        elif key is not None and kind not in (".h5", ".hdf5"):  # whose groups have several tables
             raise ValueError(f"key={key!r} is none of its entries {shown(tables, [key])}")
         if len(tables) == 1:
             (table,) = tables.values()

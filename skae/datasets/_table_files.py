@@ -144,6 +144,9 @@ def _root(path: Path, key: str | None, decimal: str | None) -> Iterator[dict[str
             tree = file[name]
             check_size(8 * tree.num_entries, path.stat().st_size)
             names = tree.keys()
+            names = [
+                name for name in names if name[1:] not in names
+            ]  # without counters, nJet of Jet
             tables[name] = Table(
                 names,
                 len(names),

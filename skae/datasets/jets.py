@@ -26,8 +26,7 @@ from skae.physics.kinematics import (
 )
 
 _NAMES = ("E", "pt", "eta", "phi")
-# In GeV. No collider reaches the former; jets are not defined at the latter, but jets in GeV, taken for
-# MeV, are there.
+# In GeV. No collider reaches the former; at the latter there are no jets.
 _LARGEST_MEDIAN_PT = 1e4
 _SMALLEST_MEDIAN_PT = 1.0
 # Of pT. Large jets at small pT have about a third.
@@ -186,7 +185,7 @@ def load_jets(
     -----
     UnitsWarning
         If angles look like degrees; if the median mass is above the median pT; or if the median pT is
-        above 10⁴ GeV, which no collider reaches, or, after a conversion from MeV, below 1 GeV.
+        above 10⁴ GeV, which no collider reaches, or below 1 GeV, where there are no jets.
 
     Examples
     --------
@@ -222,7 +221,7 @@ def load_jets(
     X = np.column_stack([*energy_pt_eta_phi(jets.momenta), *jets.features])
     X[:, :2] *= _GEV[unit]
     for clause in _implausible(X, unit):
-        warn(f"path={str(path)!r}: {clause}.", UnitsWarning)
+        warn(f"path={str(path)!r}: {clause}{'' if clause.endswith('?') else '.'}", UnitsWarning)
     table = _as_frame(X, jets.feature_names) if as_frame else X
     return (table, jets.event) if return_event else table
 
@@ -240,6 +239,11 @@ def _checked(columns: Any) -> Any:
     columns = list(columns)
     if len(columns) != 4:
         raise ValueError(f"columns={columns} must name four columns: energy, pT, eta and phi.")
+    if not all(isinstance(name, str) for name in columns):
+        raise ValueError(
+            f"columns={columns} must be names; numbers go in a dict: columns={{'E': 0, 'pt': 1, "
+            "'eta': 2, 'phi': 3}."
+        )
     return columns
 
 
@@ -269,7 +273,7 @@ def _implausible(X: np.ndarray, unit: str) -> list[str]:
     """Return what looks wrong with jets in GeV, each in a clause."""
     energy, pt, eta, phi = X[:, :4].T
     found, median = implausible_angles(eta, phi), np.median(pt)
-    if median > _LARGEST_MEDIAN_PT or (unit == "MeV" and median < _SMALLEST_MEDIAN_PT):
+    if median > _LARGEST_MEDIAN_PT or median < _SMALLEST_MEDIAN_PT:
         found.append(
             f"the median pT is {median:.4g} GeV; is the file in {unit}? Set unit= to what it is"
         )

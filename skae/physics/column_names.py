@@ -107,14 +107,15 @@ def find_momentum(names: Sequence[str]) -> dict[str, int] | None:
         if _has_once(one, components)
     ]
     found = dict(reversed(complete))  # the first set of each
-    chosen = [of for of in found if _is_jet(of)] or list(found)
-    if len(found) == 1 or len(chosen) == 1:
+    meant = [of for of in objects if _is_jet(of)] or list(objects)
+    chosen = [of for of in meant if of in found]
+    if len(chosen) == 1:
         components, one = found[chosen[0]], objects[chosen[0]]
         return _placed(components, [one[component][0] for component in components], names)
     if chosen:
-        examples = [names[objects[of][found[of][0]][0]] for of in reversed(chosen)]
+        examples = [names[objects[of][found[of][0]][0]] for of in chosen]
         raise ValueError(f"its columns name several four-momenta: {shown(examples)}")
-    present = set().union(*objects.values())
+    present = set().union(*(objects[of] for of in meant))
     closest = max(COORDINATES, key=lambda components: len(present & set(components)))
     missing = [component for component in closest if component not in present]
     lack = f"no {', '.join(missing)}" if missing else f"no single set of {', '.join(closest)}"
@@ -182,9 +183,15 @@ def _in_one_unit(places: list[int], names: Sequence[str]) -> list[int]:
     return places
 
 
-def component_of(name: str) -> str | None:
-    """Return the component of a four-momentum that a name stands for."""
-    return None if (known := _known(name)) is None else known[0]
+def component_of(name: str, alone: bool = False) -> str | None:
+    """Return the component of a four-momentum that a name stands for.
+
+    ``alone``, nothing but a number may stand behind it: an error, "eta_err", is no component.
+    """
+    if (known := _known(name)) is None:
+        return None
+    component, (_, back) = known
+    return component if not alone or re.fullmatch(r"\W?\d*", back.replace("_", "")) else None
 
 
 def _known(name: str) -> tuple[str, tuple[str, str]] | None:

@@ -76,7 +76,7 @@ def test_fields_of_records_are_columns_and_records_are_none():
     columns = ["jet.E", "jet.pt", "eta", "phi"]
     np.testing.assert_array_equal(load_jets("jets.root", columns=columns), X)
     with pytest.raises(ValueError, match=r"'jet' holds records; .* \['jet.E', 'jet.pt'\]"):
-        load_jets("jets.root", columns=["jet", "jet", "eta", "phi"])
+        load_jets("jets.root", columns=["jet", "jet.pt", "eta", "phi"])
 
 
 # -- HDF5: other files -----------------------------------------------------------------------------

@@ -434,6 +434,93 @@ def test_one_of_several_tables_with_jets_is_chosen_by_its_key(tmp_path):
         load_jets(tmp_path / "two.npz", key="c")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:uproot")
+def test_a_key_that_is_not_there_is_no_other_table(tmp_path):
+    X = make_jets(20, random_state=0)
+    write_trees(tmp_path / "jets.root", nominal={n: x.to_numpy() for n, x in frame_of(X).items()})
+    np.savez(tmp_path / "jets.npz", train=X)
+    frame_of(X).to_csv(tmp_path / "jets.csv")
+    for name, key in (("jets.root", "nominal"), ("jets.root", "nominal;1"), ("jets.npz", "train")):
+        np.testing.assert_array_equal(load_jets(tmp_path / name, key=key), X)
+    for name in ("jets.root", "jets.npz", "jets.csv"):
+        with pytest.raises(ValueError, match="key='JES_up' is none of its entries"):
+            load_jets(tmp_path / name, key="JES_up")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Jet_pt", "Jet_eta", "Jet_phi", "Muon_pt", "Muon_eta", "Muon_phi", "Muon_mass"],
+        ["Jet_pt", "Jet_eta", "GenJet_pt", "GenJet_eta", "GenJet_phi", "GenJet_mass"],
+    ],
+)
+def test_other_objects_are_not_taken_for_jets(names, tmp_path):
+    frame = frame_of(np.ones((5, len(names))), names)
+    frame.to_csv(tmp_path / "jets.csv", index=False)
+    with pytest.raises(ValueError, match=r"name no (E|phi)"):
+        load_jets(tmp_path / "jets.csv")
+    with pytest.raises(ValueError, match=r"name no (E|phi)"):
+        KinematicsTransformer().fit(frame)
+    others = [name for name in names if not name.startswith("Jet_")]
+    frame[others].to_csv(tmp_path / "others.csv", index=False)
+    with pytest.raises(ValueError, match=r"it has no jets by their names, only .*; set columns="):
+        load_jets(tmp_path / "others.csv")
+    load_jets(tmp_path / "others.csv", columns=others[-1:] + others[:-1])
+
+
+def test_units_of_named_columns_are_held_against_the_one_given(tmp_path):
+    path = tmp_path / "jets.csv"
+    path.write_text("pt [TeV],eta,phi,m [TeV]\n0.1,0.5,3.0,0.01\n")
+    columns = {"pt": "pt [TeV]", "eta": "eta", "phi": "phi", "m": "m [TeV]"}
+    with pytest.raises(ValueError, match="its names say TeV, not GeV; set unit="):
+        load_jets(path, columns=columns)
+    assert load_jets(path, columns=columns, unit="TeV")[0, 1] == pytest.approx(100.0)
+    np.save(tmp_path / "jets.npy", make_jets(20, random_state=0) * [1e-3, 1e-3, 1, 1])
+    with pytest.warns(UnitsWarning, match=r"the median pT is 0.0971 GeV"):
+        load_jets(tmp_path / "jets.npy")
+
+
+def test_columns_that_are_arrays_or_given_twice_are_refused(tmp_path):
+    X = make_jets(5, random_state=0)
+    records = np.zeros(5, dtype=[*((name, "f8") for name in NAMES), ("tags", "f4", (3,))])
+    for j, name in enumerate(NAMES):
+        records[name] = X[:, j]
+    np.save(tmp_path / "jets.npy", records)
+    np.testing.assert_array_equal(load_jets(tmp_path / "jets.npy"), X)
+    with pytest.raises(ValueError, match=r"'tags' has \(3,\) numbers in a row"):
+        load_jets(tmp_path / "jets.npy", features=["tags"])
+    np.save(tmp_path / "plain.npy", X)
+    with pytest.raises(ValueError, match="columns= names a column twice"):
+        load_jets(tmp_path / "plain.npy", columns={"E": 0, "pt": 1, "eta": 2, "phi": 2})
+    with pytest.raises(ValueError, match="features= names a column twice"):
+        load_jets(tmp_path / "plain.npy", features=[3, 3])
+    with pytest.raises(ValueError, match=r"features= has 2.7, which is no name and no number"):
+        load_jets(tmp_path / "plain.npy", features=[2.7])
+    with pytest.raises(ValueError, match="must be names; numbers go in a dict"):
+        load_jets(tmp_path / "plain.npy", columns=[0, 1, 2, 3])
+
+
+def test_what_is_missing_in_lists_is_no_jet_and_no_number(tmp_path):
+    path = tmp_path / "jets.parquet"
+    columns = {"pt": [[50.0, 40.0], None, [30.0]], "eta": [[0.0, 0.1], None, [0.2]]}
+    columns |= {"phi": columns["eta"], "m": columns["eta"], "tag": [[1.0, None], None, [3.0]]}
+    write_parquet(path, {name: awkward.Array(column) for name, column in columns.items()})
+    X, event = load_jets(path, features=["tag"], return_event=True)
+    np.testing.assert_array_equal(event, [0, 0, 2])
+    np.testing.assert_array_equal(X[:, [1, 4]], [[50.0, 1.0], [40.0, np.nan], [30.0, 3.0]])
+    columns["pt"] = [[50.0, None], None, [30.0]]
+    write_parquet(path, {name: awkward.Array(column) for name, column in columns.items()})
+    with pytest.raises(ValueError, match="1 rows with missing or infinite values"):
+        load_jets(path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:uproot")
+def test_counters_of_branches_are_no_object(tmp_path):
+    X = make_jets(20, random_state=0)
+    write_trees(tmp_path / "jets.root", events=jagged(by_mass(X, "fatjet_")))
+    np.testing.assert_allclose(load_jets(tmp_path / "jets.root"), X, rtol=1e-13)
+
+
 def test_negative_masses_are_those_of_negative_squares_and_markers_are_refused(tmp_path):
     rows = [[50.0, 0.5, 1.0, -0.02], [60.0, -0.5, 2.0, 5.0]]
     frame_of(np.array(rows), ["pt", "eta", "phi", "m"]).to_csv(tmp_path / "jets.csv")

@@ -219,7 +219,7 @@ def test_names_of_which_none_is_known_are_taken_in_order(names):
         ),
         (["px", "py", "p", "E"], "name no pz"),
         (["E", "pt", "eta", "phi_deg"], "name no single set of E, pt, eta, phi"),
-        (["jet1_E", "pt", "eta", "phi"], "name no single set"),
+        (["jet1_E", "pt", "eta", "phi"], "name no pt, eta, phi"),
         (["a", "pt", "c", "d"], "name no E, eta, phi"),
         (
             [
