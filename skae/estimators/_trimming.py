@@ -45,12 +45,18 @@ def rows_far_off_axes(
     Returns
     -------
     far : ndarray of bool of shape (n,)
-        At most a tenth of the weight.
+        At most a tenth of the weight, and of the rows that have some.
     """
+    if _double(features, X[:1]).shape[1] == 0:
+        return np.zeros(len(X), dtype=bool)
     counts = np.ones(len(X)) if weight is None else np.abs(weight)
     distance, far = _distances_at_first(X, counts, n_components, features, alike), None
     for _ in range(_STEPS):
-        before, far = far, distance > _TIMES * _weighted_quantile(distance, counts, _SHARE)
+        usual = max(
+            _weighted_quantile(distance, counts, _SHARE),
+            _weighted_quantile(distance, (counts > 0.0).astype(float), _SHARE),
+        )
+        before, far = far, distance > _TIMES * usual
         if before is not None and np.array_equal(far, before):
             break
         distance = _distances(X, np.where(far, 0.0, counts), n_components, features, alike)

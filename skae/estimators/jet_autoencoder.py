@@ -78,10 +78,10 @@ class JetAutoencoder(BaseAutoencoder):
 
     loss : {"squared_error", "huber", "trimmed"}, default="squared_error"
         What is made small of a row: its mean squared error; "huber" lets the worst tenth of each
-        minibatch count by the root of theirs; "trimmed" leaves out rows whose squared distance from the
-        principal axes of the others is more than 1.5 times that which 90 % keep within [2]_: anomalies
-        that training data have, up to a tenth, are not learnt, and keep low scores. Scores are squared
-        errors, whatever the loss.
+        minibatch, whatever rows weigh, count by the root of theirs; "trimmed" leaves out rows whose
+        squared distance from the principal axes of the others is more than 1.5 times that which 90 %
+        keep within [2]_: anomalies that training data have, up to a tenth of rows and weight, are not
+        learnt, and keep low scores. Scores are squared errors, whatever the loss.
 
     linear_path : bool, default=None
         Put a linear map, started at the principal components, beside encoder and decoder: training
@@ -242,13 +242,19 @@ class JetAutoencoder(BaseAutoencoder):
 
     def _trimmed(self, data: TrainingData) -> TrainingData:
         """Give rows that a trimmed loss leaves out no weight."""
-        features = np.asarray
-        if (transformer := self.transformer_) is not None:
-            features = lambda rows: np.asarray(transformer.transform(self._named(rows)))  # noqa: E731
+        n_components, transformer = self.n_components, self.transformer_
+
+        def features(rows: np.ndarray) -> np.ndarray:
+            if transformer is not None:
+                return np.asarray(transformer.transform(self._named(rows)))
+            return np.delete(rows, self.angles_, axis=1)
+
+        if transformer is None:  # an angle has no far end, and takes a component for itself
+            n_components = max(0, n_components - len(self.angles_))
         self.trimmed_ = rows_far_off_axes(
             data.X,
             data.weight,
-            self.n_components,
+            n_components,
             features=features,
             alike=transformer is not None or self.metric is not None,
         )

@@ -51,9 +51,17 @@ def test_rows_count_by_their_weights():
     np.testing.assert_array_equal(rows_far_off_axes(twice, weight, 2)[::2], far)
     np.testing.assert_array_equal(rows_far_off_axes(X, np.full(len(X), -3.0), 2), far)
     mostly_corner = np.where(np.arange(len(X)) < len(ROWS), 1e-3, 1.0)
-    far = rows_far_off_axes(X, mostly_corner, 2)
-    assert far[-n:].mean() < 0.1
-    assert far[:-n].mean() > 0.9
+    assert rows_far_off_axes(X, mostly_corner, 2)[-n:].mean() < 0.1
+
+
+def test_weights_that_fall_steeply_do_not_trim_what_is_rare():
+    X = make_jets(5000, random_state=0)
+    features = KinematicsTransformer(scale=True).fit_transform(X)
+    far = rows_far_off_axes(features, X[:, 1] ** -4.0, 3)
+    assert far.mean() <= 0.1
+    assert far[X[:, 1] > 300.0].mean() < 0.5
+    weight = np.where(np.arange(5000) == 0, 1e6, 1.0)
+    assert rows_far_off_axes(features, weight, 3).mean() <= 0.1
 
 
 @given(
@@ -143,6 +151,15 @@ def test_a_transformer_inside_is_seen_through():
     np.testing.assert_array_equal(inside.trimmed_, rows_far_off_axes(features, None, 3, alike=True))
     boxed = small(transformer=BoxCoxTransformer()).fit(np.abs(X))
     assert boxed.trimmed_.shape == (1050,)
+
+
+def test_an_angle_has_no_far_end():
+    X = np.column_stack([ROWS[:600, :3], np.full(600, 3.1)])
+    X[:40, 3] = 0.04 - np.pi  # just across
+    model = small(angles=[3]).fit(X)
+    np.testing.assert_array_equal(model.trimmed_, rows_far_off_axes(X[:, :3], None, 1))
+    assert model.trimmed_[:40].mean() < 0.1
+    assert not small(angles=[0, 1], n_components=1).fit(np.pi * np.tanh(ROWS[:, :2])).trimmed_.any()
 
 
 def test_later_chunks_are_trimmed_too(tmp_path):
