@@ -56,7 +56,7 @@ def compress(
         - angles of a JetAutoencoder are absolute, if it is the model, or its first step;
         - columns with names of E, m, pt, px, py or pz ("jet_pt", say) are relative, those of eta or phi
           absolute;
-        - a column is relative if its finite values have all one sign and none is zero;
+        - a column is relative if its finite values, but for zeros, have all one sign;
         - any other is absolute.
     relative, absolute : float or dict, default=None
         Largest error of this kind, \|x̂ − x\| ≤ ``relative``·\|x\| or \|x̂ − x\| ≤ ``absolute``, where

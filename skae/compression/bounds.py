@@ -232,11 +232,11 @@ def _bound_of(
 
 def _is_relative(name: Any, values: np.ndarray) -> bool:
     """Tell whether a tolerance of a column is relative: by its name, or by its signs."""
-    component = component_of(name) if isinstance(name, str) else None
+    component = component_of(name, alone=True) if isinstance(name, str) else None
     if component is not None:
         return component not in _ANGLES
-    finite = values[np.isfinite(values)]
-    return bool(len(finite)) and bool((finite > 0).all() or (finite < 0).all())
+    finite = values[np.isfinite(values)]  # zeros come back as they are
+    return bool(finite.any()) and bool((finite >= 0).all() or (finite <= 0).all())
 
 
 def _check(bound: Any, argument: str, name: Any) -> None:

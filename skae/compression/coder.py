@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils.validation import check_is_fitted
 
 from skae.compression.bounds import Column
 from skae.compression.header import Header
@@ -73,6 +74,7 @@ def writing_coder(
 
     None where no row is finite.
     """
+    check_is_fitted(estimator)
     content, decoder = None, estimator
     if embed_model:
         content = content_of(decoder_alone(estimator))

@@ -47,6 +47,8 @@ class Table:
             columns = [X.iloc[:, place] for place in range(X.shape[1])]
             dtypes = [column.dtype for column in columns]
         else:
+            if np.ma.isMaskedArray(X):
+                raise TypeError("X is a masked array; pass on X.filled(np.nan).")
             X = np.asarray(X)
             if X.dtype.names:
                 raise TypeError("X is a structured array; pass on pandas.DataFrame(X).")

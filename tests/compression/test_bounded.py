@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -193,12 +194,25 @@ def test_names_say_of_which_kind_a_tolerance_is(names, kind):
         assert kinds_of(X, tolerance=0.01) == [(kind, 0.01)] * len(names)
 
 
+def test_what_is_said_of_an_angle_is_no_angle():
+    X = pd.DataFrame({name: [0.5, 1.5, 2.5] for name in ("eta_err", "phi_width", "pt_frac")})
+    assert kinds_of(X, tolerance=0.01) == [("relative", 0.01)] * 3
+
+
+def test_models_are_fitted_and_masks_are_not_dropped(X):
+    with pytest.raises(NotFittedError):
+        skae.compress(skae.JetAutoencoder(2), X, tolerance=1e-3)
+    with pytest.raises(TypeError, match=r"a masked array; pass on X.filled"):
+        skae.compress(None, np.ma.masked_less(X, 0.0), tolerance=1e-3)
+
+
 @pytest.mark.parametrize(
     ("values", "kind"),
     [
         ([0.5, 1.5, np.nan], "relative"),
         ([-0.5, -np.inf, -1e-9], "relative"),
-        ([0.5, 1.5, 0.0], "absolute"),
+        ([0.5, 1.5, 0.0], "relative"),
+        ([0.0, -0.5, -1.5], "relative"),
         ([-0.5, 1.5, 2.5], "absolute"),
         ([np.nan, np.inf, np.nan], "absolute"),
         ([1.0, 2.0, np.nan], "exact"),
