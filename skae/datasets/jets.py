@@ -258,7 +258,8 @@ def _check(path: Path, momenta: dict[str, np.ndarray], columns: Any) -> None:
                 f"{dict(zip(momenta, rows[bad.argmax()].tolist(), strict=True))}. Remove them."
             )
 
-    remedy = f"(is columns={columns} right? A mass is 'm' in columns={{'m': …, 'pt': …, …}})"
+    remedy = "(what each column is, a mass say, is told by columns={'m': …, 'pt': …, …}"
+    remedy += ")" if columns is None else f"; is {columns} right?)"
     refuse(~np.isfinite(rows).all(axis=1), "missing or infinite values")
     if "px" in momenta:
         refuse((momenta["px"] == 0.0) & (momenta["py"] == 0.0), "px = py = 0")
@@ -266,7 +267,12 @@ def _check(path: Path, momenta: dict[str, np.ndarray], columns: Any) -> None:
         refuse(momenta["pt"] <= 0.0, f"pt <= 0 {remedy}")
     energy, pt, eta, _ = energy_pt_eta_phi(momenta)
     below = are_below_mass_shell({"E": energy, "pt": pt, "eta": eta})
-    refuse(below, f"energies below their momenta {remedy}")
+    what = (
+        "masses below zero and beyond their momenta"
+        if "m" in momenta
+        else "energies below their momenta"
+    )
+    refuse(below, f"{what} {remedy}")
 
 
 def _implausible(X: np.ndarray, unit: str) -> list[str]:
