@@ -53,25 +53,28 @@ class Asked(NamedTuple):
 
     def places_in(self, table: Table) -> dict[str, int] | None:
         """Return where the components stand; None where a table's names say nothing of them."""
-        if isinstance(self.columns, Mapping):
-            found = {c: self._place(name, table, "columns") for c, name in self.columns.items()}
-        if table.names is None:
-            return found if isinstance(self.columns, Mapping) else None
+        names = table.names
+        if names is None and not isinstance(self.columns, Mapping):
+            return None
         try:
-            if self.columns is None:
-                found = find_momentum(table.names)
-                _refuse_other_objects(table.names, found or {})
-            elif not isinstance(self.columns, Mapping):
-                places = find_components(self.columns, _tails_known(table.names, self.columns))
-                found = (
-                    None if places is None else dict(zip(self._components(), places, strict=True))
-                )
-            stated = None if found is None else unit_of([table.names[j] for j in found.values()])
+            found = self._found_in(table)
+            stated = unit_of([names[j] for j in found.values()]) if names and found else None
         except ValueError as error:
             raise ValueError(f"{error}; set columns=") from None
         if stated not in (None, self.unit):
             raise ValueError(f"its names say {stated}, not {self.unit}; set unit=")
         return found
+
+    def _found_in(self, table: Table) -> dict[str, int] | None:
+        if isinstance(self.columns, Mapping):
+            return {c: self._place(name, table) for c, name in self.columns.items()}
+        names = table.names or []
+        if self.columns is None:
+            found = find_momentum(names)
+            _refuse_other_objects(names, found or {})
+            return found
+        places = find_components(self.columns, _tails_known(names, self.columns))
+        return None if places is None else dict(zip(self._components(), places, strict=True))
 
     def take(self, table: Table, places: dict[str, int] | None) -> Jets:
         """Read what is asked for; the first four columns where names say nothing of the components."""
@@ -84,7 +87,10 @@ class Asked(NamedTuple):
             if table.width < len(self._components()):
                 raise ValueError(f"it has {table.width} columns, not four or more")
             places = dict(zip(self._components(), range(4), strict=True))
-        further = [self._place(name, table, "features") for name in self.features]
+        try:
+            further = [self._place(name, table) for name in self.features]
+        except ValueError as error:
+            raise ValueError(f"{error}; set features=") from None
         for parameter, given in (("columns", list(places.values())), ("features", further)):
             if len(set(given)) < len(given):
                 raise ValueError(f"{parameter}= names a column twice; each is one")
@@ -127,26 +133,21 @@ class Asked(NamedTuple):
     def _names(self) -> Sequence[str]:
         return COORDINATES[0] if self.columns is None else [str(name) for name in self.columns]
 
-    def _place(self, name: str | int, table: Table, parameter: str) -> int:
+    def _place(self, name: str | int, table: Table) -> int:
         if not isinstance(name, str):
             if not isinstance(name, Integral) or isinstance(name, bool):
-                raise ValueError(
-                    f"{parameter}= has {name!r}, which is no name and no number of a column"
-                )
+                raise ValueError(f"{name!r} is no name and no number of a column")
             if not 0 <= name < table.width:
-                raise ValueError(f"{parameter}= names column {name} of {table.width}")
+                raise ValueError(f"there is no column {name}, of {table.width} from 0 on")
             return int(name)
         if table.names is None:
             raise ValueError(
-                f"its columns have no names; give their numbers, from 0 on, in place of {name!r} in "
-                f"{parameter}="
+                f"its columns have no names; give their numbers, from 0 on, in place of {name!r}"
             )
         names = _tails_known(table.names, [name])
         if names.count(name) != 1:
             number = "no" if name not in names else "more than one"
-            raise ValueError(
-                f"it has {number} column {name!r}, only {shown(table.names, [name])}; set {parameter}="
-            )
+            raise ValueError(f"it has {number} column {name!r}, only {shown(table.names, [name])}")
         return names.index(name)
 
 

@@ -1,6 +1,7 @@
 """Rows that lie far off the principal axes of the others, as anomalies among training data do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,89 +48,85 @@ def rows_far_off_axes(
     far : ndarray of bool of shape (n,)
         At most a tenth of the weight, and of the rows that have some.
     """
-    if _double(features, X[:1]).shape[1] == 0:
-        return np.zeros(len(X), dtype=bool)
     counts = np.ones(len(X)) if weight is None else np.abs(weight)
-    distance, far = _distances_at_first(X, counts, n_components, features, alike), None
+
+    def parts() -> Iterator[tuple[slice, np.ndarray]]:
+        for start, rows in blocks(X):
+            yield slice(start, start + len(rows)), np.asarray(features(rows), dtype=np.float64)
+
+    total = np.cumsum(counts)
+    steps = (np.arange(_ROWS_AT_FIRST) + 0.5) / _ROWS_AT_FIRST
+    some = features(X[np.unique(np.searchsorted(total, steps * total[-1]))])
+    if np.shape(some)[1] == 0:
+        return np.zeros(len(X), dtype=bool)
+    axes, far = _axes_of_directions(np.asarray(some, np.float64), n_components, alike), None
     for _ in range(_STEPS):
+        distance = np.concatenate([_squared_distances(rows, axes) for _, rows in parts()])
         usual = max(
-            _weighted_quantile(distance, counts, _SHARE),
-            _weighted_quantile(distance, (counts > 0.0).astype(float), _SHARE),
+            _weighted_quantile(distance, of_rows, _SHARE)
+            for of_rows in (counts, (counts > 0.0).astype(float))
         )
         before, far = far, distance > _TIMES * usual
         if before is not None and np.array_equal(far, before):
             break
-        distance = _distances(X, np.where(far, 0.0, counts), n_components, features, alike)
+        axes = _principal_axes(parts, np.where(far, 0.0, counts), n_components, alike)
     return far
 
 
-def _distances_at_first(
-    X: np.ndarray,
-    counts: np.ndarray,
-    n_components: int,
-    features: Callable[[np.ndarray], np.ndarray],
-    alike: bool,
-) -> np.ndarray:
-    """Return the squared distance of each row from the principal axes of directions."""
-    total = np.cumsum(counts)
-    steps = (np.arange(_ROWS_AT_FIRST) + 0.5) / _ROWS_AT_FIRST
-    some = _double(features, X[np.unique(np.searchsorted(total, steps * total[-1]))])
-    middle = np.median(some, axis=0)
-    some = some - middle
-    size = np.abs(some).max() or 1.0
+class _Axes(NamedTuple):
+    """A centre (k,), the unit of each column (k,), and the axes that are left out (k, k − n)."""
+
+    centre: np.ndarray
+    unit: np.ndarray
+    left_out: np.ndarray
+
+
+def _squared_distances(rows: np.ndarray, axes: _Axes) -> np.ndarray:
+    return np.square((rows - axes.centre) * axes.unit @ axes.left_out).sum(axis=1)
+
+
+def _axes_of_directions(rows: np.ndarray, n_components: int, alike: bool) -> _Axes:
+    """Return the principal axes of directions from the median."""
+    middle = np.median(rows, axis=0)
+    rows = rows - middle
+    size = np.abs(rows).max() or 1.0
     unit = np.full(len(middle), 1.0 / size)
     if alike:
-        spread = np.median(np.abs(some), axis=0)
+        spread = np.median(np.abs(rows), axis=0)
         # of columns that are mostly one number
-        spread = np.where(spread > 0.0, spread, np.sqrt(np.mean((some / size) ** 2, axis=0)) * size)
+        spread = np.where(spread > 0.0, spread, np.sqrt(np.mean((rows / size) ** 2, axis=0)) * size)
         unit = 1.0 / np.where(spread > 0.0, spread, size)
-    some = some * unit
-    length = np.linalg.norm(some, axis=1, keepdims=True)
-    some /= np.where(length > 0.0, length, 1.0)
-    left_out = _left_out(some.T @ some, n_components)
-    return np.concatenate(
-        [
-            np.square((_double(features, x) - middle) * unit @ left_out).sum(axis=1)
-            for _, x in blocks(X)
-        ]
-    )
+    rows = rows * unit
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows /= np.where(length > 0.0, length, 1.0)
+    return _Axes(middle, unit, _left_out(rows.T @ rows, n_components))
+
+
+def _principal_axes(
+    parts: Callable[[], Iterator[tuple[slice, np.ndarray]]],
+    counts: np.ndarray,
+    n_components: int,
+    alike: bool,
+) -> _Axes:
+    """Return the principal axes of the rows that count."""
+    total = counts.sum()
+    mean = sum(counts[part] @ rows for part, rows in parts()) / total
+    size = max(np.abs(rows - mean).max() for _, rows in parts()) or 1.0
+    covariance = np.zeros((len(mean), len(mean)))
+    for part, rows in parts():
+        z = (rows - mean) / size
+        covariance += (z * counts[part, np.newaxis]).T @ z / total
+    unit, variance = np.ones(len(mean)), covariance.diagonal()
+    if alike:
+        unit = 1.0 / np.sqrt(np.where(variance > 0.0, variance, 1.0))
+    left_out = _left_out(covariance * unit * unit[:, np.newaxis], n_components)
+    return _Axes(mean, unit / size, left_out)
 
 
 def _left_out(covariance: np.ndarray, n_components: int) -> np.ndarray:
     """Return the axes of least variance, those beyond so many."""
     _, axes = np.linalg.eigh(covariance)  # of rising variance
     return axes[:, : max(0, len(axes) - n_components)]
-
-
-def _distances(
-    X: np.ndarray,
-    counts: np.ndarray,
-    n_components: int,
-    features: Callable[[np.ndarray], np.ndarray],
-    alike: bool,
-) -> np.ndarray:
-    """Return the squared distance of each row from the principal axes of those that count."""
-    total = counts.sum()
-    mean = sum(counts[k : k + len(x)] @ _double(features, x) for k, x in blocks(X)) / total
-    size = max(np.abs(_double(features, x) - mean).max() for _, x in blocks(X)) or 1.0
-    covariance = np.zeros((len(mean), len(mean)))
-    for k, x in blocks(X):
-        z = (_double(features, x) - mean) / size
-        covariance += (z * counts[k : k + len(x), np.newaxis]).T @ z / total
-    variance = covariance.diagonal()
-    unit = np.ones(len(mean))
-    if alike:
-        unit = 1.0 / np.sqrt(np.where(variance > 0.0, variance, 1.0))
-    left_out = _left_out(covariance * unit * unit[:, np.newaxis], n_components)
-    distance = np.empty(len(X))
-    for k, x in blocks(X):
-        z = (_double(features, x) - mean) / size * unit
-        distance[k : k + len(x)] = np.square(z @ left_out).sum(axis=1)
-    return distance
-
-
-def _double(features: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
-    return np.asarray(features(rows), dtype=np.float64)
 
 
 def _weighted_quantile(values: np.ndarray, weight: np.ndarray, share: float) -> float:

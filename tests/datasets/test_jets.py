@@ -364,7 +364,7 @@ def test_columns_without_names_have_numbers(name, tmp_path):
     assert list(jets.columns) == [*NAMES, "5", "0"]
     assert jets["5"].isna().all()
     np.testing.assert_array_equal(jets["0"], np.arange(20.0) + 0.5)
-    with pytest.raises(ValueError, match="names column 6 of 6"):
+    with pytest.raises(ValueError, match="there is no column 6, of 6 from 0 on; set features="):
         load_jets(tmp_path / name, columns=columns, features=[6])
     with pytest.raises(
         ValueError, match="its columns have no names; give their numbers, from 0 on"
@@ -494,7 +494,9 @@ def test_columns_that_are_arrays_or_given_twice_are_refused(tmp_path):
         load_jets(tmp_path / "plain.npy", columns={"E": 0, "pt": 1, "eta": 2, "phi": 2})
     with pytest.raises(ValueError, match="features= names a column twice"):
         load_jets(tmp_path / "plain.npy", features=[3, 3])
-    with pytest.raises(ValueError, match=r"features= has 2.7, which is no name and no number"):
+    with pytest.raises(
+        ValueError, match=r"2.7 is no name and no number of a column; set features="
+    ):
         load_jets(tmp_path / "plain.npy", features=[2.7])
     with pytest.raises(ValueError, match="must be names; numbers go in a dict"):
         load_jets(tmp_path / "plain.npy", columns=[0, 1, 2, 3])
