@@ -18,6 +18,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from _jets import jets_in
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest
 from sklearn.metrics import roc_curve
@@ -28,17 +29,14 @@ from sklearn.preprocessing import StandardScaler
 from skae import BoxCoxTransformer, JetAutoencoder
 from skae.exceptions import ClippingWarning
 
-LEFT_OUT = ("phi", "event")  # uniform, and no property of a jet
 SHARES = (0.0, 0.001, 0.01, 0.05)
 BACKGROUND = 100_000
 COMPONENTS = 6
 RATES = np.array([1e-2, 1e-3])
 
 
-def table_of(file: str) -> tuple[np.ndarray, list[str]]:
-    rows = np.load(file)
-    names = [name for name in rows.dtype.names if name not in LEFT_OUT]
-    X = np.column_stack([rows[name].astype(np.float64) for name in names])
+def shuffled(file: str) -> tuple[np.ndarray, list[str]]:
+    X, names = jets_in(file)
     return X[np.random.default_rng(0).permutation(len(X))], names
 
 
@@ -161,5 +159,5 @@ if __name__ == "__main__":
     parser.add_argument("signal")
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    (background, names), (signal, _) = table_of(options.background), table_of(options.signal)
+    (background, names), (signal, _) = shuffled(options.background), shuffled(options.signal)
     main(background, signal, names.index("mass"))

@@ -24,6 +24,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from _jets import jets_in
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA, KernelPCA
 from sklearn.linear_model import Ridge
@@ -32,10 +33,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from skae import BoxCoxTransformer, JetAutoencoder
-from skae.datasets import make_jets
 from skae.exceptions import ClippingWarning
 
-LEFT_OUT = ("phi", "event")
 PUBLISHED = (200, 200, 200)  # layers for jets of 27 columns: E. Wulff, Lund University (2020)
 SUBSET = 3000  # rows of KernelPCA, whose memory and time grow with their square and cube
 
@@ -343,18 +342,6 @@ def choose_rate(X, options):
             )
 
 
-def load(path):
-    """Return the columns of a table of jets, and their names."""
-    if path is None:
-        table = make_jets(62_500, n_features=25, random_state=0, as_frame=True)
-        names = list(table.columns)
-    else:
-        table = np.load(path)
-        names = list(table.dtype.names)
-    names = [name for name in names if name not in LEFT_OUT]
-    return np.column_stack([np.asarray(table[name], dtype=np.float64) for name in names]), names
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", nargs="?")
@@ -370,7 +357,7 @@ if __name__ == "__main__":
     options = parser.parse_args()
     warnings.simplefilter("ignore", ClippingWarning)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    X, names = load(options.file)
+    X, names = jets_in(options.file)
     if options.choose:
         choose_rate(X, options)
     else:
