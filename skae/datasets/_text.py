@@ -45,6 +45,7 @@ _SPREADSHEET_ERRORS = ("#N/A", "#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!",
 _MISSING = ("", "-", "--", "NA", "na", "n/a", "NULL", "null", "None", "none", *_SPREADSHEET_ERRORS)
 
 _REMARK = re.compile(r'[ \t"]*(?:[#%!]|//)[#%!/ \t]*')
+_ANNOUNCED = re.compile(r"[\w ]{1,30}: *")  # "columns: pt, eta, …"
 _REMARK_LINES = re.compile(r'\n[ \t"]*(?:[#%!]|//)[^\n]*')
 _REMARK_BEHIND = re.compile(
     rf"(?<=[ \t])#(?!{'|'.join(re.escape(error[1:]) for error in _SPREADSHEET_ERRORS)})[^\n]*"
@@ -278,7 +279,8 @@ def _named(
     title = next((line for line in reversed(titles) if not _REMARK.match(line)), "")
     remark = next((line for line in reversed(titles) if _REMARK.match(line)), "")
     names = fitting(title, values.shape[1])
-    described = fitting(_REMARK.sub("", remark, count=1), n_filled)
+    said = _REMARK.sub("", remark, count=1)
+    described = fitting(said, n_filled) or fitting(_ANNOUNCED.sub("", said), n_filled)
     if names is not None:
         _refuse_a_row_among_titles(names)
         return Table(values[:, : len(names)], names, None)

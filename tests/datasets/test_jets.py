@@ -204,6 +204,9 @@ FORMATS = {
     "latin.csv": lambda path, X: path.write_bytes(
         "# 24 µW, E in GeV\n".encode("latin-1") + frame_of(X).to_csv(index=False).encode()
     ),
+    "announced.txt": lambda path, X: write_text(
+        path, X[:, [1, 2, 3, 0]], header="columns: pt eta phi E"
+    ),
     "described.txt": lambda path, X: write_text(
         path, X[:, [1, 2, 3, 0]], header="pT [GeV], eta, phi, E [GeV]"
     ),
