@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammainc
 
+from skae.physics.calorimeter import LEAD_ARGON_RADIATION_LENGTH
+
 # Lower bounds of ln T and ln α on average, of α itself, and the upper one of their spread.
 _LEAST_LOG = 0.1
 LEAST_ALPHA = 1.1
@@ -20,12 +22,26 @@ _MOST_SPREAD = 0.5
 _MOST_EXPONENT = 10.0
 
 
+_MATERIALS = {
+    "tungsten_silicon": {},
+    "lead_argon": {
+        "z": 65.8,
+        "critical_energy": 9.95,
+        "radiation_length": LEAD_ARGON_RADIATION_LENGTH,
+        "moliere_radius": 40.4,
+        "sampling_frequency": 3.30,
+        "e_over_mip": 0.691,
+        "resolution": 0.10,
+    },
+}
+
+
 @dataclass(frozen=True)
 class CaloMaterial:
     """Material of a calorimeter: a homogeneous medium, or an absorber with active layers between.
 
     The default is the calorimeter of the CaloChallenge's data sets 2 and 3, 1.4 mm of tungsten and
-    0.3 mm of silicon in turn.
+    0.3 mm of silicon in turn; :meth:`named` has that of data set 1 as well.
 
     Parameters
     ----------
@@ -70,6 +86,40 @@ class CaloMaterial:
                 continue
             if not 0.0 < value < np.inf:
                 raise ValueError(f"{name}={value!r} must be a positive number.")
+
+    @classmethod
+    def named(cls, name):
+        """Return the material of a calorimeter of the CaloChallenge.
+
+        Parameters
+        ----------
+        name : {"tungsten_silicon", "lead_argon"}
+            That of data sets 2 and 3, or of the liquid-argon barrel of ATLAS: 1.53 mm of lead and 4.2 mm
+            of liquid argon in turn, with a resolution of 10 % at 1 GeV. Steel, glue and electrodes are
+            left out. Both are weighted means of the media, as GFLASH has them.
+
+        Returns
+        -------
+        material : CaloMaterial
+            Data set 1's tile calorimeter is of iron, and taken for lead and liquid argon too.
+
+        References
+        ----------
+        ATLAS Collaboration, "The ATLAS experiment at the CERN Large Hadron Collider", JINST 3 (2008)
+        S08003.
+
+        M. Aharrouche et al., "Energy linearity and resolution of the ATLAS electromagnetic barrel
+        calorimeter in an electron test-beam", Nucl. Instrum. Meth. A 568 (2006) 601, physics/0608012.
+
+        Examples
+        --------
+        >>> from skae.datasets import CaloMaterial
+        >>> CaloMaterial.named("lead_argon").radiation_length
+        18.9
+        """
+        if name not in _MATERIALS:
+            raise ValueError(f"name={name!r} is none of {', '.join(map(repr, _MATERIALS))}.")
+        return cls(**_MATERIALS[name])
 
     def n_spots(self, energy):
         """Return how many spots showers consist of, on average.

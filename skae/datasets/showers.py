@@ -14,11 +14,16 @@ from skae.datasets._shower_profiles import (
     shares_of_layers,
     shares_of_rings,
 )
+from skae.physics.calorimeter import CALOCHALLENGE, resolve_geometry
 from skae.physics.calorimeter import CaloGeometry as CaloGeometry  # public, in skae.datasets
-from skae.physics.calorimeter import resolve_geometry
 
 # Showers that are computed at a time. Each such part has random numbers of its own.
 _ROWS = 512
+
+# Depths that are mm of lead and liquid argon.
+_OF_LEAD_ARGON = {
+    CALOCHALLENGE[name]["layer_edges"] for name in ("dataset_1_photons", "dataset_1_pions")
+}
 
 
 @arguments(
@@ -50,7 +55,8 @@ def make_showers(
 
     These showers are *parametrised*: they have the look, the fluctuations and the sparsity of those
     that Geant4 tracks particle by particle, and differ from them in detail. Use them for tests, examples
-    and comparisons of models; never call them Geant4's.
+    and comparisons of models; never call them Geant4's. All are showers of electrons. Photons begin where
+    they convert, about a radiation length deeper; of pions, "dataset_1_pions" has the voxels alone.
 
     Parameters
     ----------
@@ -60,10 +66,12 @@ def make_showers(
         Incident energies in MeV: one for all, as a tuple a range from which they are drawn
         log-uniformly, or as a list or an array each one's own.
     geometry : str or CaloGeometry, default="dataset_2"
-        Voxels, with known depths of the layers: "dataset_2" or "dataset_3" of the CaloChallenge, or one's
-        own.
+        Voxels, with known depths of the layers: "dataset_1_photons", "dataset_1_pions", "dataset_2" or
+        "dataset_3" of the CaloChallenge, or one's own. Those of data set 1 are approximate, see
+        :meth:`CaloGeometry.named`; what a shower leaves in front of the first layer is lost.
     material : CaloMaterial, default=None
-        What the shower meets. None is the tungsten and silicon of these data sets.
+        What the shower meets. None is lead and liquid argon for the ``layer_edges`` of data set 1, and
+        tungsten and silicon for all others.
     threshold : float, default=None
         Voxels with less are set to zero, in MeV. None takes the geometry's.
     dtype : {"float32", "float64"}, default="float32"
@@ -95,7 +103,9 @@ def make_showers(
             "geometry has no layer_edges, the depths of its layers in mm, which a shower needs: give "
             "CaloGeometry(…, layer_edges=…), or geometry='dataset_2'."
         )
-    material = CaloMaterial() if material is None else material
+    if material is None:
+        argon = geometry.layer_edges in _OF_LEAD_ARGON
+        material = CaloMaterial.named("lead_argon" if argon else "tungsten_silicon")
     threshold = geometry.threshold if threshold is None else threshold
     energies = _incident_energies(energy, n_samples, rng)
     X = np.zeros((n_samples, 1 + geometry.n_voxels), dtype=dtype)

@@ -26,7 +26,8 @@ class CaloGeometry:
     threshold : float, default=0
         Voxels below are not read out.
     layer_edges : sequence of float, default=None
-        Where layers begin, and the last one ends, along the shower. Only the generator needs it.
+        Where layers begin, and the last one ends, along the shower. Only the generator needs it. What is
+        in front of the first one is not read out.
     layer_names : sequence of str, default=()
         Names of the layers. Without any they are counted from 0.
 
@@ -102,7 +103,16 @@ class CaloGeometry:
         Returns
         -------
         geometry : CaloGeometry
-            With the challenge's threshold. The depth of layers is known for data sets 2 and 3.
+            With the challenge's threshold. The challenge tells the depths of layers in data sets 2 and 3.
+            Those of data set 1 are approximate, of ATLAS's barrel at η ≈ 0, as mm of lead and liquid
+            argon of as many radiation lengths: 1.9 in front (trackers, solenoid, cryostat), 0.4 for the
+            presampler and what lies behind it, then 4.3, 16 and 2. The tile calorimeter's 1.5, 4.1 and
+            1.8 interaction lengths follow at once, without the walls between.
+
+        References
+        ----------
+        ATLAS Collaboration, "The ATLAS experiment at the CERN Large Hadron Collider", JINST 3 (2008)
+        S08003; "Liquid argon calorimeter technical design report", CERN-LHCC-96-41 (1996).
         """
         if name not in CALOCHALLENGE:
             raise ValueError(f"geometry={name!r} is none of {', '.join(map(repr, CALOCHALLENGE))}.")
@@ -250,6 +260,16 @@ def _equal_steps(n, width):
 _FRONT = (0, 5, 10, 30, 50, 100, 200, 400, 600)
 _COARSE = (0, 50, 100, 200, 400, 600)
 _TILES = (0, 10, 20, 30, 50, 80, 100, 130, 160, 200, 250, 300, 350, 400)
+
+#: radiation length of 1.53 mm of lead and 4.2 mm of liquid argon in turn, in mm
+LEAD_ARGON_RADIATION_LENGTH = 18.9
+# Radiation lengths: behind 1.9 of dead material the presampler, strips, middle and back layer, then iron
+# and scintillator of the tile calorimeter, of which 9.2 (206 mm / 22.4 mm) make an interaction length.
+_ATLAS_DEPTHS = (1.9, 0.4, 4.3, 16.0, 2.0, 1.5 * 9.2, 4.1 * 9.2, 1.8 * 9.2)
+_ATLAS_EDGES = tuple(
+    round(LEAD_ARGON_RADIATION_LENGTH * sum(_ATLAS_DEPTHS[: i + 1]), 2)
+    for i in range(len(_ATLAS_DEPTHS))
+)
 _DEPTH = 3.4  # mm, two of 1.4 mm tungsten and 0.3 mm silicon each
 #: the calorimeters of the CaloChallenge: 1 is like ATLAS's, 2 and 3 are of tungsten and silicon
 CALOCHALLENGE = {
@@ -262,6 +282,7 @@ CALOCHALLENGE = {
             (0, 100, 200, 400, 1000, 2000),
         ),
         "n_angles": (1, 10, 10, 1, 1),
+        "layer_edges": _ATLAS_EDGES[:6],
         "layer_names": ("0", "1", "2", "3", "12"),
         "threshold": 1.0,
     },
@@ -276,6 +297,7 @@ CALOCHALLENGE = {
             (0, 50, 100, 150, 200, 250, 300, 400, 600, 1000, 2000),
         ),
         "n_angles": (1, 10, 10, 1, 10, 10, 1),
+        "layer_edges": _ATLAS_EDGES,
         "layer_names": ("0", "1", "2", "3", "12", "13", "14"),
         "threshold": 1.0,
     },

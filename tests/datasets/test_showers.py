@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammaln
+from scipy.stats import gamma
 
 from skae.datasets import CaloGeometry, CaloMaterial, make_showers
 from skae.datasets._shower_profiles import draw_profiles, longitudinal_moments, radial_shape
@@ -12,6 +13,8 @@ from skae.physics.calorimeter import resolve_geometry
 
 TUNGSTEN = CaloMaterial()
 HOMOGENEOUS = CaloMaterial(sampling_frequency=None)
+LEAD_ARGON = CaloMaterial.named("lead_argon")
+DATA_SET_1 = ("dataset_1_photons", "dataset_1_pions")
 
 # So deep and wide that nothing leaves it, in layers of half a radiation length, and without rings.
 DEEP = CaloGeometry(
@@ -34,7 +37,7 @@ def published(energy, material):
 
 
 @pytest.mark.parametrize("energy", [10.0, 100.0, 1000.0])
-@pytest.mark.parametrize("material", [TUNGSTEN, HOMOGENEOUS])
+@pytest.mark.parametrize("material", [TUNGSTEN, HOMOGENEOUS, LEAD_ARGON])
 def test_shapes_along_the_axis_have_the_published_moments(energy, material):
     n = 40_000
     profiles = draw_profiles(np.full(n, energy), material, np.random.default_rng(0))
@@ -107,6 +110,72 @@ def test_radial_shape_is_the_published_formula():
     assert p[0] == pytest.approx((2.632 - 0.00094 * z) * np.exp(q - np.exp(q)))
 
 
+# Of the Particle Data Group: thickness (mm), density, Z, X₀ (g/cm²) and critical energy (MeV).
+PB, LAR = (1.53, 11.35, 82, 6.37, 7.43), (4.2, 1.396, 18, 19.55, 32.84)
+W, SI = (1.4, 19.3, 74, 6.76, 7.97), (0.3, 2.329, 14, 21.82, 40.19)
+
+
+@pytest.mark.parametrize(
+    ("name", "media"),
+    [("lead_argon", (PB, LAR)), ("tungsten_silicon", (W, SI))],
+)
+def test_named_materials_are_weighted_means_of_their_media(name, media):
+    """Section 2 of the paper; X₀ in mm, the Molière radius from a scale energy of 21.2 MeV."""
+    thickness, density, z, length, critical = np.array(media).T
+    weight = thickness * density / (thickness @ density)
+    mean_length = 1.0 / np.sum(weight / length)
+    in_mm = 10.0 * mean_length * thickness.sum() / (thickness @ density)
+    mean_critical = mean_length * np.sum(weight * critical / length)
+    material = CaloMaterial.named(name)
+    assert material.z == pytest.approx(weight @ z, rel=2e-3)
+    assert material.radiation_length == pytest.approx(in_mm, rel=6e-3)
+    assert material.critical_energy == pytest.approx(mean_critical, rel=4e-3)
+    assert material.moliere_radius == pytest.approx(in_mm * 21.2 / mean_critical, rel=3e-3)
+    assert material.sampling_frequency == pytest.approx(in_mm / thickness.sum(), rel=6e-3)
+    assert material.e_over_mip == pytest.approx(1.0 / (1.0 + 0.007 * (z[0] - z[1])), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", DATA_SET_1)
+@pytest.mark.parametrize("energy", [1e3, 1e5])
+def test_layers_of_data_set_1_hold_the_published_shares(name, energy):
+    """Those between the published depths; without rings, so that nothing leaves at the sides."""
+    n = 3000
+    edges = CaloGeometry.named(name).layer_edges
+    n_layers = len(edges) - 1
+    geometry = CaloGeometry([(0, 1e6)] * n_layers, [1] * n_layers, layer_edges=edges)
+    X = make_showers(n, energy=energy, geometry=geometry, random_state=0)  # no material is given
+    voxels = X[:, 1:] / energy
+    found, error = voxels.mean(axis=0), voxels.std(axis=0) / np.sqrt(n)
+
+    log_t, log_alpha, sigma_t, sigma_alpha, rho = published(energy / 1e3, LEAD_ARGON)
+    covariance = rho * sigma_t * sigma_alpha
+    drawn = np.random.default_rng(1).multivariate_normal(
+        (log_t, log_alpha), [[sigma_t**2, covariance], [covariance, sigma_alpha**2]], 100_000
+    )
+    t, alpha = np.exp(drawn.T)
+    t, alpha = np.maximum(t, 0.5)[:, None], np.maximum(alpha, 1.1)[:, None]
+    in_x0 = np.array((1.9, 2.3, 6.6, 22.6, 24.6, 38.4, 76.12, 92.68)[: len(edges)])
+    within = gamma.cdf(in_x0, alpha, scale=t / (alpha - 1.0))
+    expected = np.diff(within, axis=1).mean(axis=0)
+    np.testing.assert_array_less(np.abs(found - expected), 5 * error + 0.005 * expected + 1e-5)
+
+
+@pytest.mark.parametrize("name", DATA_SET_1)
+@pytest.mark.parametrize("energy", [256.0, 16_384.0, 4_194_304.0])
+def test_showers_of_data_set_1_are_sane_at_all_its_energies(name, energy):
+    geometry = CaloGeometry.named(name)
+    X = make_showers(60, energy=energy, geometry=name, random_state=0)
+    assert X.shape == (60, 1 + geometry.n_voxels)
+    voxels = X[:, 1:]
+    assert voxels[voxels > 0.0].min() >= 1.0
+    response = (voxels.sum(axis=1, dtype=np.float64) / energy).mean()
+    lost_in_front = {256.0: 0.22, 16_384.0: 0.016, 4_194_304.0: 0.0}[energy]
+    assert response == pytest.approx(1.0 - lost_in_front, abs=0.1 if energy == 256.0 else 0.015)
+    in_layers = [voxels[:, where].sum(dtype=np.float64) for where in geometry.layers]
+    assert np.argmax(in_layers) == (1 if energy == 256.0 else 2)  # strips, or the middle layer
+    assert (in_layers[2] > 0.5 * voxels.sum(dtype=np.float64)) == (energy > 1e4)
+
+
 @pytest.mark.parametrize("energy", [1e3, 3e4, 1e6])
 def test_energy_sums_fluctuate_with_the_number_of_spots(energy):
     n = 4000
@@ -135,6 +204,10 @@ def test_showers_are_even_in_the_angle():
     by_angle = X.sum(axis=(1, 3), dtype=np.float64)
     mean, error = by_angle.mean(axis=0), by_angle.std(axis=0) / np.sqrt(2000)
     np.testing.assert_array_less(np.abs(mean - mean.mean()), 4 * error)
+
+
+def test_data_set_3_has_its_voxels():
+    assert make_showers(2, geometry="dataset_3", random_state=0).shape == (2, 1 + 40_500)
 
 
 def test_default_showers_look_like_those_of_data_set_2():
@@ -193,7 +266,7 @@ def test_seeds_and_energies():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"geometry": "dataset_1_photons"}, "no layer_edges"),
+        ({"geometry": CaloGeometry([(0, 5)], [1])}, "no layer_edges"),
         ({"energy": [1.0, 2.0, 3.0]}, "one for each of the n_samples=5"),
         ({"energy": (-1.0, 2.0)}, "positive"),
         ({"energy": [1.0, 2.0]}, "one for each of the n_samples=5"),
@@ -212,5 +285,8 @@ def test_bad_arguments_are_named(arguments, message):
 def test_materials_are_positive():
     with pytest.raises(ValueError, match="z=-1 must be a positive"):
         CaloMaterial(z=-1)
+    with pytest.raises(ValueError, match="name='iron' is none of 'tungsten_silicon', 'lead_argon'"):
+        CaloMaterial.named("iron")
+    assert CaloMaterial.named("tungsten_silicon") == CaloMaterial()
     with pytest.raises(TypeError, match="must be a CaloGeometry"):
         resolve_geometry(3)

@@ -44,6 +44,16 @@ def test_built_in_calorimeters_are_those_of_the_files(name):
     assert hash(read) == hash(built_in)
 
 
+def test_layers_of_data_set_1_lie_at_the_published_depths():
+    """In radiation lengths, and interaction lengths of iron and scintillator of 9.2 of these."""
+    edges = np.array(CaloGeometry.named("dataset_1_pions").layer_edges) / 18.9
+    tiles = np.diff(edges)[4:] / 9.2
+    np.testing.assert_allclose(edges[:5], [1.9, 2.3, 6.6, 22.6, 24.6], atol=1e-3)
+    np.testing.assert_allclose(tiles, [1.5, 4.1, 1.8], atol=1e-3)
+    photons = CaloGeometry.named("dataset_1_photons")
+    np.testing.assert_allclose(np.array(photons.layer_edges) / 18.9, edges[:6])
+
+
 def test_binning_is_read(tmp_path):
     path = tmp_path / "binning.xml"
     path.write_text(XML)
