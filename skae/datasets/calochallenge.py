@@ -12,6 +12,7 @@ from skae._parameters import arguments
 from skae._sklearn import Interval, Options, StrOptions
 from skae.datasets._binary import entry_of, real_numbers
 from skae.datasets._files import install_hint, reading
+from skae.datasets._shower_units import resolve_unit, to_mev
 from skae.physics.calorimeter import CALOCHALLENGE, CaloGeometry, resolve_geometry
 
 _ENERGIES, _SHOWERS = "incident_energies", "showers"
@@ -25,22 +26,29 @@ _ROWS = 4096
     geometry=[str, CaloGeometry, None],
     start=Interval(Integral, 0, None, closed="left"),
     stop=[Interval(Integral, 0, None, closed="left"), None],
+    unit=[StrOptions({"MeV", "GeV"}), tuple, list, None],
     lazy="boolean",
     dtype=[StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
 )
-def load_calochallenge(path, *, geometry=None, start=0, stop=None, lazy=False, dtype="float32"):
+def load_calochallenge(
+    path, *, geometry=None, start=0, stop=None, unit="MeV", lazy=False, dtype="float32"
+):
     """Read showers in the HDF5 format of the CaloChallenge (needs h5py: the extra ``calo``).
 
     Parameters
     ----------
     path : str, Path or sequence of them
         A file with the datasets ``incident_energies``, of shape (n, 1), and ``showers``, of shape
-        (n, n_voxels), both in MeV; or several, whose showers follow each other.
+        (n, n_voxels); or several, whose showers follow each other.
     geometry : str or CaloGeometry, default=None
         What the voxels are: their number is checked. One of "dataset_1_photons", "dataset_1_pions",
         "dataset_2" and "dataset_3", or one's own; None accepts any number.
     start, stop : int, default=0 and None
         First row, and the one after the last, over all files. None reads to the end.
+    unit : {"MeV", "GeV"}, pair of them or None, default="MeV"
+        The unit of energies *in the files*; a pair tells that of incident energies and that of voxels.
+        The result is in MeV. Numbers that look like other units are refused, unless this is None, which
+        reads them as they are, those of an uncalibrated detector say.
     lazy : bool, default=False
         Return the rows as a :class:`LazyShowers`, which reads those that it is indexed with.
     dtype : {"float32", "float64"}, default="float32"
@@ -57,7 +65,9 @@ def load_calochallenge(path, *, geometry=None, start=0, stop=None, lazy=False, d
         If there is no such file.
     ValueError
         If a file is damaged or none of these, has another number of voxels, or has energies that are
-        negative, missing, or zero where voxels are lit.
+        negative, missing, or zero where voxels are lit; if the rows of a file that are read, ten or more,
+        look like another unit: E_tot/E_inc is above 30 or below 1/300, by its median and by the total,
+        or most incident energies are below 256 MeV and many voxels below the threshold.
 
     References
     ----------
@@ -77,7 +87,7 @@ def load_calochallenge(path, *, geometry=None, start=0, stop=None, lazy=False, d
     paths = [path] if isinstance(path, str | Path) else list(path)
     if not paths:
         raise ValueError("path is an empty sequence; give one file or more.")
-    showers = LazyShowers(paths, geometry=geometry, start=start, stop=stop, dtype=dtype)
+    showers = LazyShowers(paths, geometry=geometry, start=start, stop=stop, unit=unit, dtype=dtype)
     return showers if lazy else showers[:]
 
 
@@ -95,6 +105,9 @@ class LazyShowers:
         What the voxels are.
     start, stop : int, default=0 and None
         First row, and the one after the last.
+    unit : {"MeV", "GeV"}, pair of them or None, default="MeV"
+        The unit in the files, of incident energies and of voxels. Each part that is read is judged by its
+        own rows.
     dtype : {"float32", "float64"}, default="float32"
         Type of what is read.
 
@@ -117,21 +130,24 @@ class LazyShowers:
 
     ndim = 2
 
-    def __init__(self, paths, *, geometry=None, start=0, stop=None, dtype="float32"):
+    def __init__(self, paths, *, geometry=None, start=0, stop=None, unit="MeV", dtype="float32"):
         self.dtype = np.dtype(dtype)
+        self._unit = resolve_unit(unit)
         self._paths = [Path(path) for path in paths]
         lengths, widths = zip(*map(_shape_of, self._paths), strict=True)
         self._firsts = np.concatenate([[0], np.cumsum(lengths)])  # row of each file's first shower
         if len(set(widths)) > 1:
             listed = ", ".join(f"{p.name}: {w}" for p, w in zip(self._paths, widths, strict=True))
             raise ValueError(f"the files' numbers of voxels differ: {listed}.")
+        known = {CaloGeometry.named(name).n_voxels: name for name in CALOCHALLENGE}
         if geometry is not None and widths[0] != resolve_geometry(geometry).n_voxels:
-            known = {CaloGeometry.named(name).n_voxels: name for name in CALOCHALLENGE}
             meant = f"; geometry={known[widths[0]]!r} has" if widths[0] in known else ""
             raise ValueError(
                 f"path={str(self._paths[0])!r} has {widths[0]} voxels a shower, geometry={geometry!r} "
                 f"{resolve_geometry(geometry).n_voxels}{meant}."
             )
+        geometry = known.get(widths[0]) if geometry is None else geometry
+        self._threshold = 0.0 if geometry is None else resolve_geometry(geometry).threshold
         self._rows = range(*slice(start, stop).indices(self._firsts[-1]))
         if not self._rows:
             raise ValueError(
@@ -159,6 +175,8 @@ class LazyShowers:
             if start < stop:
                 out = X[start - wanted.start : stop - wanted.start]
                 _read(path, slice(start - first, stop - first), out)
+                where = f"path={str(path)!r}: {len(out)} showers from row {start - first} on"
+                to_mev(out, self._unit, threshold=self._threshold, where=where)
         return X
 
     def __array__(self, dtype=None, copy=None):

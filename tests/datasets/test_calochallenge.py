@@ -141,6 +141,107 @@ def test_zero_energy_without_lit_voxels_is_read(path, showers):
     np.testing.assert_array_equal(load_calochallenge(path), showers)
 
 
+def write_in(path, showers, incident, voxels):
+    """Write showers in units of so many MeV."""
+    energies = showers.astype(np.float64)
+    content = {"incident_energies": energies[:, :1] / incident, "showers": energies[:, 1:] / voxels}
+    write(path, content)
+
+
+@pytest.mark.parametrize(
+    ("incident", "voxels", "said", "message", "unit"),
+    [
+        (1e3, 1, "MeV", r"E_tot/E_inc of 9\d\d, as of incident energies in GeV and voxels in MeV",
+         ("GeV", "MeV")),
+        (1, 1e3, "MeV", r"of 0.0009\d*, as of incident energies in MeV and voxels in GeV",
+         ("MeV", "GeV")),
+        (1e3, 1e3, "MeV", r"energy of 4\d\.\d MeV and \d\d% .* of 1 MeV, as of energies in GeV", "GeV"),
+        (1, 1e3, "GeV", "of incident energies in MeV and voxels in GeV", ("MeV", "GeV")),
+        (1, 1, ("GeV", "MeV"), r"energies in MeV or energies in GeV.*unit='MeV' or 'GeV' reads", "MeV"),
+        (1, 1, ["MeV", "GeV"], r"energies in MeV or energies in GeV.*unit='MeV' or 'GeV' reads", "MeV"),
+        (1e3, 1, ("MeV", "GeV"), r"of 9\.\d+e\+05, as of incident energies in GeV", ("GeV", "MeV")),
+    ],
+)  # fmt: skip
+def test_units_that_are_mixed_up_are_refused(path, incident, voxels, said, message, unit):
+    name = "dataset_1_photons"
+    showers = make_showers(200, geometry=name, energy=(1e3, 1e6), random_state=0)
+    write_in(path, showers, incident, voxels)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_calochallenge(path, geometry=name, unit=said)
+    assert "showers.hdf5': 200 showers from row 0 on have a median" in str(caught.value)
+    assert "unit=None" in str(caught.value)
+    read = load_calochallenge(path, geometry=name, unit=unit)
+    np.testing.assert_allclose(read, showers, rtol=1e-6)
+    if unit != "MeV":
+        assert f"If so, unit={unit!r} reads them as MeV" in str(caught.value)
+    as_it_is = load_calochallenge(path, geometry=name, unit=None)
+    np.testing.assert_allclose(as_it_is[:, 0] * incident, showers[:, 0], rtol=1e-6)
+
+
+def test_units_that_no_parameter_explains_are_refused_too(path, showers):
+    write_in(path, showers, 1e3, 1e-3)  # GeV and keV
+    with pytest.raises(ValueError, match=r"as of another unit\. If so, convert them; unit=None"):
+        load_calochallenge(path, unit=("GeV", "MeV"))
+
+
+def test_gev_are_known_by_the_threshold_of_the_challenge(path):
+    """Where no geometry is given, too; all energies are far below any of the challenge."""
+    write_in(path, make_showers(20, random_state=0), 1e3, 1e3)
+    with pytest.raises(ValueError, match=r"threshold of 0\.01515 MeV, as of energies in GeV"):
+        load_calochallenge(path)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.01, 0.05), (5.0, 20.0), (0.0, 0.6)])
+def test_odd_showers_are_read(path, low, high):
+    """Voxels that are not corrected for the sampling fraction, and pions, of which little is seen."""
+    rng = np.random.default_rng(0)
+    incident = 10.0 ** rng.uniform(2.5, 6, 100)
+    response = rng.uniform(low, high, 100) * (rng.random(100) < 0.8)
+    voxels = rng.dirichlet(np.ones(8), 100) * (incident * response)[:, None]
+    write(path, {"incident_energies": incident[:, None], "showers": voxels})
+    assert load_calochallenge(path).shape == (100, 9)
+
+
+def test_few_odd_showers_are_no_slip(path, showers):
+    showers[:9, 1:] *= 1e-3
+    showers[9:15, 0] *= 1e-3
+    save_calochallenge(path, showers, source="parametrised")
+    np.testing.assert_array_equal(load_calochallenge(path), showers)
+    np.testing.assert_array_equal(load_calochallenge(path, stop=9), showers[:9])  # too few to judge
+
+
+def test_low_energies_above_the_threshold_are_read(path):
+    low = make_showers(50, geometry=SMALL, energy=(50.0, 200.0), random_state=0)
+    save_calochallenge(path, low, source="parametrised")
+    np.testing.assert_array_equal(load_calochallenge(path, geometry=SMALL), low)
+
+
+def test_parts_are_judged_by_their_own_rows(tmp_path, path, showers):
+    mixed = showers.copy()
+    mixed[30:, 0] /= 1e3
+    save_calochallenge(path, mixed, source="parametrised")
+    np.testing.assert_array_equal(load_calochallenge(path, stop=30), showers[:30])
+    message = r"showers.hdf5': {} showers from row {} on have a median E_tot/E_inc of 9\d\d"
+    with pytest.raises(ValueError, match=message.format(30, 30)):
+        load_calochallenge(path, start=30)
+    lazy = load_calochallenge(path, lazy=True)
+    np.testing.assert_array_equal(lazy[:20], showers[:20])
+    with pytest.raises(ValueError, match=message.format(20, 40)):
+        lazy[40:]
+    good = tmp_path / "good.hdf5"
+    save_calochallenge(good, showers, source="parametrised")
+    with pytest.raises(
+        ValueError, match=message.format(15, 45)
+    ):  # the rows of each file, by itself
+        load_calochallenge([good, path], start=105)
+
+
+@pytest.mark.parametrize("unit", ["TeV", ("MeV",), ("MeV", "eV"), 1000, ["GeV"] * 3])
+def test_units_that_are_none_are_named(saved, unit):
+    with pytest.raises(ValueError, match=r"unit"):
+        load_calochallenge(saved, unit=unit)
+
+
 def test_a_group_is_no_dataset(path):
     with h5py.File(path, "w") as file:
         file["incident_energies"] = np.ones((2, 1))
