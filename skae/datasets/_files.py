@@ -8,6 +8,7 @@ from pathlib import Path
 _EXTRAS = {
     "astropy": "spectra",
     "awkward": "root",
+    "dask": "distributed",
     "h5py": "calo",
     "pyarrow": "parquet",
     "uproot": "root",

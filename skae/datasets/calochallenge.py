@@ -2,6 +2,7 @@
 
 import os
 from contextlib import contextmanager
+from itertools import pairwise
 from numbers import Integral
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def load_calochallenge(
         The result is in MeV. Numbers that look like other units are refused, unless this is None, which
         reads them as they are, those of an uncalibrated detector say.
     lazy : bool, default=False
-        Return the rows as a :class:`LazyShowers`, which reads those that it is indexed with.
+        Return the rows as a :class:`LazyShowers`, which reads those that it is indexed with, part by part
+        or as an array of Dask.
     dtype : {"float32", "float64"}, default="float32"
         Type of the result. The files' float64 takes 5 GB for the 100,000 showers of data set 2.
 
@@ -95,7 +97,7 @@ class LazyShowers:
     """Showers that stay in their files until rows of them are asked for.
 
     ``showers[a:b]`` reads these rows and checks them. Files are open only meanwhile, so the object may
-    be pickled, and read from several processes.
+    be pickled, and read from several processes. :meth:`chunks` and :meth:`to_dask` read part by part.
 
     Parameters
     ----------
@@ -170,7 +172,7 @@ class LazyShowers:
             )
         wanted = self._rows[rows]
         X = np.empty((len(wanted), self.shape[1]), dtype=self.dtype)
-        for path, first, end in zip(self._paths, self._firsts, self._firsts[1:], strict=False):
+        for path, (first, end) in zip(self._paths, pairwise(self._firsts), strict=True):
             start, stop = max(wanted.start, first), min(wanted.stop, end)
             if start < stop:
                 out = X[start - wanted.start : stop - wanted.start]
@@ -198,10 +200,66 @@ class LazyShowers:
         X : ndarray of shape (n_samples, 1 + n_voxels)
             The next part.
         """
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples={n_samples!r} must be an integer of 1 or more.")
+        _check_part(n_samples)
         for start in range(0, len(self), n_samples):
             yield self[start : start + n_samples]
+
+    def to_dask(self, n_samples=_ROWS):
+        """Return the showers as an array of Dask, of which nothing is read before it is computed.
+
+        Parameters
+        ----------
+        n_samples : int, default=4096
+            Rows of a chunk, which are of one file: the last one of a file may have fewer.
+
+        Returns
+        -------
+        X : dask.array.Array of shape (n_samples, 1 + n_voxels)
+            In chunks of whole rows. Each is read, and checked, when something asks for a row of it.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> from skae.datasets import load_calochallenge, make_showers, save_calochallenge
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "showers.hdf5")
+        ...     save_calochallenge(file, make_showers(20, random_state=0), source="parametrised")
+        ...     X = load_calochallenge(file, lazy=True).to_dask(8)
+        ...     X.chunks[0], X[10:, 1:].sum(axis=1).compute().shape
+        ((8, 8, 4), (10,))
+        """
+        _check_part(n_samples)
+        try:
+            import dask.array as da
+        except ImportError as error:
+            raise ImportError(f"to_dask needs dask; {install_hint('dask')}.") from error
+        rows = []
+        for first, end in pairwise(self._firsts):
+            n = max(0, min(self._rows.stop, end) - max(self._rows.start, first))
+            rows += [min(n_samples, n - start) for start in range(0, n, n_samples)]
+        # the slices of from_array may come with a step, and as a tuple, once Dask has fused them
+        return da.map_blocks(
+            _chunk_of,
+            showers=self,
+            chunks=(tuple(rows), (self.shape[1],)),
+            dtype=self.dtype,
+            meta=np.empty((0, 0), self.dtype),
+        )
+
+    def __dask_tokenize__(self):
+        """Return what Dask names the showers by: files that were written anew are others."""
+        files = [(str(p.absolute()), p.stat().st_mtime_ns, p.stat().st_size) for p in self._paths]
+        return (files, str(self._rows), self._unit, self._threshold, self.dtype.str)
+
+
+def _chunk_of(showers, block_info):
+    start, stop = block_info[None]["array-location"][0]
+    return showers[start:stop]
+
+
+def _check_part(n_samples):
+    if not isinstance(n_samples, Integral) or n_samples < 1:
+        raise ValueError(f"n_samples={n_samples!r} must be an integer of 1 or more.")
 
 
 @contextmanager

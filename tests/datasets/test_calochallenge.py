@@ -1,13 +1,22 @@
 """Files of showers, whole and broken, whole or in part or as needed."""
 
 import pickle
+import sys
 
+import dask
+import dask.array as da
 import h5py
 import numpy as np
 import pytest
 from fits import no_space
 
-from skae.datasets import CaloGeometry, load_calochallenge, make_showers, save_calochallenge
+from skae.datasets import (
+    CaloGeometry,
+    LazyShowers,
+    load_calochallenge,
+    make_showers,
+    save_calochallenge,
+)
 
 SMALL = CaloGeometry(
     radial_edges=[(0, 5, 20)] * 3, n_angles=[4] * 3, threshold=0.1, layer_edges=(0, 20, 60, 120)
@@ -28,6 +37,14 @@ def path(tmp_path):
 def saved(path, showers):
     save_calochallenge(path, showers, source="parametrised")
     return path
+
+
+@pytest.fixture
+def three_files(tmp_path, showers):
+    paths = [tmp_path / f"showers_{i}.hdf5" for i in range(3)]
+    for path, rows in zip(paths, np.split(showers, [10, 25]), strict=True):
+        save_calochallenge(path, rows, source="parametrised")
+    return paths
 
 
 def write(path, content):
@@ -51,10 +68,8 @@ def test_files_come_back(path, showers, compression):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_several_files_follow_each_other_and_are_read_as_needed(tmp_path, showers, monkeypatch):
-    paths = [tmp_path / f"showers_{i}.hdf5" for i in range(3)]
-    for path, rows in zip(paths, np.split(showers, [10, 25]), strict=True):
-        save_calochallenge(path, rows, source="parametrised")
+def test_several_files_follow_each_other_and_are_read_as_needed(three_files, showers, monkeypatch):
+    paths = three_files
     np.testing.assert_array_equal(load_calochallenge(paths), showers)
     lazy = load_calochallenge(paths, start=5, stop=50, lazy=True)
     assert lazy.shape == (45, 1 + SMALL.n_voxels)
@@ -77,6 +92,61 @@ def test_several_files_follow_each_other_and_are_read_as_needed(tmp_path, shower
         lazy[45]
     with pytest.raises(TypeError, match="slice without a step"):
         lazy[::2]
+
+
+def test_dask_arrays_read_the_chunks_that_are_asked_for(three_files, showers, monkeypatch):
+    lazy = load_calochallenge(three_files, start=5, stop=50, lazy=True)
+    opened, read = [], []
+    open_, rows_of = h5py.File, LazyShowers.__getitem__
+    monkeypatch.setattr(h5py, "File", lambda path, mode: opened.append(path) or open_(path, mode))
+    monkeypatch.setattr(
+        LazyShowers, "__getitem__", lambda self, rows: read.append(rows) or rows_of(self, rows)
+    )
+    X = lazy.to_dask(8)
+    assert isinstance(X, da.Array)
+    assert X.shape == lazy.shape
+    assert X.dtype == np.float32
+    # 5 rows of the first file are left, 15 of the second, 25 of the third
+    assert X.chunks == ((5, 8, 7, 8, 8, 8, 1), (1 + SMALL.n_voxels,))
+    with dask.config.set(scheduler="synchronous"):
+        parts = X[7:9], X[2:40:3, 0], X[-1], X[:, 1:].sum(axis=1)
+        assert not opened
+        np.testing.assert_array_equal(parts[0].compute(), showers[12:14])
+        assert opened == [three_files[1]]
+        assert read == [slice(5, 13)]
+        for part, expected in zip(
+            parts[1:], (showers[7:45:3, 0], showers[49], showers[5:50, 1:].sum(axis=1)), strict=True
+        ):
+            np.testing.assert_allclose(part.compute(), expected, rtol=1e-6)
+    np.testing.assert_array_equal(np.asarray(X), showers[5:50])  # in threads
+    stored = np.zeros(X.shape, X.dtype)
+    X.store(stored)
+    np.testing.assert_array_equal(stored, showers[5:50])
+    with pytest.raises(ValueError, match="n_samples=0 must be"):
+        lazy.to_dask(0)
+
+
+def test_dask_chunks_are_checked_and_named_by_what_is_in_the_files(three_files, showers):
+    X = load_calochallenge(three_files, lazy=True).to_dask(8)
+    assert X.name == load_calochallenge(three_files, lazy=True).to_dask(8).name
+    assert X.name != load_calochallenge(three_files[:2], lazy=True).to_dask(8).name
+    showers[30, 4] = -1.0
+    energies = {"incident_energies": showers[25:, :1], "showers": showers[25:, 1:]}
+    write(three_files[2], energies)
+    again = load_calochallenge(three_files, lazy=True).to_dask(8)
+    assert again.name != X.name
+    np.testing.assert_array_equal(again[:25].compute(), showers[:25])
+    with pytest.raises(
+        ValueError, match=r"showers_2.hdf5': .* negative energies, the first is row 5"
+    ):
+        again.compute()
+
+
+def test_dask_that_is_missing_is_named(saved, monkeypatch):
+    lazy = load_calochallenge(saved, lazy=True)
+    monkeypatch.setitem(sys.modules, "dask.array", None)
+    with pytest.raises(ImportError, match=r"needs dask; pip install skae\[distributed\]"):
+        lazy.to_dask()
 
 
 def test_energies_without_a_second_axis_are_read(path, showers):
