@@ -3,7 +3,9 @@
 import gzip
 import math
 import os
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -55,6 +57,33 @@ def check_size(n_bytes: int, stored: int, most_compressed: int = _MOST_COMPRESSE
 def map_npy(path: Path) -> np.ndarray:
     """Return the array of an .npy file, mapped: one that is shorter than its header says is an error."""
     return np.lib.format.open_memmap(path, mode="r")
+
+
+@contextmanager
+def npz_array(
+    archive: zipfile.ZipFile, name: str
+) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype]]:
+    """Open an array of an .npz file: yield the file behind its header, its shape and its type.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name, or it is shorter than it declares.
+    """
+    infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    if name not in infos:
+        raise ValueError(f"it has no {name!r}, only {list(infos)}")
+    info = infos[name]
+    check_size(info.file_size, info.compress_size)
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+            version, np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+        if np.prod(shape, dtype=float) * dtype.itemsize > info.file_size:
+            raise ValueError(f"its {info.filename!r} is shorter than it declares; it is damaged")
+        yield file, shape, dtype
 
 
 def entry_of(group: Any, path: str) -> Any:

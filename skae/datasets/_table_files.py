@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skae.datasets._binary import check_size, entry_of, map_npy
+from skae.datasets._binary import check_size, entry_of, map_npy, npz_array
 from skae.datasets._text import read_table
 from skae.physics.column_names import shown
 
@@ -83,7 +83,7 @@ def _npz(path: Path, key: str | None, decimal: str | None) -> Iterator[dict[str,
     """Arrays by name: tables each, or columns of one if they have one dimension."""
     with zipfile.ZipFile(path) as archive:
         infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        headers = {name: _npz_header(archive, info) for name, info in infos.items()}
+        headers = {name: _npz_header(archive, name) for name in infos}
         columns = [
             n for n, (shape, dtype) in headers.items() if len(shape) == 1 and not dtype.names
         ]
@@ -107,17 +107,9 @@ def _npz(path: Path, key: str | None, decimal: str | None) -> Iterator[dict[str,
         yield tables
 
 
-def _npz_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[tuple, np.dtype]:
-    check_size(info.file_size, info.compress_size)
-    with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-            version, np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read(file)
-    if np.prod(shape, dtype=float) * dtype.itemsize > info.file_size:
-        raise ValueError(f"its {info.filename!r} is shorter than it declares; it is damaged")
-    return shape, dtype
+def _npz_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple, np.dtype]:
+    with npz_array(archive, name) as (_, shape, dtype):
+        return shape, dtype
 
 
 @contextmanager

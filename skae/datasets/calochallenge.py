@@ -1,4 +1,4 @@
-"""Showers in the files of the CaloChallenge: HDF5 with incident energies and voxels in MeV."""
+"""Showers in files like the CaloChallenge's, HDF5 with incident energies and voxels, and sparse ones."""
 
 import os
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from sklearn.utils import check_array
 
 from skae._parameters import arguments
 from skae._sklearn import Interval, Options, StrOptions
+from skae.datasets import _sparse_showers
 from skae.datasets._binary import entry_of, real_numbers
 from skae.datasets._files import install_hint, reading
 from skae.datasets._shower_units import resolve_unit, to_mev
@@ -34,13 +35,15 @@ _ROWS = 4096
 def load_calochallenge(
     path, *, geometry=None, start=0, stop=None, unit="MeV", lazy=False, dtype="float32"
 ):
-    """Read showers in the HDF5 format of the CaloChallenge (needs h5py: the extra ``calo``).
+    """Read showers in the HDF5 format of the CaloChallenge (needs h5py: the extra ``calo``), or sparse.
 
     Parameters
     ----------
     path : str, Path or sequence of them
         A file with the datasets ``incident_energies``, of shape (n, 1), and ``showers``, of shape
-        (n, n_voxels); or several, whose showers follow each other.
+        (n, n_voxels); or several, whose showers follow each other. A file that ends in .npz is sparse:
+        ``energy`` of shape (n,), and the voxels ``indices[indptr[i]:indptr[i + 1]]`` of shower i, with
+        their energies at the same places of ``values``; all others of the ``n_voxels`` are zero.
     geometry : str or CaloGeometry, default=None
         What the voxels are: their number is checked. One of "dataset_1_photons", "dataset_1_pions",
         "dataset_2" and "dataset_3", or one's own; None accepts any number.
@@ -275,8 +278,14 @@ def _open(path):
             yield file
 
 
+def _is_sparse(path):
+    return path.suffix.lower() == ".npz"
+
+
 def _shape_of(path):
     """Return a file's numbers of showers and voxels."""
+    if _is_sparse(path):
+        return _sparse_showers.shape_of(path)
     with _open(path) as file:
         energies, showers = (_dataset_of(file, name).shape for name in (_ENERGIES, _SHOWERS))
         if len(showers) != 2 or 0 in showers or energies not in ((showers[0], 1), (showers[0],)):
@@ -293,6 +302,15 @@ def _dataset_of(file, name):
 
 def _read(path, rows, out):
     """Read rows of a file into ``out``, and check them."""
+    if _is_sparse(path):
+        _sparse_showers.read_rows(path, rows, out)
+    else:
+        _read_dense(path, rows, out)
+    for start in range(0, len(out), _ROWS):
+        _check_rows(out[start : start + _ROWS], rows.start + start, f"path={str(path)!r}: ")
+
+
+def _read_dense(path, rows, out):
     with _open(path) as file:
         energies, showers = entry_of(file, _ENERGIES), entry_of(file, _SHOWERS)
         for start in range(rows.start, rows.stop, _ROWS):
@@ -300,8 +318,6 @@ def _read(path, rows, out):
             part = out[start - rows.start : stop - rows.start]
             part[:, 0] = real_numbers(energies[start:stop]).ravel()
             part[:, 1:] = real_numbers(showers[start:stop])
-    for start in range(0, len(out), _ROWS):
-        _check_rows(out[start : start + _ROWS], rows.start + start, f"path={str(path)!r}: ")
 
 
 def _check_rows(X, first=0, where=""):
