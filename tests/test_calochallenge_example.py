@@ -40,6 +40,32 @@ def test_it_trains_judges_and_writes(tmp_path, capsys, monkeypatch):
     example.main(arguments)  # everything is there
     assert not steps
     said = capsys.readouterr().out
-    assert "AUC of the voxels" in said
+    assert "AUC of layer energies  " in said
+    assert "AUC of the voxels      " in said
     assert "of two halves" in said
     np.testing.assert_array_equal(load_calochallenge(tmp_path / "out" / "showers.hdf5"), drawn)
+
+
+@pytest.mark.usefixtures("close_figures")
+def test_sparse_showers_are_learnt_from(tmp_path, capsys):
+    """A fifth of the one file is kept to judge by."""
+    geometry = CaloGeometry([(0, 5, 20)] * 2, [4] * 2, layer_edges=(0, 40, 90))
+    X = make_showers(300, geometry=geometry, threshold=0.01515, random_state=0)
+    rows, indices = np.nonzero(X[:, 1:])
+    np.savez_compressed(
+        tmp_path / "showers.npz",
+        energy=X[:, 0],
+        indptr=np.searchsorted(rows, np.arange(301)),
+        indices=indices.astype(np.uint16),
+        values=X[:, 1:][rows, indices],
+        n_voxels=16,
+    )
+    (tmp_path / "binning.xml").write_text(XML)
+    imported(EXAMPLE).main([
+        str(tmp_path / "showers.npz"), "--binning", str(tmp_path / "binning.xml"),
+        "--threshold", "0.01515", "--out", str(tmp_path / "out"), "--components", "2", "--epochs", "1",
+    ])  # fmt: skip
+    assert "240 showers to learn from, 60 to judge by, 16 voxels" in capsys.readouterr().out
+    drawn = load_calochallenge(tmp_path / "out" / "showers.hdf5")
+    assert drawn.shape == (60, 17)
+    assert np.isin(drawn[:, 0], X[:, 0]).all()
