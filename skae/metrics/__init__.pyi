@@ -17,6 +17,7 @@ from .separation import (
     classifier_two_sample_test,
     separation_power,
 )
+from .shower_correlations import neighbour_correlation_names, neighbour_correlations
 from .shower_observables import shower_feature_names, shower_features, shower_response
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "frechet_physics_distance",
     "kernel_physics_distance",
     "latent_divergence",
+    "neighbour_correlation_names",
+    "neighbour_correlations",
     "ResidualMoments",
     "position_accuracy",
     "position_rmse",
