@@ -5,11 +5,13 @@ from .reconstruction import ReconstructionDisplay
 from .residual import ResidualDisplay
 from .resolution import ResolutionDisplay
 from .shower import ShowerDisplay
+from .shower_correlation import NeighbourCorrelationDisplay
 from .spectrum import SpectrumDisplay
 
 __all__ = [
     "LatentDisplay",
     "LearningCurveDisplay",
+    "NeighbourCorrelationDisplay",
     "PulseDisplay",
     "PulseKernelDisplay",
     "ReconstructionDisplay",
