@@ -29,7 +29,8 @@ def shower_features(
     divided in angle the centres of energy in x, those in y, the widths in x, and those in y; log₁₀ of the
     total energy; the share of dark voxels of each layer; the centre of energy in r of each layer, and the
     width. A width is the root of an energy-weighted variance. Lengths are mm. Data set 2 has
-    1 + 45 + 4·45 + 1 + 3·45 = 362 features.
+    1 + 45 + 4·45 + 1 + 3·45 = 362 features. They are the challenge's high-level features, in its order;
+    its code divides lengths by 100 mm, x is its η and y its φ.
 
     Parameters
     ----------

@@ -67,6 +67,68 @@ def test_features_of_data_set_2():
     check(X, CaloGeometry.named("dataset_2"), None)
 
 
+def of_the_challenge(X, geometry, threshold):
+    """What its evaluate.py makes of showers in modes cls-high, fpd and kpd; lengths are /100 there."""
+    showers = np.where(X[:, 1:] < threshold, 0.0, X[:, 1:]).astype(np.float64)
+    layers = np.split(showers, [where.stop for where in geometry.layers[:-1]], axis=1)
+    columns = {name: [] for name in ("E", "eta", "phi", "w_eta", "w_phi", "dark", "r", "w_r")}
+    for energy, edges, n_alpha in zip(
+        layers, geometry.radial_edges, geometry.n_angles, strict=True
+    ):
+        boundaries = np.linspace(-np.pi, np.pi, n_alpha + 1)
+        alpha = np.repeat((boundaries[:-1] + boundaries[1:]) / 2, len(edges) - 1)
+        r = np.tile([(low + high) * 0.5 for low, high in pairwise(edges)], n_alpha)
+        total = energy.sum(axis=-1)
+
+        def centre_and_width(place, energy=energy, total=total):
+            centre = (place * energy).sum(axis=-1) / (total + 1e-16)
+            square = (place * place * energy).sum(axis=-1) / (total + 1e-16)
+            return centre, np.sqrt((square - centre**2).clip(min=0.0))
+
+        found = {"E": np.log10(total + 1e-8), "dark": 1.0 - (energy > 0).mean(axis=-1)}
+        found["r"], found["w_r"] = centre_and_width(r)
+        if n_alpha > 1:
+            found["eta"], found["w_eta"] = centre_and_width(r * np.cos(alpha))
+            found["phi"], found["w_phi"] = centre_and_width(r * np.sin(alpha))
+        for name, column in found.items():
+            columns[name].append(column)
+    return np.stack(
+        [
+            np.log10(X[:, 0]),
+            *columns["E"],
+            *(column for name in ("eta", "phi", "w_eta", "w_phi") for column in columns[name]),
+            np.log10(showers.sum(axis=-1) + 1e-8),
+            *(column for name in ("dark", "r", "w_r") for column in columns[name]),
+        ],
+        axis=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold", "n_features"),
+    [
+        ("dataset_1_photons", 1.0, 1 + 5 + 4 * 2 + 1 + 3 * 5),
+        ("dataset_1_pions", 1.0, 1 + 7 + 4 * 4 + 1 + 3 * 7),
+        ("dataset_2", 0.01515, 362),
+        ("dataset_3", 0.01515, 362),
+    ],
+)
+def test_features_are_the_challenges_in_its_order(name, threshold, n_features, rng):
+    geometry = CaloGeometry.named(name)
+    X = rng.exponential(3.0, size=(4, 1 + geometry.n_voxels))
+    X[:, 1:] *= rng.uniform(size=(4, geometry.n_voxels)) < 0.4
+    X[:, 0] = [3e2, 1e3, 1e5, 4e6]
+    X[0, 1:] = 0.0  # nothing is lit
+    X[1, 2:] = 0.0  # one voxel is, or its energy is under the threshold
+    X[1, 1] = 0.9
+    found = shower_features(X, geometry=name)
+    assert found.shape == (4, n_features)
+    # a width of 0 is the root of what rounding leaves of a square
+    np.testing.assert_allclose(
+        found, of_the_challenge(X, geometry, threshold), rtol=1e-9, atol=1e-5
+    )
+
+
 def test_features_do_not_depend_on_rows_beside():
     deep = CaloGeometry([(0, 9, 30)] * 2, [3] * 2, 0.1, (0, 50, 90))
     X = make_showers(2500, geometry=deep, random_state=0)
