@@ -8,12 +8,13 @@ from scipy.special import ndtr
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from skae.metrics import classifier_two_sample_test, separation_power
-from skae.metrics.separation import _weighted_auc
+from skae.metrics import classifier_two_sample_test, separation, separation_power
+from skae.metrics.separation import _network, _weighted_auc
 
 
 def test_separation_power_by_hand():
@@ -125,7 +126,46 @@ def test_weights_reach_the_classifier_and_its_score(classifier):
     assert weighted.auc == pytest.approx(0.5, abs=4 * weighted.error)
 
 
+def test_the_challenges_classifier_is_as_its_code_has_it():
+    """An input layer and --cls_n_layer=2 more of --cls_n_hidden=2048, and its defaults of the rest."""
+    network = _network("calochallenge", np.random.RandomState(0), n_samples=160_000)
+    assert isinstance(network, MLPClassifier)  # alone: columns are not standardised there
+    expected = {
+        "hidden_layer_sizes": (2048, 2048, 2048),
+        "activation": "relu",
+        "solver": "adam",
+        "alpha": 0.0,
+        "batch_size": 1000,
+        "learning_rate_init": 2e-4,
+        "beta_1": 0.9,
+        "beta_2": 0.999,
+        "epsilon": 1e-8,
+        "shuffle": True,
+        "max_iter": 50,
+        "early_stopping": True,  # keeps the epoch of the best accuracy
+        "n_iter_no_change": 50,  # and runs all of them
+    }
+    params = network.get_params()
+    assert {name: params[name] for name in expected} == expected
+    validation = params["validation_fraction"] * 0.8  # of what test_size=0.2 leaves
+    assert validation == pytest.approx(0.2)
+
+
+def test_a_classifier_by_name_is_trained_and_repeats(monkeypatch):
+    small = {**separation._CALOCHALLENGE, "hidden_layer_sizes": (32, 32, 32)}
+    monkeypatch.setattr(separation, "_CALOCHALLENGE", small)
+    monkeypatch.setitem(separation._TRAINING, "learning_rate_init", 1e-2)
+    rng = np.random.default_rng(0)
+    real, generated = rng.normal(size=(500, 2)), rng.normal([1.0, 0.0], size=(500, 2))
+    options = {"classifier": "calochallenge", "random_state": 0}
+    auc, error = classifier_two_sample_test(real, generated, **options)
+    assert auc == pytest.approx(ndtr(1 / np.sqrt(2)), abs=4 * error)
+    assert classifier_two_sample_test(real, generated, **options).auc == auc
+
+
 def test_bad_input_is_named():
+    with pytest.raises(ValueError, match=r"'classifier' parameter .* \{'calochallenge'\}"):
+        classifier_two_sample_test(np.eye(12), np.eye(12), classifier="CaloChallenge")
     with pytest.raises(ValueError, match="real has 3 features and generated 2"):
         classifier_two_sample_test(np.eye(3), np.ones((3, 2)))
     with pytest.raises(ValueError, match="test_size"):
