@@ -12,9 +12,10 @@ from sklearn.utils import check_random_state
 from skae._parameters import COUNT, arguments
 from skae._sklearn import Interval
 from skae._workers import map_in_threads, one_blas_thread
+from skae.metrics._kernels import unbiased_mmd
 from skae.metrics._pairs import Sample, make_pair
 
-# Rows of a kernel matrix that are computed at a time.
+# Rows of a covariance matrix that are summed at a time.
 _ROWS = 1000
 
 # Random splits whose distances tell how much chance there is in one, and their rows for kernels.
@@ -371,26 +372,3 @@ def gaussian_frechet_distance(
     product = np.maximum(eigvalsh(root.T @ covariance_2 @ root), 0.0)
     traces = np.trace(covariance_1) + np.trace(covariance_2)
     return float(np.square(mean_1 - mean_2).sum() + traces - 2.0 * np.sqrt(product).sum())
-
-
-def unbiased_mmd(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Return the unbiased squared maximum mean discrepancy, with the kernel (x·y/d + 1)⁴."""
-    within = [
-        (_sum_over_pairs(rows, rows) - _kernel_sum(np.square(rows).sum(axis=1) / rows.shape[1]))
-        / (len(rows) * (len(rows) - 1))
-        for rows in (x, y)
-    ]
-    return float(sum(within) - 2.0 * _sum_over_pairs(x, y) / (len(x) * len(y)))
-
-
-def _sum_over_pairs(x, y):
-    x = x / x.shape[1]
-    return sum(_kernel_sum(x[start : start + _ROWS] @ y.T) for start in range(0, len(x), _ROWS))
-
-
-def _kernel_sum(products):
-    """Return the sum of (u + 1)⁴ − 1; ones would cancel in a distance, and small numbers beside them."""
-    square = products + 2.0
-    square *= products  # (u + 1)² − 1
-    square = square.ravel()
-    return square @ square + 2.0 * square.sum()

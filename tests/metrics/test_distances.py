@@ -11,11 +11,11 @@ from scipy.optimize import lsq_linear
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skae.metrics import PhysicsDistanceAndFloor, frechet_physics_distance, kernel_physics_distance
+from skae.metrics._kernels import KernelDistance, unbiased_mmd
 from skae.metrics.distances import (
     at_infinite_size,
     gaussian_frechet_distance,
     moments,
-    unbiased_mmd,
 )
 
 SMALL = {"min_samples": 500, "max_samples": 2000, "n_batches": 5, "n_points": 6}
@@ -169,6 +169,32 @@ def test_mean_discrepancy_of_small_numbers_is_that_of_their_means(unit):
     )
     expected = 4 / 2 * (within - 2.0 * x.mean(axis=0) @ y.mean(axis=0))
     assert unbiased_mmd(x, y) == pytest.approx(expected, rel=1e-4)
+
+
+def test_weighted_mean_discrepancy_is_that_of_pairs():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(600, 3)), rng.normal(0.2, 1.0, size=(400, 3))
+    weights = [
+        rng.exponential(size=len(part)) * (rng.uniform(size=len(part)) < 0.8) for part in (x, y)
+    ]
+
+    def mean(a, b, u, v, same):
+        pairs = np.outer(u, v) * (1.0 - same * np.eye(len(a), len(b)))
+        return ((a @ b.T / 3 + 1) ** 4 * pairs).sum() / pairs.sum()
+
+    expected = mean(x, x, weights[0], weights[0], same=True)
+    expected += mean(y, y, weights[1], weights[1], same=True)
+    expected -= 2.0 * mean(x, y, *weights, same=False)
+    found = KernelDistance(x, weights[0]).to(y, weights[1])
+    assert found == pytest.approx(expected, rel=1e-9)
+    # no scale of the weights, and none of rows without one
+    lit = [weight > 0.0 for weight in weights]
+    left = KernelDistance(x[lit[0]], 1e6 * weights[0][lit[0]])
+    assert left.to(y[lit[1]], 1e-6 * weights[1][lit[1]]) == pytest.approx(found, rel=1e-9)
+    equal = KernelDistance(x, np.full(600, 3.0)).to(y)
+    assert equal == pytest.approx(unbiased_mmd(x, y), rel=1e-9)
+    alone = (np.arange(400) == 7).astype(float)
+    assert np.isnan(KernelDistance(x).to(y, alone))
 
 
 @each_distance
