@@ -8,6 +8,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor
 
+from skae.metrics._kernels import KernelDistance
 from skae.metrics.distances import gaussian_frechet_distance, moments
 from skae.metrics.shower_observables import shower_features
 from skae.physics.calorimeter import CaloGeometry
@@ -27,9 +28,9 @@ _NUMBERS_AT_ONCE = 2**20
 class ShowerDistances(Callback):
     """Record how far reconstructed and generated showers are from those held out, each epoch.
 
-    That is the Fréchet distance of their features, each divided by its largest value, between as many
-    showers as were held out. It is not extrapolated, and of voxels in whatever scale the network sees, so
-    it tells epochs apart and nothing else.
+    These are the Fréchet and the kernel distance of their features, each divided by its largest value,
+    between as many showers as were held out. They are of voxels in whatever scale the network sees, and
+    the Fréchet one is not extrapolated, so they tell epochs apart and nothing else.
 
     Parameters
     ----------
@@ -45,12 +46,14 @@ class ShowerDistances(Callback):
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Compute what the showers held out are like."""
-        self._rows, self._weight = _looked_at(self.showers, net.device)
+        self._rows, weight = _looked_at(self.showers, net.device)
+        self._weight, self._largest = weight.cpu().double().numpy(), 1.0
         features = self._features(self._rows)
-        counted = (self._weight > 0.0).cpu().numpy()
-        self._largest = np.abs(features[counted]).max(axis=0, initial=0.0)
+        self._largest = np.abs(features[self._weight > 0.0]).max(axis=0, initial=0.0)
         self._largest[self._largest == 0.0] = 1.0
-        self._moments = self._moments_of(features)
+        features /= self._largest
+        self._moments = moments(features, self._weight)
+        self._kernel = KernelDistance(features, self._weight)
 
     @torch.inference_mode()
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -64,22 +67,21 @@ class ShowerDistances(Callback):
         def sample(x: Tensor) -> Tensor:
             return module.sample(x[:, 0], generator)
 
-        for name, draw in (("reconstruction_fpd", reconstruct), ("sample_fpd", sample)):
-            drawn = torch.cat([
+        for name, draw in (("reconstruction", reconstruct), ("sample", sample)):
+            drawn = self._features(torch.cat([
                 torch.cat([x[:, :1], draw(x)], dim=1) for x in _in_parts(self._rows)
-            ])  # fmt: skip
-            drawn = self._moments_of(self._features(drawn))
-            net.history.record(name, gaussian_frechet_distance(*self._moments, *drawn))
+            ]))  # fmt: skip
+            frechet = gaussian_frechet_distance(*self._moments, *moments(drawn, self._weight))
+            net.history.record(f"{name}_fpd", frechet)
+            net.history.record(f"{name}_kpd", self._kernel.to(drawn, self._weight))
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Let go of the showers."""
-        self._rows = self._weight = self._moments = self._largest = None
+        self._rows = self._weight = self._moments = self._kernel = self._largest = None
 
     def _features(self, rows: Tensor) -> np.ndarray:
-        return shower_features(rows.cpu().numpy(), geometry=self.geometry, threshold=0.0)
-
-    def _moments_of(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return moments(features / self._largest, self._weight.cpu().double().numpy())
+        features = shower_features(rows.cpu().numpy(), geometry=self.geometry, threshold=0.0)
+        return features / self._largest
 
 
 class SharpenBits(Callback):

@@ -152,9 +152,10 @@ class CaloShowerVAE(BaseShowerVAE):
     -----
     With ``early_stopping=True`` showers are held out, and ``history_`` has for each epoch the Fréchet
     distances of reconstructed and of generated showers from these, as ``reconstruction_fpd`` and
-    ``sample_fpd``. They are of at most 4096 showers as the network sees them, and not extrapolated to
-    infinitely many: for comparing epochs, not with other figures. Reconstruction is what early stopping
-    goes by: the best epoch is kept. With ``prior="rbm"`` all epochs are run, whatever
+    ``sample_fpd``, and the kernel distances, as ``reconstruction_kpd`` and ``sample_kpd``. They are of at
+    most 4096 showers as the network sees them, and the Fréchet ones are not extrapolated to infinitely
+    many: for comparing epochs, not with other figures. Early stopping goes by ``reconstruction_fpd``:
+    the best epoch is kept. With ``prior="rbm"`` all epochs are run, whatever
     ``n_iter_no_change``, and the best one of each stage is kept.
 
     ``noise`` corrupts voxels, not below zero, and leaves the incident energy alone.

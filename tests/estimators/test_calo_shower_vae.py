@@ -18,9 +18,11 @@ from sklearn.pipeline import make_pipeline
 import skae
 from skae import CaloShowerVAE, LogRatioTransformer, NoiseInjector
 from skae.datasets import CaloGeometry, make_showers
+from skae.estimators import _shower_callbacks
 from skae.estimators._shower_vae import incident_energies
 from skae.exceptions import ClippingWarning, ExtrapolationWarning
 from skae.metrics import separation_power
+from skae.metrics.distances import moments
 from skae.modules.showers.scales import EnergyScale, lit_moments
 from skae.training.streaming import ArrayRows
 
@@ -236,12 +238,43 @@ def test_histories_have_distances_where_showers_are_held_out(scaled):
         options = {**PRIORS[prior], **SMALL, "early_stopping": True}
         model = CaloShowerVAE(**options, max_epochs=8, lr=5e-3).fit(scaled)
         history = model.history_
-        reconstructed, drawn = history[:, "reconstruction_fpd"], history[:, "sample_fpd"]
-        assert len(reconstructed) == len(drawn) == len(model.loss_curve_)
-        assert reconstructed[-1] < reconstructed[0]
-        assert min(drawn) < drawn[0]
+        for distance in ("fpd", "kpd"):
+            reconstructed = history[:, f"reconstruction_{distance}"]
+            drawn = history[:, f"sample_{distance}"]
+            assert len(reconstructed) == len(drawn) == len(model.loss_curve_)
+            assert reconstructed[-1] < reconstructed[0]
+            assert min(drawn) < drawn[0]
     plain = CaloShowerVAE(n_components=2, **SMALL, max_epochs=1).fit(scaled)
-    assert "sample_fpd" not in plain.history_[-1]
+    assert not {"sample_fpd", "sample_kpd"} & set(plain.history_[-1])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_kernel_distances_are_of_all_showers_held_out(scaled, weighted, rng, monkeypatch):
+    seen = []
+
+    def spied(features, weight):
+        seen.append((features, weight))
+        return moments(features, weight)
+
+    monkeypatch.setattr(_shower_callbacks, "moments", spied)
+    weight = rng.exponential(size=len(scaled)) if weighted else None
+    options = {**SMALL, "n_components": 2, "early_stopping": True, "max_epochs": 1}
+    model = CaloShowerVAE(**options).fit(scaled, sample_weight=weight)
+    (real, weight), *drawn = seen
+    assert np.abs(real).max(axis=0) == pytest.approx(1.0, abs=1e-9)  # or no shower has any
+    assert (np.ptp(weight) > 0.0) == weighted
+    pairs = np.outer(weight, weight)
+    different = pairs * (1.0 - np.eye(len(weight)))
+
+    def mean(x, y, of):
+        return ((x @ y.T / x.shape[1] + 1.0) ** 4 * of).sum() / of.sum()
+
+    assert len(drawn) == 2
+    for name, (features, its) in zip(("reconstruction", "sample"), drawn, strict=True):
+        np.testing.assert_array_equal(its, weight)
+        within = mean(real, real, different) + mean(features, features, different)
+        expected = within - 2.0 * mean(real, features, pairs)
+        assert model.history_[-1][f"{name}_kpd"] == pytest.approx(expected, rel=1e-6)
 
 
 def weights_of_epochs():
@@ -409,6 +442,7 @@ def test_showers_of_weight_zero_are_not_there(scaled):
         assert model.module_.voxels.most.item() <= scaled[:, 1:].max()
         assert model.sample(scaled[:, 0], random_state=0)[:, 1:].max() <= scaled[:, 1:].max()
         assert np.isfinite(model.history_[-1]["sample_fpd"])
+        assert np.isfinite(model.history_[-1]["sample_kpd"])
 
 
 def test_weights_stand_for_rows_where_scales_are_taken(scaled):
