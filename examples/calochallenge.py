@@ -52,8 +52,8 @@ def main(arguments=None):
     )
     parser.add_argument("--prior", default="gaussian", choices=("gaussian", "rbm"))
     parser.add_argument("--components", type=int, default=24, help="latents (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=40, help="(%(default)s)")
-    parser.add_argument("--batch", type=int, default=128, help="batch size (%(default)s)")
+    parser.add_argument("--epochs", type=int, help="default: as many as make 6000 steps")
+    parser.add_argument("--batch", type=int, default=64, help="batch size (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--out", type=Path, default=Path("calochallenge"), help="folder (%(default)s)"

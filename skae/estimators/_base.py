@@ -232,9 +232,7 @@ class BaseNeuralEstimator(
                     validation = None if validation is None else validation.to(device)
                 if beginning is not None:
                     beginning.write(processes)
-                context = self._init_callback_context(
-                    max_subtasks=1 if partial else self.max_epochs
-                )
+                context = self._init_callback_context(max_subtasks=1 if partial else self._epochs)
                 run = self._make_run(data, validation, context, beginning, partial=partial)
                 stack.enter_context(net.listening(run))
             except BaseException:
@@ -253,7 +251,7 @@ class BaseNeuralEstimator(
 
     def _make_run(self, data, validation, context, beginning, *, partial):
         """Plan a run, and say what is shown, saved and shared of it."""
-        processes, epochs = PROCESSES.get(), 1 if partial else self.max_epochs
+        processes, epochs = PROCESSES.get(), 1 if partial else self._epochs
         run = self._plan(epochs, data.X, validation)
         callbacks, verbose = list(run.callbacks), 0
         if processes is None or processes.is_main:
@@ -276,12 +274,16 @@ class BaseNeuralEstimator(
     def _count_validation_rows(self, n_samples: int) -> int:
         return count_validation_rows(n_samples, self.validation_fraction)
 
+    def _count_epochs(self, n_samples: int) -> int:
+        """Return how many epochs ``max_epochs=None`` means, of so many training rows."""
+        raise NotImplementedError
+
     def _check_fit(self, n_samples: int, fresh: bool) -> torch.device:
         """Check what no single parameter's constraint can; return the device."""
+        self._epochs = self.max_epochs or self._count_epochs(n_samples)
         self._check_parameters(n_samples)
-        processes = PROCESSES.get()
-        is_chosen = self.device == "auto" and processes is not None
-        device = processes.device if is_chosen else resolve_device(self.device)
+        processes, is_auto = PROCESSES.get(), self.device == "auto"
+        device = processes.device if is_auto and processes else resolve_device(self.device)
         if self.precision != "float32":
             check_precision(self.precision, device)
         if not fresh:
@@ -414,6 +416,5 @@ class BaseNeuralEstimator(
 
     def _chunks(self) -> dict[str, int]:
         """Return how many rows inference takes at a time, in the words of `apply_to_rows`."""
-        if self.device_.type != "cpu" or self._rows_at_once is None:
-            return {}
-        return {"chunk_rows": self._rows_at_once, "fewest_rows": self._rows_at_once}
+        rows = None if self.device_.type != "cpu" else self._rows_at_once
+        return {} if rows is None else {"chunk_rows": rows, "fewest_rows": rows}

@@ -104,10 +104,10 @@ def _open_checkpoint(
     with contextlib.ExitStack() as stack:
         checkpoint = stack.enter_context(Checkpoint(folder, identity).open())
         state = checkpoint.read()
-        if state is not None and (state["epoch"], state.get("step", 0)) > (estimator.max_epochs, 0):
+        if state is not None and (state["epoch"], state.get("step", 0)) > (estimator._epochs, 0):
             # a longer run of this fit is there: it stays, and this one gets a folder beside it
             stack.close()
-            folder = folder.with_name(f"{folder.name}-{estimator.max_epochs}-epochs")
+            folder = folder.with_name(f"{folder.name}-{estimator._epochs}-epochs")
             checkpoint = stack.enter_context(Checkpoint(folder, identity).open())
             state = checkpoint.read()
         yield Beginning(seed if state is None else state["seed"], checkpoint, state)

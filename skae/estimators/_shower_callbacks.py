@@ -18,6 +18,9 @@ from skae.training.optimisation import Weights
 # Showers that distances and the shape of the noise are taken from.
 _MOST_ROWS = 4096
 
+# Showers that what neighbours have in common is found from, and numbers in them.
+_FEWEST_OF_FIELD, _MOST_OF_FIELD, _NUMBERS_OF_FIELD = 128, 2000, 2**24
+
 # Sharpness at which a relaxed bit is a bit.
 _OF_BITS = 1e6
 
@@ -181,24 +184,39 @@ class TwoStages(Callback):
             parameter.requires_grad_(not frozen or name.startswith("latents."))
 
 
-class LearnNoiseShape(Callback):
-    """Take the shape of the noise around lit voxels from training showers, however a fit ends."""
+class LearnFluctuations(Callback):
+    """Take from training showers, however a fit ends, what voxels fluctuate by.
+
+    That is the shape of the noise around lit voxels, and what neighbours have in common.
+
+    Parameters
+    ----------
+    afresh : bool
+        Whether what was found before is forgotten: a chunk of data refines it.
+    """
+
+    def __init__(self, afresh: bool = True):
+        self.afresh = afresh
 
     def on_train_begin(self, net: NeuralNet, dataset_train: Any = None, **kwargs: Any) -> None:
         """Remember the training rows."""
         self._showers = dataset_train
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Compare voxels with their means, once nothing else changes."""
+        """Compare voxels with what is said of them, once nothing else changes."""
         if len(net.history):
             rows, weight = _looked_at(self._showers, net.device)
             generator = torch.Generator(rows.device).manual_seed(0)
             # each as often as it counts
             if self._showers.weight is not None and weight.sum() > 0.0:
                 rows = rows[torch.multinomial(weight, len(rows), True, generator=generator)]
-            with torch.inference_mode():
-                seen = [net.module_.deviations(x, generator) for x in _in_parts(rows)]
-            net.module_.noise_shape.learn(*(torch.cat(part) for part in zip(*seen, strict=True)))
+            module = net.module_
+            module.learn_noise(_in_parts(rows), generator)
+            most = max(_FEWEST_OF_FIELD, min(_MOST_OF_FIELD, _NUMBERS_OF_FIELD // rows.shape[1]))
+            if len(rows) > most:  # their order may mean something
+                rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+            afresh = self.afresh or not module.field.is_learnt
+            module.learn_field(_in_parts(rows), generator, afresh)
         self._showers = None
 
 

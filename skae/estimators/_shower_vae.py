@@ -1,12 +1,10 @@
 """Base of shower models: checks of showers, then encode, decode, sample and score."""
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -17,16 +15,14 @@ from skae.estimators._autoencoder import BaseAutoencoder
 from skae.estimators._boltzmann import check_sampler, sample_with
 from skae.estimators._data import (
     TrainingData,
-    blocks,
     check_count,
     in_units,
     make_corruption,
     to_host,
-    validate_table,
 )
+from skae.estimators._shower_data import brightest_voxel, validate_showers
 from skae.exceptions import ClippingWarning, ExtrapolationWarning
 from skae.modules.showers.bits import BinaryLatents
-from skae.physics.calorimeter import CaloGeometry
 from skae.training.batches import PLAIN, Units, to_float32
 from skae.training.hardware import own_settings
 from skae.training.inference import bounded_rows
@@ -103,8 +99,9 @@ class BaseShowerVAE(BaseAutoencoder):
 
         Returns
         -------
-        latent : ndarray of shape (n_samples, 1 + n_components)
-            Incident energy as it is, and latent coordinates, in the dtype of X (computed in float32).
+        latent : ndarray of shape (n_samples, 1 + 2 * n_layers + n_components)
+            Incident energy as it is, the energy and the number of hits of each layer, and latent
+            coordinates, in the dtype of X (computed in float32).
         """
         X = self._validate_rows(X)
         return self._apply_beside(X[:, 0], self._tensor_transform, X)
@@ -117,8 +114,9 @@ class BaseShowerVAE(BaseAutoencoder):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, 1 + n_components)
-            Incident energy and latent coordinates, as :meth:`transform` returns them.
+        X : array-like of shape (n_samples, 1 + 2 * n_layers + n_components)
+            Incident energy, energies and hits of layers, and latent coordinates, as :meth:`transform`
+            returns them.
 
         Returns
         -------
@@ -136,16 +134,22 @@ class BaseShowerVAE(BaseAutoencoder):
     def _tensor_inverse_transform(self, z: Tensor) -> Tensor:
         return torch.cat([z[:, :1], super()._tensor_inverse_transform(z)], dim=1)
 
-    def sample(self, incident_energy, *, noise=True, random_state=None):
+    def sample(self, incident_energy, *, layer_energies=None, noise=True, random_state=None):
         """Draw showers.
+
+        The energies of layers are drawn first, and the numbers of their hits; then voxels that add up to
+        them.
 
         Parameters
         ----------
         incident_energy : float or array-like of shape (n_samples,)
             Of each shower, in the unit of column 0 in training. Energies outside of ``energy_range_``
             give a warning: the model has seen none.
+        layer_energies : array-like of shape (n_samples, n_layers), default=None
+            Energy of each layer, in the unit of the incident energy, where it is known: dark layers
+            hold 0. None draws them.
         noise : bool, default=True
-            Draw hits and their energies. False returns the mean of each voxel, given the latents.
+            Draw hits and their energies. False returns the mean of each voxel, given layers and latents.
         random_state : int, RandomState instance or None, default=None
             An integer makes the result reproducible, unless ``sampler`` takes no seed; None takes one
             draw from NumPy's global state.
@@ -157,26 +161,42 @@ class BaseShowerVAE(BaseAutoencoder):
         """
         check_is_fitted(self, "net_")
         energy = self._as_energies(incident_energy)
+        known = None
+        if layer_energies is not None:
+            known = self._as_layer_energies(layer_energies, len(energy))
+            energy = np.broadcast_to(energy, len(known))
         self._check_energies(energy)
-        seed, latent = draw_seed(random_state), energy[:, None]
+        seed, bits = draw_seed(random_state), None
         if self.sampler is not None:
-            latent = np.column_stack([energy, self._draw_bits(energy, seed)])
-        return self._draw(latent, seed, noise)
+            bits = self._draw_bits(energy, seed)
+        return self._draw(energy, seed, noise, layers=known, latents=bits)
 
-    def _draw(self, latent: np.ndarray, seed: int, noise: bool) -> np.ndarray:
-        """Draw showers of energies, and of latents where columns behind these have some."""
+    def _draw(
+        self,
+        energy: np.ndarray,
+        seed: int,
+        noise: bool = True,
+        layers: np.ndarray | None = None,
+        latents: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Draw showers of energies, where these are known with energies of layers, and with latents."""
         module, k = self.module_, self.n_components_
         generator = torch.Generator(self.device_).manual_seed(seed)
+        n_known = 0 if layers is None else layers.shape[1]
+        given = [part for part in (energy[:, None], layers, latents) if part is not None]
 
-        def draw(latent: Tensor) -> Tensor:
-            energy, z = latent[:, 0], latent[:, 1:]
+        def draw(given: Tensor) -> Tensor:
+            energy, known, z = given[:, 0], given[:, 1 : 1 + n_known], given[:, 1 + n_known :]
+            of_layers = module.layers.sample(energy, generator, known if n_known else None)
             if not z.shape[1]:
                 z = module.latents.sample(energy, k, generator, n_steps=self.gibbs_steps)
-            voxels = module.decode_voxels(z, energy)
-            drawn = module.observe(voxels, generator) if noise else voxels.mean()
-            return torch.cat([latent[:, :1], drawn], dim=1)
+            voxels = module.decode_voxels(z, energy, of_layers)
+            drawn = voxels.mean()
+            if noise:
+                drawn = module.observe(voxels, energy, of_layers, generator)
+            return torch.cat([given[:, :1], drawn], dim=1)
 
-        return self._apply_beside(latent[:, 0], draw, latent, PLAIN, self._units)
+        return self._apply_beside(energy, draw, np.column_stack(given), PLAIN, self._units)
 
     @own_settings()
     def _draw_bits(self, energy: np.ndarray, seed: int) -> np.ndarray:
@@ -241,11 +261,13 @@ class BaseShowerVAE(BaseAutoencoder):
         )
 
     def score_samples(self, X, *, n_draws=16):
-        """Bound the log-likelihood of each shower from below, in nats; a low score marks an anomaly.
+        """Score showers, in nats; a low score marks an anomaly.
 
-        The bound is the ELBO of hits and, with Gaussian noise, of what lit voxels hold, given the
-        incident energy. It counts every constant, and holds for voxels in the units of X. All rows share
-        the same draws, in every call.
+        The score is the log density of the layers' hits and logarithmic energies, given the incident
+        energy, and the ELBO of voxels given these. The latter is that of a simpler model than showers
+        are drawn from: voxels are hit independently, with chances that the layers' energies and hits set
+        but do not pin, and noise is Gaussian. Either part counts every constant, and the ELBO holds for
+        voxels in the units of X. All rows share the same draws, in every call.
 
         Parameters
         ----------
@@ -257,7 +279,7 @@ class BaseShowerVAE(BaseAutoencoder):
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Bounds on the log-likelihood, in nats.
+            Sums of both, in nats.
         """
         check_count("n_draws", n_draws)
         X = self._validate_rows(X)
@@ -282,6 +304,25 @@ class BaseShowerVAE(BaseAutoencoder):
                 f"incident_energy has shape {energy.shape}; give a number or one for each shower."
             )
         return energy
+
+    def _as_layer_energies(self, layer_energies: Any, n_samples: int) -> np.ndarray:
+        energies = check_array(
+            to_host(layer_energies),
+            dtype=[np.float64, np.float32],
+            input_name="layer_energies",
+        )
+        n_layers = self.geometry_.n_layers
+        if energies.shape[1] != n_layers or n_samples not in (1, len(energies)):
+            raise ValueError(
+                f"layer_energies has shape {energies.shape}; give one row for each of {n_samples} "
+                f"incident energies, and an energy for each of {n_layers} layers."
+            )
+        if (energies < 0.0).any():
+            raise ValueError(
+                f"{(energies < 0.0).sum()} of layer_energies are negative, the lowest is "
+                f"{energies.min():g}; a dark layer holds 0."
+            )
+        return energies
 
     def _check_energies(self, energy: np.ndarray) -> None:
         if (energy < 0.0).any():
@@ -324,89 +365,22 @@ class BaseShowerVAE(BaseAutoencoder):
         Returns
         -------
         names : ndarray of str
-            That of the incident energy, "E_inc" where it has none, then "caloshowervae0", ….
+            That of the incident energy, "E_inc" where it has none, "E_layer_0", …, "hits_layer_0", …
+            with the names of the geometry's layers, then "caloshowervae0", ….
         """
         check_is_fitted(self, "net_")
         names = _check_feature_names_in(self, input_features, generate_names=False)
         energy = "E_inc" if names is None else names[0]
-        return np.array([energy, *super().get_feature_names_out()[:-1]], dtype=object)
+        layers = self.geometry_.layer_names
+        of_layers = [f"{what}_layer_{name}" for what in ("E", "hits") for name in layers]
+        latents = super().get_feature_names_out()[: self.n_components_]
+        return np.array([energy, *of_layers, *latents], dtype=object)
 
     @property
     def _n_features_out(self):
-        return 1 + self.n_components_
+        return 1 + 2 * self.geometry_.n_layers + self.n_components_
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.positive_only = True
         return tags
-
-
-def validate_showers(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
-    """Check that X are showers: an incident energy and one voxel or more, nothing negative."""
-    X = validate_table(estimator, X, reset=reset)
-    name = type(estimator).__name__
-    if X.shape[1] < 2:
-        raise ValueError(
-            f"Found array with {X.shape[1]} feature(s) (shape={X.shape}) while a minimum of 2 is "
-            f"required by {name}: the incident energy in column 0, and one voxel or more."
-        )
-    lowest = min(showers.min() for _, showers in blocks(X))
-    if lowest < 0.0:
-        raise ValueError(
-            f"Negative values in data passed to {name}, the lowest is {lowest:g}: energies are 0 or more."
-        )
-    if reset and not X[:, 0].any() and brightest_voxel(X) > 0.0:
-        raise ValueError(
-            "Column 0 is the incident energy, and zero in all rows, though voxels are lit; put the "
-            "energies there, as LogRatioTransformer does."
-        )
-    return X
-
-
-def brightest_voxel(X: np.ndarray) -> float:
-    """Return what the brightest voxel of all showers holds."""
-    return float(max(showers[:, 1:].max() for _, showers in blocks(X)))
-
-
-def incident_energies(rows: Any) -> Tensor:
-    """Return the first column of rows, which may be read as they are needed."""
-    step = bounded_rows(4096, rows.shape[1:])
-    energy = torch.empty(len(rows), dtype=torch.float32)
-    for start in range(0, len(rows), step):
-        energy[start : start + step] = rows[start : start + step][:, 0]
-    return energy
-
-
-def check_voxel_shape(
-    shape: Any, geometry: CaloGeometry | None, n_voxels: int
-) -> tuple[int, int, int] | None:
-    """Return the shape of the voxels, given or that of a geometry, checked to be of so many voxels."""
-    if geometry is not None and geometry.n_voxels != n_voxels:
-        raise ValueError(f"geometry has {geometry.n_voxels} voxels, but X has {n_voxels}.")
-    if shape is None:
-        return None if geometry is None else geometry.voxel_shape
-    shape = tuple(shape)
-    if len(shape) != 3 or not all(isinstance(n, Integral) and n >= 1 for n in shape):
-        raise ValueError(
-            f"voxel_shape={shape!r} must be three integers of 1 or more, layers, angles and radii."
-        )
-    if np.prod(shape) != n_voxels:
-        raise ValueError(
-            f"voxel_shape={shape} has {np.prod(shape)} voxels, but X has {n_voxels} beside the incident "
-            "energy in column 0."
-        )
-    if geometry is not None and geometry.voxel_shape not in (None, shape):
-        raise ValueError(
-            f"voxel_shape={shape} is not that of geometry, {geometry.voxel_shape}; give one of the two."
-        )
-    return tuple(map(int, shape))
-
-
-def shower_geometry(
-    geometry: CaloGeometry | None, shape: tuple[int, int, int] | None, n_voxels: int
-) -> CaloGeometry:
-    """Return where voxels are: as given, on a grid with rings of width 1, or in one layer."""
-    if geometry is not None:
-        return geometry
-    layers, angles, radii = (1, 1, n_voxels) if shape is None else shape
-    return CaloGeometry([np.arange(radii + 1)] * layers, [angles] * layers)

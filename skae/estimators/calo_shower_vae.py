@@ -1,4 +1,4 @@
-"""CaloShowerVAE: showers in a calorimeter as a few latent coordinates, and showers drawn from them.
+"""CaloShowerVAE: showers in a calorimeter as layers and latent coordinates, and showers drawn anew.
 
 For groups that replace the simulation of showers by something a thousand times faster, compress
 showers, or screen them.
@@ -10,6 +10,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.stats import spearmanr
 from torch import nn
 
@@ -19,30 +20,29 @@ from skae.estimators._autoencoder import warn_if_overcomplete
 from skae.estimators._boltzmann import TOPOLOGIES, check_sampler, check_sharpness, make_bits
 from skae.estimators._poor_fit import faults_of_showers
 from skae.estimators._shower_callbacks import (
-    LearnNoiseShape,
+    LearnFluctuations,
     SharpenBits,
     ShowerDistances,
     TwoStages,
     row_weights,
 )
-from skae.estimators._shower_vae import (
-    BaseShowerVAE,
+from skae.estimators._shower_data import (
+    SCALES,
     check_voxel_shape,
+    counting,
     incident_energies,
+    scale_of_voxels,
     shower_geometry,
     validate_showers,
 )
+from skae.estimators._shower_vae import BaseShowerVAE
 from skae.estimators._variational import BetaWarmUp
 from skae.modules.showers.latents import GaussianLatents, Latents
-from skae.modules.showers.scales import EnergyScale, VoxelScale, lit_moments
-from skae.modules.showers.vae import LEAST_WEIGHED_ENERGY, ShowerAutoencoder, ShowerLoss
-from skae.modules.showers.voxel_networks import (
-    ConvVoxelDecoder,
-    ConvVoxelEncoder,
-    DenseVoxelDecoder,
-    DenseVoxelEncoder,
-    VoxelGrid,
-)
+from skae.modules.showers.layers import N_OF_LAYER, LayerModel, layers_of
+from skae.modules.showers.likelihood import LEAST_WEIGHED_ENERGY, ShowerLoss
+from skae.modules.showers.scales import EnergyScale, VoxelEnergy, VoxelScale, lit_moments
+from skae.modules.showers.vae import ShowerAutoencoder
+from skae.modules.showers.voxel_networks import VoxelDecoder, VoxelEncoder
 from skae.physics.calorimeter import CaloGeometry, resolve_geometry
 from skae.training.batches import Rows
 from skae.training.optimisation import Restart
@@ -57,6 +57,11 @@ _MACHINE_LR_FACTOR = 10.0
 # Size of the embedded incident energy.
 _N_ENERGY = 32
 
+# Steps that max_epochs=None makes, and fewest epochs.
+_STEPS, _FEWEST_EPOCHS = 6000, 10
+
+# Showers that scales of layers are taken from.
+_ROWS_OF_LAYERS = 8192
 
 # Rank correlation of energies and voxels below which they have nothing to do with one another.
 _UNRELATED = 0.1
@@ -66,15 +71,17 @@ _UNRELATED = 0.1
 class CaloShowerVAE(BaseShowerVAE):
     r"""Variational autoencoder for calorimeter showers, conditional on the incident energy.
 
-    A shower is explained by latent coordinates z and its incident energy E. A decoder says of each voxel
-    how probably it is hit, and what it holds then, with a spread; voxels are independent given z and E:
+    Showers are drawn in two stages. A network draws the energy and the number of hits of each layer, one
+    after the other; a decoder then says of each voxel, given these, the incident energy E and latent
+    coordinates z, how probably it is hit, and what it holds then, with a spread:
 
     .. math::
-        p(x | z, E) = \prod_v (1 - h_v)^{[x_v = 0]} \left(h_v\, N(x_v | m_v, s_v)\right)^{[x_v > 0]}
+        p(x | l, z, E) = \prod_v (1 - h_v)^{[x_v = 0]} \left(h_v\, N(x_v | m_v, s_v)\right)^{[x_v > 0]}
 
-    An encoder gives the posterior of z in groups, each conditional on those before. Both maximise the
-    evidence lower bound. What single voxels fluctuate by is drawn anew for each shower; latents hold what
-    voxels have in common.
+    Both maximise one evidence lower bound, with an encoder that gives the posterior of z in groups, each
+    conditional on those before. Hits and energies are drawn by random numbers that neighbouring voxels
+    have in common as far as those of training showers have, and such that layers hold what was drawn for
+    them.
 
     Voxels are seen as they come, best as logarithms: put
     ``LogRatioTransformer("log1p", reference=0)`` before, in a Pipeline.
@@ -85,11 +92,15 @@ class CaloShowerVAE(BaseShowerVAE):
         Latent coordinates. Those that a shower has no use for cost nothing.
     voxel_shape : (int, int, int), default=None
         Layers, angles and radii of the voxels, the radius fastest, (45, 16, 9) for data set 2 of the
-        CaloChallenge: encoder and decoder then work on this grid, circular in the angle. None takes
-        that of ``geometry``; where there is none, layers are dense.
+        CaloChallenge. None takes those of ``geometry``; where there is none, all voxels are one layer.
     geometry : str or CaloGeometry, default=None
-        Where voxels are, for the distances in ``history_``: a name that
+        Where voxels are, layers divided alike or not: a name that
         :meth:`~skae.datasets.CaloGeometry.named` knows, or one's own. None makes one of ``voxel_shape``.
+        Encoder and decoder work layer by layer, in harmonics of the angle.
+    voxel_scale : {"auto", "log1p", "logit", "energy"}, default="auto"
+        What the numbers of X are as energies: their logarithm log(1 + E), or the logit of what they have
+        of the incident energy, as :class:`~skae.LogRatioTransformer` makes them, or energies. "auto"
+        takes the scale on which voxels add up to about the incident energy.
     prior : {"gaussian", "rbm"}, default="gaussian"
         Prior of the latent coordinates: standard normal, or bits in three partitions of a Boltzmann
         machine whose fourth one is clamped to the bits of the incident energy, as published [1]_.
@@ -113,10 +124,10 @@ class CaloShowerVAE(BaseShowerVAE):
     hidden_size : int, default=256
         Width of the dense layers.
     attention : bool, default=True
-        Whether parts of the shower attend to the incident energy in the decoder.
+        Whether layers attend to the incident energy in the decoder.
     bounded : bool, default=True
         Whether no voxel that is drawn may hold more than the largest one in training, in the units of X,
-        and no mean 5 % more. Unbounded ones may explode where a Pipeline takes exponentials.
+        and no mean 5 % more.
     a, b : float, default=0.0
         Weights of deviations of lit voxels x from their mean: the square is multiplied by
         (exp(a (x − x̄)) + exp(−b (x − x̄))) / 2, x̄ the mean of all lit ones in a minibatch. a = 0.7,
@@ -127,6 +138,10 @@ class CaloShowerVAE(BaseShowerVAE):
         Weight of the divergence in training; 1 is the bound.
     beta_warm_up : float, default=0.1
         Share of the epochs in which it rises to ``beta``.
+    max_epochs : int, default=None
+        Passes through the training data. None makes as many as 6000 steps take, and 10 at least;
+        ``n_iter_`` says how many. All that is spread over the epochs follows.
+
     {shared_parameters}
 
     Attributes
@@ -135,6 +150,9 @@ class CaloShowerVAE(BaseShowerVAE):
 
     n_components_ : int
         Number of latent coordinates.
+
+    voxel_scale_ : str
+        Scale on which voxels come.
 
     geometry_ : CaloGeometry
         Where voxels are taken to be.
@@ -161,8 +179,12 @@ class CaloShowerVAE(BaseShowerVAE):
     ``noise`` corrupts voxels, not below zero, and leaves the incident energy alone.
 
     The noise around the mean of lit voxels is taken from training showers in the end, by quantiles: where
-    few particles make a voxel's energy it is far from Gaussian, and sums of energies depend on that.
-    :meth:`score_samples` stays with the Gaussian.
+    few particles make a voxel's energy it is far from Gaussian. So are the correlations of neighbours:
+    covariances of a Gaussian field are moved, in 14 rounds, until drawn hits are correlated as those
+    in training. :meth:`score_samples` knows neither.
+
+    Energies of layers that :meth:`transform` returns, and that :meth:`sample` takes, are in the unit of
+    the incident energy.
 
     References
     ----------
@@ -187,6 +209,7 @@ class CaloShowerVAE(BaseShowerVAE):
     n_components: Any = parameter(default=24, allowed=COUNT, shapes=True, kw_only=False)
     voxel_shape: Any = parameter(default=None, allowed=["array-like", None], shapes=True)
     geometry: Any = parameter(default=None, allowed=[str, CaloGeometry, None], shapes=True)
+    voxel_scale: Any = parameter(default="auto", allowed=StrOptions({"auto", *SCALES}), shapes=True)
     prior: Any = parameter(default="gaussian", allowed=StrOptions({"gaussian", "rbm"}), shapes=True)
     rbm_topology: Any = parameter(
         default="complete", allowed=StrOptions(set(TOPOLOGIES)), shapes=True
@@ -207,9 +230,11 @@ class CaloShowerVAE(BaseShowerVAE):
     energy_weight: Any = parameter(default=False, allowed="boolean", shapes=True)
     beta: Any = parameter(default=1.0, allowed=POSITIVE, shapes=True)
     beta_warm_up: Any = parameter(default=0.1, allowed=SHARE)
-    max_epochs: Any = 20
-    batch_size: Any = 32
-    lr: Any = 1e-3
+    max_epochs: Any = parameter(
+        default=None, allowed=[Interval(Integral, 1, None, closed="left"), None]
+    )
+    batch_size: Any = 64
+    lr: Any = 2e-3
     _monitor = "reconstruction_fpd"
 
     # -- checks --------------------------------------------------------------------------------
@@ -224,9 +249,16 @@ class CaloShowerVAE(BaseShowerVAE):
                 f"energy is above {LEAST_WEIGHED_ENERGY:.0f}. Give energies in MeV, or use "
                 "energy_weight=False."
             )
-        if not reset:
+        if reset:
+            scale = self.voxel_scale
+            self.voxel_scale_ = scale_of_voxels(X) if scale == "auto" else scale
+        else:
             self._widen_range(X)
         return X, None
+
+    def _count_epochs(self, n_samples: int) -> int:
+        steps = -(-n_samples // self.batch_size)  # of an epoch
+        return max(_FEWEST_EPOCHS, -(-_STEPS // steps))
 
     def _check_parameters(self, n_samples: int) -> None:
         geometry = None if self.geometry is None else resolve_geometry(self.geometry)
@@ -237,9 +269,9 @@ class CaloShowerVAE(BaseShowerVAE):
                 raise ValueError("sampler draws bits: it belongs to prior='rbm'.")
             warn_if_overcomplete(self.n_components, self.n_features_in_ - 1)
         check_sharpness(self.sharpness)
-        if self._prior_epochs >= self.max_epochs:
+        if self._prior_epochs >= self._epochs:
             raise ValueError(
-                f"prior_epochs={self.prior_epochs} leaves none of max_epochs={self.max_epochs} to train "
+                f"prior_epochs={self.prior_epochs} leaves none of max_epochs={self._epochs} to train "
                 "encoder and decoder."
             )
 
@@ -256,7 +288,7 @@ class CaloShowerVAE(BaseShowerVAE):
     def _prior_epochs(self) -> int:
         if self.prior == "gaussian":  # nothing of it is learnt
             return 0
-        return self.max_epochs // 4 if self.prior_epochs is None else self.prior_epochs
+        return self._epochs // 4 if self.prior_epochs is None else self.prior_epochs
 
     def _grid_shape(self) -> tuple[int, int, int] | None:
         geometry = None if self.geometry is None else resolve_geometry(self.geometry)
@@ -273,7 +305,7 @@ class CaloShowerVAE(BaseShowerVAE):
                 "The voxels' total does not rise with column 0, which is taken as the incident energy: "
                 "put the incident energy there, in front of the voxels."
             )
-        drawn = self._draw(energy[:, np.newaxis], 0, noise=True)
+        drawn = self._draw(energy, 0)
         hits, of_drawn = (np.count_nonzero(rows[:, 1:], axis=1) for rows in (X, drawn))
         of_voxels = drawn[:, 1:].sum(axis=1, dtype=np.float64)
         yield from faults_of_showers("energy", of_voxels, total, energy)
@@ -282,23 +314,18 @@ class CaloShowerVAE(BaseShowerVAE):
     # -- building ------------------------------------------------------------------------------
 
     def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
-        self.n_components_ = k = self.n_components
+        self.n_components_ = self.n_components
         energy, weight = incident_energies(rows.x), row_weights(rows)
         lit = lit_moments(rows.x, weight)
         if weight is not None:  # what weighs nothing is not there
             energy, weight = energy[weight > 0.0], weight[weight > 0.0]
         self.energy_range_ = (float(energy.min()), float(energy.max()))
-        n_voxels, hidden = self.n_features_in_ - 1, self.hidden_size
-        voxels = VoxelScale(lit, self.bounded)
-        shape = self._grid_shape()
-        if shape is None:
-            encoder = DenseVoxelEncoder(n_voxels, _N_ENERGY, hidden)
-            decoder = DenseVoxelDecoder(k, n_voxels, _N_ENERGY, hidden, self.attention)
-        else:
-            grid = VoxelGrid(shape)
-            encoder = ConvVoxelEncoder(grid, _N_ENERGY, hidden)
-            decoder = ConvVoxelDecoder(k, grid, _N_ENERGY, hidden, self.attention)
-        decoder.start_at(voxels.outputs(lit))
+        k, hidden, shapes = self.n_components, self.hidden_size, self.geometry_.blocks
+        voxels, energies = VoxelScale(lit, self.bounded), EnergyScale(energy, weight)
+        voxel_energy = VoxelEnergy(self.voxel_scale_, self.scale_)
+        layers = self._layer_model(rows, energies, voxel_energy)
+        encoder = VoxelEncoder(shapes, N_OF_LAYER, _N_ENERGY, hidden)
+        decoder = VoxelDecoder(k, shapes, N_OF_LAYER, _N_ENERGY, hidden, self.attention)
         group_sizes = [len(part) for part in np.array_split(range(k), min(k, _N_GROUPS))]
         latents: Latents = GaussianLatents()
         if self.prior == "rbm":
@@ -307,15 +334,32 @@ class CaloShowerVAE(BaseShowerVAE):
             encoder,
             decoder,
             latents,
+            layers,
+            shapes=shapes,
             group_sizes=group_sizes,
-            energies=EnergyScale(energy, weight),
+            energies=energies,
             voxels=voxels,
+            voxel_energy=voxel_energy,
             n_hidden=hidden,
             n_energy=_N_ENERGY,
             beta=self.beta,
-            unit=self.scale_,
         )
-        return module, ShowerLoss(self.a, self.b, self.energy_weight, self.scale_)
+        some = counting(rows.some(_ROWS_OF_LAYERS, "cpu"))
+        with torch.no_grad():
+            expected = module.expected(module.layers_of(some), some[:, 0]).mean(dim=0)
+        decoder.start_at(voxels.outputs(lit) - expected)
+        return module, ShowerLoss(self.a, self.b, self.energy_weight, module)
+
+    def _layer_model(
+        self, rows: Rows, energies: EnergyScale, voxel_energy: VoxelEnergy
+    ) -> LayerModel:
+        some, geometry = counting(rows.some(_ROWS_OF_LAYERS, "cpu")), self.geometry_
+        layers = layers_of(some, voxel_energy, geometry.blocks)
+        energy = voxel_energy.of(some[:, 1:], some[:, 0])
+        lit = energy[some[:, 1:] > 0.0]
+        least = float(lit.min()) if len(lit) else 1.0
+        volumes = [part.stop - part.start for part in geometry.layers]
+        return LayerModel(energies, layers, some[:, 0], volumes, least)
 
     def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
         run = super()._plan(epochs, X, validation)
@@ -329,7 +373,8 @@ class CaloShowerVAE(BaseShowerVAE):
         if validation is not None:  # what decides reads what this records
             callbacks.insert(0, ("skae_distances", ShowerDistances(validation, self.geometry_)))
         warm_up = BetaWarmUp(self.beta_warm_up, epochs)
-        # the noise at last, when the weights are those that are kept
-        callbacks += [("skae_beta_warm_up", warm_up), ("skae_noise_shape", LearnNoiseShape())]
+        # these at last, when the weights are those that are kept
+        found = LearnFluctuations(afresh=not hasattr(self, "net_") or not self.net_.history)
+        callbacks += [("skae_beta_warm_up", warm_up), ("skae_fluctuations", found)]
         restart = Restart(1.0 - later / epochs, _MACHINE_LR_FACTOR) if later else None
         return replace(run, callbacks=callbacks, lr_restart=restart)

@@ -39,6 +39,8 @@ class CaloGeometry:
         Shape of a shower's voxels; None where layers differ.
     layers : list of slice
         Each layer's voxels.
+    blocks : list of (n_layers, n_angles, n_radii)
+        Neighbouring layers that are divided alike.
     r, x, y : ndarray of shape (n_voxels,)
         Where voxels are: the middle between the edges of a ring, and that at the middle of its angle.
 
@@ -184,6 +186,19 @@ class CaloGeometry:
         if len(n_radii) > 1 or len(set(self.n_angles)) > 1:
             return None
         return (self.n_layers, self.n_angles[0], n_radii.pop())
+
+    @property
+    def blocks(self):
+        """Layers, angles and radii of neighbouring layers that are divided alike, in their order."""
+        blocks: list[tuple[int, int, int]] = []
+        before = None
+        for edges, parts in self._rings:
+            if (edges, parts) == before:
+                blocks[-1] = (blocks[-1][0] + 1, parts, len(edges) - 1)
+            else:
+                blocks.append((1, parts, len(edges) - 1))
+            before = (edges, parts)
+        return blocks
 
     @cached_property
     def r(self):

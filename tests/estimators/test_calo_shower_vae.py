@@ -11,7 +11,7 @@ import pytest
 import torch
 from dwave.samplers import SimulatedAnnealingSampler
 from fits import Steps, each, global_states, interrupted, mapped, weights_of
-from scipy.special import expit, log_expit
+from scipy.special import log_expit
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
@@ -19,10 +19,11 @@ import skae
 from skae import CaloShowerVAE, LogRatioTransformer, NoiseInjector
 from skae.datasets import CaloGeometry, make_showers
 from skae.estimators import _shower_callbacks
-from skae.estimators._shower_vae import incident_energies
+from skae.estimators._shower_data import incident_energies
 from skae.exceptions import ClippingWarning, ExtrapolationWarning
 from skae.metrics import separation_power
 from skae.metrics.distances import moments
+from skae.modules.showers.likelihood import misfit
 from skae.modules.showers.scales import EnergyScale, lit_moments
 from skae.training.streaming import ArrayRows
 
@@ -60,7 +61,7 @@ def fitted(scaled):
 def test_shapes_and_energies_are_kept(fitted, scaled, prior):
     model, n = fitted[prior], PRIORS[prior]["n_components"]
     latent = model.transform(scaled)
-    assert latent.shape == (600, 1 + n)
+    assert latent.shape == (600, 1 + 8 + n)
     decoded, drawn = model.inverse_transform(latent), model.sample(scaled[:, 0], random_state=0)
     again = model.reconstruct(scaled, random_state=0)
     for result in (decoded, drawn, again):
@@ -71,16 +72,17 @@ def test_shapes_and_energies_are_kept(fitted, scaled, prior):
     np.testing.assert_array_equal(model.sample(odd)[:, 0], odd)
     doubled = model.transform(scaled.astype(np.float64))
     np.testing.assert_allclose(doubled, latent, rtol=1e-5, atol=1e-6)
+    layers = [f"{what}_layer_{k}" for what in ("E", "hits") for k in range(4)]
     names = [f"caloshowervae{k}" for k in range(n)]
-    assert list(model.get_feature_names_out()) == ["E_inc", *names]
+    assert list(model.get_feature_names_out()) == ["E_inc", *layers, *names]
     if prior == "rbm":
-        assert set(np.unique(latent[:, 1:])) <= {0.0, 1.0}
+        assert set(np.unique(latent[:, 9:])) <= {0.0, 1.0}
 
 
 def test_the_incident_energy_keeps_its_name(scaled):
     model = CaloShowerVAE(2, hidden_size=8, max_epochs=1, random_state=0)
     frame = pd.DataFrame(scaled[:50]).add_prefix("voxel_").rename(columns={"voxel_0": "E"})
-    named = ["E", "caloshowervae0", "caloshowervae1"]
+    named = ["E", "E_layer_0", "hits_layer_0", "caloshowervae0", "caloshowervae1"]
     assert list(model.fit(frame).get_feature_names_out()) == named
     latent = clone(model).set_output(transform="pandas").fit_transform(frame)
     assert list(latent.columns) == named
@@ -147,12 +149,13 @@ def test_the_bound_is_the_elbo_of_hits_and_lit_voxels(fitted, scaled):
     module, x = model.module_, torch.from_numpy(scaled[:5].copy())
     x[:, 1:] /= model.scale_
     noise = module.latents.fixed_draws(16, 4)
-    expected = np.zeros(5)
+    expected, layers = np.zeros(5), module.layers_of(x)
     with torch.no_grad():
+        of_layers = module.layers.log_prob(layers, x[:, 0]).numpy()
         for draw in noise:
             parameters, z = module.posterior(x, draw.expand(5, 4))
             logit, activation, log_std = (
-                part.double().numpy() for part in module.decode_voxels(z, x[:, 0])
+                part.double().numpy() for part in module.decode_voxels(z, x[:, 0], layers)
             )
             mean, log_width = parameters.double().numpy().transpose(2, 0, 1)
             voxels = scaled[:5, 1:] / model.scale_
@@ -162,7 +165,8 @@ def test_the_bound_is_the_elbo_of_hits_and_lit_voxels(fitted, scaled):
             density -= 0.5 * np.log(2 * np.pi)
             expected += np.where(lit, log_expit(logit) + density, log_expit(-logit)).sum(axis=1)
             expected -= 0.5 * (mean**2 + np.exp(2 * log_width) - 2 * log_width - 1).sum(axis=1)
-    np.testing.assert_allclose(model.score_samples(scaled[:5]), expected / 16, rtol=1e-5)
+    found = model.score_samples(scaled[:5])
+    np.testing.assert_allclose(found, of_layers + expected / 16, rtol=1e-5)
 
 
 def test_the_bound_of_bits_takes_off_the_partition_function(fitted, scaled):
@@ -179,13 +183,15 @@ def test_the_bound_of_bits_takes_off_the_partition_function(fitted, scaled):
         value, error = model.log_partition(scaled[:6, 0])
         assert np.abs(error).max() < 0.1
         np.testing.assert_allclose(value, log_z, atol=5 * np.abs(error).max() + 1e-4)
-        from skae.modules.showers.vae import misfit
+        layers = module.layers_of(x)
 
-        log_prob = torch.stack([
-            -misfit(module.decode_voxels(row.expand(6, -1), x[:, 0]), x[:, 1:], np.log(model.scale_))
-            for row in bits
-        ], dim=1)  # fmt: skip
-        likelihood = torch.logsumexp(log_prob - energy, dim=1) - log_z
+        def log_prob(row):
+            voxels = module.decode_voxels(row.expand(6, -1), x[:, 0], layers)
+            return -misfit(voxels, x[:, 1:], np.log(model.scale_))
+
+        given_layers = torch.stack([log_prob(row) for row in bits], dim=1)
+        likelihood = torch.logsumexp(given_layers - energy, dim=1) - log_z
+        likelihood += module.layers.log_prob(layers, x[:, 0])
     bound = model.score_samples(scaled[:6], n_draws=200)
     assert (bound <= likelihood.numpy() + 0.3).all()
     assert (bound >= likelihood.numpy() - 8.0).all()
@@ -235,7 +241,7 @@ def test_variants_learn(scaled, options):
 
 def test_histories_have_distances_where_showers_are_held_out(scaled):
     for prior in PRIORS:
-        options = {**PRIORS[prior], **SMALL, "early_stopping": True}
+        options = {**PRIORS[prior], **SMALL, "early_stopping": True, "validation_fraction": 0.5}
         model = CaloShowerVAE(**options, max_epochs=8, lr=5e-3).fit(scaled)
         history = model.history_
         for distance in ("fpd", "kpd"):
@@ -362,7 +368,7 @@ def test_energies_beyond_those_in_training_give_a_warning(fitted):
     with pytest.warns(ExtrapolationWarning, match="2 of 3 incident energies are outside") as said:
         model.sample([1.0, 1e4, 1e8], random_state=0)
     with pytest.warns(ExtrapolationWarning) as decoded:
-        model.inverse_transform(np.array([[1e8, 0, 0, 0, 0]]))
+        model.inverse_transform(np.array([[1e8, *np.zeros(12)]]))
     assert said[0].filename == decoded[0].filename == CALLER
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -384,7 +390,7 @@ def test_a_zero_energy_is_accepted(scaled, prior):
 def test_few_components(scaled, prior, n_components):
     options = {**PRIORS[prior], "n_components": n_components}
     model = CaloShowerVAE(**options, **SMALL, max_epochs=2).fit(scaled[:50])
-    assert model.transform(scaled).shape == (600, 1 + n_components)
+    assert model.transform(scaled).shape == (600, 1 + 8 + n_components)
     assert model.sample([1e4, 1e5]).shape == (2, 33)
 
 
@@ -548,7 +554,7 @@ def test_energies_in_gev_have_no_published_weight(scaled):
         ({"geometry": "dataset_2"}, "geometry has 6480 voxels, but X has 32"),
         ({"voxel_shape": (2, 4, 4)}, r"not that of geometry, \(4, 4, 2\)"),
         ({"sharpness": (5, 1)}, "two positive numbers"),
-        ({"prior": "rbm", "prior_epochs": 20}, "leaves none of max_epochs=20"),
+        ({"prior": "rbm", "prior_epochs": 20, "max_epochs": 20}, "leaves none of max_epochs=20"),
         ({"prior": "rbm", "rbm_topology": "chimera"}, "rbm_topology"),
         ({"sampler": object()}, "is no sampler of dimod"),
         ({"sampler": SimulatedAnnealingSampler}, "is no sampler of dimod"),
@@ -604,13 +610,63 @@ def test_bad_showers_are_refused_and_an_earlier_fit_is_kept(fitted, scaled):
         model.score_samples(scaled, n_draws=0)
 
 
-def test_hits_are_as_probable_as_the_module_says(fitted, scaled):
-    model = fitted["gaussian"]
-    x = torch.from_numpy(scaled[:1]).expand(20_000, -1)
-    z = torch.zeros(20_000, 4)
-    with torch.no_grad():
-        voxels = model.module_.decode_voxels(z, x[:, 0])
-        drawn = model.module_.observe(voxels, torch.Generator().manual_seed(0)).numpy()
-    chance = expit(voxels.logit[0].numpy())
-    error = np.sqrt(chance * (1 - chance) / 20_000)
-    assert (np.abs((drawn > 0.0).mean(axis=0) - chance) < 5 * error + 1e-4).all()
+def energies_and_hits(X):
+    """Return energies (MeV) and hits of the four layers of showers in MeV."""
+    voxels = X[:, 1:].reshape(len(X), 4, 8)
+    return voxels.sum(axis=2, dtype=np.float64), (voxels > 0.0).sum(axis=2)
+
+
+@pytest.mark.parametrize("kind", ["log1p", "logit", None])
+def test_drawn_layers_hold_what_was_drawn_or_asked_for(showers, kind):
+    """To single precision, on every scale: a lit layer is hit, a dark one is not."""
+    model = CaloShowerVAE(n_components=2, bounded=False, **{**SMALL, "max_epochs": 2})
+    if kind is not None:
+        model = make_pipeline(LogRatioTransformer(kind, reference=0), model)
+    model.fit(showers)
+    last = model if kind is None else model[-1]
+    assert last.voxel_scale_ == (kind or "energy")
+    asked, hits = energies_and_hits(showers)
+    again = skae.sample(model, showers[:, 0], layer_energies=asked, random_state=0)
+    found, drawn_hits = energies_and_hits(again)
+    np.testing.assert_allclose(found, asked, rtol=2e-5)
+    np.testing.assert_array_equal(drawn_hits > 0, hits > 0)
+    assert (drawn_hits != hits).any()
+    # one incident energy for all, and other hits from another seed
+    same = skae.sample(model, 1e5, layer_energies=asked[:3], random_state=1)
+    np.testing.assert_allclose(energies_and_hits(same)[0], asked[:3], rtol=1e-2)
+    seen = showers if kind is None else model[0].transform(showers)
+    latent = last.transform(seen)
+    np.testing.assert_allclose(latent[:, 1:5], asked, rtol=2e-5)
+    np.testing.assert_array_equal(latent[:, 5:9], hits)
+    rebuilt = last.reconstruct(seen, random_state=0)
+    np.testing.assert_array_equal((rebuilt[:, 1:].reshape(-1, 4, 8) > 0.0).sum(2), hits)
+
+
+@pytest.mark.parametrize(
+    ("energies", "message"),
+    [
+        (np.ones((3, 5)), r"shape \(3, 5\); give one row for each of 3 incident energies"),
+        (np.ones((2, 4)), r"shape \(2, 4\)"),
+        (-np.ones((3, 4)), "12 of layer_energies are negative, the lowest is -1"),
+        (np.full((3, 4), np.nan), "layer_energies contains NaN"),
+    ],
+)
+def test_layer_energies_that_cannot_be_are_refused(fitted, energies, message):
+    with pytest.raises(ValueError, match=message):
+        fitted["gaussian"].sample([1e4, 2e4, 3e4], layer_energies=energies)
+
+
+def test_epochs_follow_the_number_of_showers(scaled):
+    """As many as 6000 steps take; what is spread over them follows."""
+    seen = []
+    watch = each("on_epoch_begin", lambda net: seen.append(float(net.module_.beta)))
+    options = {**SMALL, "n_components": 2, "batch_size": 1, "callbacks": [watch]}
+    model = CaloShowerVAE(**options, beta_warm_up=0.5)
+    assert model.max_epochs is None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skae.estimators.calo_shower_vae._STEPS", 240)
+        model.fit(scaled[:20])
+        assert model.n_iter_ == len(model.loss_curve_) == 12
+        assert seen[:7] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1.0, 1.0])
+        # a longer sample takes fewer, but ten at least
+        assert clone(model).set_params(callbacks=None).fit(scaled[:60]).n_iter_ == 10

@@ -17,6 +17,15 @@ _ROOM = 1.05
 _LOG_STD_RANGE = (-6.0, 2.0)
 
 
+# Single precision ends at exp(88).
+_MOST_LOG = 85.0
+
+# With R the least share, odds w and a share ε: w = c ε / (1 − b ε), the logit being log(1 + w).
+_LEAST_SHARE = 1e-7
+_OF_ODDS = (1.0 - 2.0 * _LEAST_SHARE) / (1.0 - _LEAST_SHARE)
+_PER_SHARE = _OF_ODDS / _LEAST_SHARE
+
+
 class EnergyScale(nn.Module):
     """Incident energies as logarithms with mean 0 and standard deviation 1; zero is no exception.
 
@@ -139,6 +148,44 @@ def lit_moments(x: Rows, weight: Tensor | None = None) -> LitMoments:
     return LitMoments(least, most, std, rate.float(), mean.float(), own_std.float())
 
 
+class VoxelEnergy(nn.Module):
+    r"""What the numbers that stand for voxels are as energies, and back.
+
+    Parameters
+    ----------
+    kind : {"log1p", "logit", "energy"}
+        Numbers x are log(1 + E), or the logit of what E has of the incident energy as
+        LogRatioTransformer defines it, or energies.
+    unit : float
+        What x is in units of.
+    """
+
+    def __init__(self, kind: str, unit: float):
+        super().__init__()
+        self.kind, self.unit = kind, unit
+
+    def of(self, x: Tensor, incident: Tensor) -> Tensor:
+        """Return energies of voxels ``(n, n_voxels)``, given incident energies ``(n,)``."""
+        x = x * self.unit
+        if self.kind == "energy":
+            return x
+        odds = torch.expm1(x.clamp_max(_MOST_LOG))
+        if self.kind == "log1p":
+            return odds
+        return incident[:, None] * odds / (_PER_SHARE + _OF_ODDS * odds)
+
+    def back(self, energy: Tensor, incident: Tensor) -> Tensor:
+        """Return the numbers that stand for energies ``(n, ...)``, of which the logit may be infinite."""
+        if self.kind == "energy":
+            return energy / self.unit
+        if self.kind == "logit":
+            incident = incident.view(-1, *[1] * (energy.ndim - 1))
+            share = energy / incident.clamp_min(torch.finfo(incident.dtype).tiny)
+            share = share.clamp_max(1.0)
+            energy = _PER_SHARE * share / (1.0 - _OF_ODDS * share)
+        return torch.log1p(energy) / self.unit
+
+
 # Points of the quantile function of the noise, closer together towards the ends, and classes of spread.
 _N_QUANTILES, _N_CLASSES = 129, 24
 _FARTHEST = 1e-4
@@ -184,9 +231,8 @@ class NoiseShape(nn.Module):
             quantiles = torch.lerp(part[low], part[low + 1], place - low)
             self.quantiles[i] = _moved(quantiles, part.mean(), part.std())
 
-    def draw(self, relative: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw deviations of voxels with these relative spreads ``(m,)``."""
-        chance = torch.empty_like(relative).uniform_(generator=generator)
+    def draw(self, relative: Tensor, chance: Tensor) -> Tensor:
+        """Return deviations of voxels with these relative spreads ``(m,)``, for uniform numbers."""
         first = torch.bucketize(relative, self.edges) * _N_QUANTILES
         return _at(self.quantiles.flatten(), first, chance)
 

@@ -1,67 +1,64 @@
-"""A variational autoencoder for showers: each voxel is hit or not, and if it is, holds some energy."""
+"""A variational autoencoder for showers: layers first, then voxels, hit or not, and their energies."""
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from skae.modules.losses import in_double
 from skae.modules.seeded import SeededModule
+from skae.modules.showers.blocks import Shape, over_voxels, sums_over_layers
 from skae.modules.showers.latents import Latents
-from skae.modules.showers.scales import EnergyScale, NoiseShape, VoxelScale
+from skae.modules.showers.layers import LayerModel, Layers, layers_of
+from skae.modules.showers.likelihood import Voxels, misfit
+from skae.modules.showers.neighbours import NeighbourField
+from skae.modules.showers.scales import EnergyScale, NoiseShape, VoxelEnergy, VoxelScale
 
-_HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+# Chances are kept away from 0 and 1 by this.
+_LEAST_CHANCE = 1e-6
 
-#: energies up to this, in MeV, have no weight in the published loss
-LEAST_WEIGHED_ENERGY = math.exp(6.0)
+# Share of the least energy that every hit has above it.
+_LITTLE = 1e-3
 
-# Weights of large deviations are cut off here: exp(a (x - x̄)) has no other end.
-_MOST_WEIGHT = 1e4
-
-
-class Voxels(NamedTuple):
-    """Output of a decoder for each voxel, ``(n, n_voxels)``."""
-
-    logit: Tensor  # log-odds of a hit
-    activation: Tensor  # value of a lit voxel, on average
-    log_std: Tensor  # logarithm of its standard deviation
-
-    def mean(self) -> Tensor:
-        """Return what voxels hold on average, dark ones nothing."""
-        return torch.sigmoid(self.logit) * self.activation
+# Log-odds are shifted by no more to make up the number of hits.
+_MOST_SHIFT = 50.0
 
 
 class ShowerAutoencoder(SeededModule):
-    r"""Conditional on the incident energy, with a hierarchy of groups of latent coordinates.
+    r"""Layers given the incident energy, then voxels given layers and a hierarchy of latents.
 
     .. math::
-        p(x | z, E) = \prod_v (1 - h_v)^{[x_v = 0]} \left(h_v\, N(x_v | m_v, s_v)\right)^{[x_v > 0]}
+        p(x | E) = p(l | E) \int \prod_v (1 - h_v)^{[x_v = 0]}
+        \left(h_v\, N(x_v | m_v, s_v)\right)^{[x_v > 0]} p(z)\, dz
 
-    The posterior of a group of latents sees the shower, the energy, and the groups before.
+    with l the energies and hits of layers, on which :math:`h_v, m_v, s_v` depend beside z and E. What is
+    drawn has these energies and hits exactly, and voxels by random numbers that neighbours share. The
+    posterior of a group of latents sees the shower, the energy, and the groups before.
 
     Parameters
     ----------
-    encoder : nn.Module
-        Maps values and hits ``(n, 2, n_voxels)`` and the embedded energy ``(n, n_energy)`` to a summary
-        ``(n, n_hidden)``.
-    decoder : nn.Module
-        Maps latents ``(n, k)`` and the embedded energy to what is said of voxels, ``(n, 3, n_voxels)``.
+    encoder : VoxelEncoder
+        Maps values and hits of voxels, layers and the embedded energy to a summary ``(n, n_hidden)``.
+    decoder : VoxelDecoder
+        Maps latents, layers and the embedded energy to what is said of voxels, ``(n, 3, n_voxels)``.
     latents : Latents
         Their posterior and prior.
+    layers : LayerModel
+        Density of the layers.
+    shapes : sequence of (int, int, int)
+        Layers, angles and radii of neighbouring layers that are divided alike.
     group_sizes : sequence of int
         Coordinates in each group.
     energies : EnergyScale
         Scale of the incident energies.
     voxels : VoxelScale
         Scale of lit voxels.
+    voxel_energy : VoxelEnergy
+        What voxels are as energies.
     n_hidden, n_energy : int
         Sizes of the summary and of the embedded energy.
     beta : float
         Weight of the divergence while training.
-    unit : float
-        What voxels are in units of: densities are those of the numbers themselves.
     """
 
     def __init__(
@@ -69,41 +66,57 @@ class ShowerAutoencoder(SeededModule):
         encoder: nn.Module,
         decoder: nn.Module,
         latents: Latents,
+        layers: LayerModel,
         *,
+        shapes: list[Shape],
         group_sizes: list[int],
         energies: EnergyScale,
         voxels: VoxelScale,
+        voxel_energy: VoxelEnergy,
         n_hidden: int,
         n_energy: int,
         beta: float,
-        unit: float = 1.0,
     ):
         super().__init__()
-        self.log_unit = math.log(unit)
-        self.encoder, self.decoder, self.latents = encoder, decoder, latents
-        self.voxels = voxels
+        self.encoder, self.decoder, self.latents, self.layers = encoder, decoder, latents, layers
+        self.voxels, self.voxel_energy = voxels, voxel_energy
+        self.log_unit = math.log(voxel_energy.unit)
         self.group_sizes = group_sizes
-        layers = nn.Linear(1, n_energy), nn.GELU(), nn.Linear(n_energy, n_energy)
-        self.embedding = nn.Sequential(energies, *layers)
+        self.shapes = list(shapes)
+        numbers = torch.arange(self.n_layers, dtype=torch.float32)
+        self.layer_of_voxel = nn.Buffer(over_voxels(numbers[None, None], shapes)[0, 0].long())
+        energy_layers = nn.Linear(1, n_energy), nn.GELU(), nn.Linear(n_energy, n_energy)
+        self.embedding = nn.Sequential(energies, *energy_layers)
         before = [sum(group_sizes[:i]) for i in range(len(group_sizes))]
         self.posteriors = nn.ModuleList(
             nn.Linear(n_hidden + known, latents.n_parameters * size)
             for known, size in zip(before, group_sizes, strict=True)
         )
         self.noise_shape = NoiseShape()
+        self.field = NeighbourField(shapes)
         self.full_beta = beta
         self.beta = nn.Buffer(torch.tensor(float(beta), dtype=torch.float32))
 
-    # -- from showers to latents ---------------------------------------------------------------
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+        return sum(shape[0] for shape in self.shapes)
+
+    # -- from showers to layers and latents ----------------------------------------------------
+
+    def layers_of(self, x: Tensor) -> Layers:
+        """Return energies and hits of the layers of showers ``(n, 1 + n_voxels)``."""
+        return layers_of(x, self.voxel_energy, self.shapes)
 
     def posterior(self, x: Tensor, draws: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the posterior's parameters ``(n, k, n_parameters)`` and a draw ``(n, k)``.
 
         Without draws the groups' centres stand for draws.
         """
-        energy, x = x[:, 0], x[:, 1:]
-        seen = torch.stack([x / self.voxels.std, (x > 0.0).to(x.dtype)], dim=1)
-        summary = self.encoder(seen, self.embedding(energy))
+        energy, voxels = x[:, 0], x[:, 1:]
+        seen = torch.stack([voxels / self.voxels.std, (voxels > 0.0).to(x.dtype)], dim=1)
+        of_layers = self.layers.describe(self.layers_of(x), energy)
+        summary = self.encoder(seen, of_layers, self.embedding(energy))
         known, parameters, start = [summary], [], 0
         for head, size in zip(self.posteriors, self.group_sizes, strict=True):
             part = head(torch.cat(known, dim=1)).unflatten(1, (size, -1))
@@ -116,57 +129,145 @@ class ShowerAutoencoder(SeededModule):
         return torch.cat(parameters, dim=1), torch.cat(known[1:], dim=1)
 
     def encode(self, x: Tensor) -> Tensor:
-        """Map showers ``(n, 1 + n_voxels)`` to the centres of their posteriors ``(n, k)``."""
-        return self.posterior(x, None)[1]
+        """Map showers ``(n, 1 + n_voxels)`` to layers and centres of posteriors."""
+        return torch.cat([*self.layers_of(x), self.posterior(x, None)[1]], dim=1)
 
     # -- from latents to showers ---------------------------------------------------------------
 
-    def decode_voxels(self, z: Tensor, energy: Tensor) -> Voxels:
-        """Say of each voxel what latents ``(n, k)`` and incident energies ``(n,)`` make of it."""
-        outputs = self.decoder(z, self.embedding(energy)).float()
-        logit, activation, log_std = outputs.unbind(1)
+    def decode_voxels(self, z: Tensor, energy: Tensor, layers: Layers) -> Voxels:
+        """Say of each voxel what latents ``(n, k)``, incident energies ``(n,)`` and layers make of it."""
+        of_layers = self.layers.describe(layers, energy)
+        outputs = self.decoder(z, of_layers, self.embedding(energy)).float()
+        logit, activation, log_std = (outputs + self.expected(layers, energy)).unbind(1)
         return Voxels(logit, self.voxels.activation(activation), self.voxels.log_std(log_std))
 
-    def decode(self, latent: Tensor) -> Tensor:
-        """Map energies and latents ``(n, 1 + k)`` to the mean of each voxel ``(n, n_voxels)``."""
-        return self.decode_voxels(latent[:, 1:], latent[:, 0]).mean()
+    def expected(self, layers: Layers, energy: Tensor) -> Tensor:
+        """Return what a decoder would write if a layer's voxels were alike, ``(n, 3, n_voxels)``."""
+        volumes = self.layers.volumes
+        odds = torch.logit((layers.hits + 0.5) / (volumes + 1.0))
+        each = self.voxel_energy.back(layers.energy / layers.hits.clamp_min(1.0), energy)
+        written = self.voxels.written(torch.where(layers.hits > 0.0, each, self.voxels.least))
+        said = torch.stack([odds, written, torch.zeros_like(odds)], dim=1)
+        return over_voxels(said, self.shapes)
 
-    def observe(self, voxels: Voxels, generator: torch.Generator) -> Tensor:
-        """Draw showers: hits, and the energies of those that are hit, ``(n, n_voxels)``."""
-        logit, activation, log_std = voxels
-        chance = torch.empty_like(logit).uniform_(generator=generator)
-        hit = chance < torch.sigmoid(logit)
-        mean, log_std = activation[hit], log_std[hit]
+    def decode(self, latent: Tensor) -> Tensor:
+        """Map energies, layers and latents to the mean of each voxel ``(n, n_voxels)``."""
+        energy, layers, z = self.split(latent)
+        return self.decode_voxels(z, energy, layers).mean()
+
+    def split(self, latent: Tensor) -> tuple[Tensor, Layers, Tensor]:
+        """Return incident energies, layers and latents, ``(n, 1 + 2 n_layers + k)`` together."""
+        m = self.n_layers
+        energy, of_layers, hits, z = latent.split([1, m, m, latent.shape[1] - 2 * m - 1], dim=1)
+        # no more than a layer has room for, and some where there is energy
+        hits = torch.minimum(hits.round().clamp_min(0.0), self.layers.volumes)
+        lit = of_layers > 0.0
+        hits = torch.where(lit, hits.clamp_min(1.0), 0.0)
+        return energy[:, 0], Layers(of_layers.clamp_min(0.0), hits), z
+
+    def observe(
+        self, voxels: Voxels, energy: Tensor, layers: Layers, generator: torch.Generator
+    ) -> Tensor:
+        """Draw showers with these energies and hits of layers, ``(n, n_voxels)``."""
+        hit, uniform, shift = self._hits(voxels.logit, layers.hits, generator)
+        # from here on hits alone, one voxel in ten or fewer
+        where = hit.flatten().nonzero()[:, 0]
+        row, voxel = where // hit.shape[1], where % hit.shape[1]
+        layer = row * self.n_layers + self.layer_of_voxel[voxel]
+        logit, mean, log_std, uniform = (part.flatten()[where] for part in (*voxels, uniform))
+        # what is left of a random number that made a hit is that of the energy
+        rest = 1.0 - uniform / torch.sigmoid(logit + shift.flatten()[layer])
+        rest = rest.clamp(_LEAST_CHANCE, 1.0 - _LEAST_CHANCE)
         relative = self.voxels.relative_spread(mean, log_std)
-        value = mean + torch.exp(log_std) * self.noise_shape.draw(relative, generator)
-        x = torch.zeros_like(activation)
-        x[hit] = self.voxels.within(value)
+        value = mean + torch.exp(log_std) * self.noise_shape.draw(relative, rest)
+        x = torch.zeros_like(voxels.activation)
+        x.view(-1)[where] = self.voxels.within(value)
+        return self._scaled(x, where, energy[row], layers, layer)
+
+    def _scaled(
+        self, x: Tensor, where: Tensor, incident: Tensor, layers: Layers, layer: Tensor
+    ) -> Tensor:
+        """Scale what hits hold above the least to the energies of the layers that they lie in."""
+        least, flat = self.layers.least, x.view(-1)
+        energy = self.voxel_energy.of(flat[where, None], incident)[:, 0]
+        # a little above the least, so that there is something to scale
+        flat[where] = (energy - least).clamp_min(0.0) + _LITTLE * least
+        total = sums_over_layers(x, self.shapes)
+        factor = (layers.energy - layers.hits * least).clamp_min(0.0) / total
+        # hits of less than the least, where somebody asks for less
+        lowest = torch.minimum(layers.energy / layers.hits.clamp_min(1.0), least)
+        energy = lowest.flatten()[layer] + flat[where] * factor.flatten()[layer]
+        value = self.voxel_energy.back(energy, incident)
+        flat[where] = value.clamp_max(self.voxels.most) if self.voxels.bounded else value
         return x
+
+    def _hits(
+        self, logit: Tensor, n_hits: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw as many hits as layers have; return these, uniform numbers, and what log-odds need.
+
+        Hits are where uniform numbers are below chances. The log-odds of these are shifted, layer by
+        layer, until that many voxels are hit.
+        """
+        normal = self.field.draw(logit, generator)
+        uniform = torch.special.ndtr(-normal).clamp(_LEAST_CHANCE, 1.0 - _LEAST_CHANCE)
+        needed = torch.logit(uniform) - logit
+        shifts, start, layer = [], 0, 0
+        for n_layers, n_angles, n_radii in self.shapes:
+            stop = start + n_layers * n_angles * n_radii
+            part = needed[:, start:stop].unflatten(1, (n_layers, -1))
+            shifts.append(_shifts(part, n_hits[:, layer : layer + n_layers]))
+            start, layer = stop, layer + n_layers
+        shift = torch.cat(shifts, dim=1)
+        return needed <= over_voxels(shift[:, None], self.shapes)[:, 0], uniform, shift
 
     def sample(self, energy: Tensor, generator: torch.Generator) -> Tensor:
         """Draw showers of incident energies ``(n,)``, ``(n, n_voxels)``."""
+        layers = self.layers.sample(energy, generator)
         z = self.latents.sample(energy, sum(self.group_sizes), generator)
-        return self.observe(self.decode_voxels(z, energy), generator)
+        return self.observe(self.decode_voxels(z, energy, layers), energy, layers, generator)
 
     def reconstruct(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw showers with latents of the posteriors of showers, ``(n, n_voxels)``."""
-        return self.observe(self._decode_drawn(x, generator), generator)
+        """Draw showers with layers of showers, and latents of their posteriors, ``(n, n_voxels)``."""
+        voxels, layers = self._decode_drawn(x, generator)
+        return self.observe(voxels, x[:, 0], layers, generator)
 
-    def deviations(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return relative spreads of all lit voxels of showers, and deviations in units of spreads."""
-        _, activation, log_std = self._decode_drawn(x, generator)
-        x = x[:, 1:]
-        lit = x > 0.0
-        mean, log_std = activation[lit], log_std[lit]
-        deviation = (x[lit] - mean) * torch.exp(-log_std)
-        return self.voxels.relative_spread(mean, log_std), deviation
-
-    def _decode_drawn(self, x: Tensor, generator: torch.Generator) -> Voxels:
+    def _decode_drawn(self, x: Tensor, generator: torch.Generator) -> tuple[Voxels, Layers]:
         _, z = self.posterior(x, self.latents.draws(self._like_latents(x), generator))
-        return self.decode_voxels(z, x[:, 0])
+        layers = self.layers_of(x)
+        return self.decode_voxels(z, x[:, 0], layers), layers
 
     def _like_latents(self, x: Tensor) -> Tensor:
         return x[:, :1].expand(-1, sum(self.group_sizes))
+
+    # -- what is found at the end of training --------------------------------------------------
+
+    @torch.no_grad()
+    def learn_noise(self, parts: list[Tensor], generator: torch.Generator) -> None:
+        """Take the shape of the noise around lit voxels from showers, part by part."""
+        relative, deviations = [], []
+        for x in parts:
+            voxels, _ = self._decode_drawn(x, generator)
+            lit = x[:, 1:] > 0.0
+            mean, log_std = voxels.activation[lit], voxels.log_std[lit]
+            relative.append(self.voxels.relative_spread(mean, log_std))
+            deviations.append((x[:, 1:][lit] - mean) * torch.exp(-log_std))
+        self.noise_shape.learn(torch.cat(relative), torch.cat(deviations))
+
+    @torch.no_grad()
+    def learn_field(self, parts: list[Tensor], generator: torch.Generator, afresh: bool) -> None:
+        """Find what neighbouring voxels have in common, from showers, part by part."""
+        hits = [x[:, 1:] > 0.0 for x in parts]
+        decoded = [self._decode_drawn(x, generator) for x in parts]
+        logits = [voxels.logit for voxels, _ in decoded]
+        layers = [of_layers for _, of_layers in decoded]
+        del decoded
+        self.field.learn(
+            hits,
+            logits,
+            lambda i: self._hits(logits[i], layers[i].hits, generator)[0],
+            afresh=afresh,
+        )
 
     # -- what is trained, and what is scored ---------------------------------------------------
 
@@ -181,76 +282,34 @@ class ShowerAutoencoder(SeededModule):
             fixed = self.latents.fixed_draws(64, like.shape[1]).to(x)
             draws = fixed[self.places(x) % len(fixed)]
         parameters, z = self.posterior(x, draws)
-        voxels = self.decode_voxels(z, x[:, 0])
+        voxels = self.decode_voxels(z, x[:, 0], self.layers_of(x))
         beta = self.beta if self.training else self.full_beta
         with torch.autocast(x.device.type, enabled=False):  # chances need more than three digits
             divergence = self.latents.divergence(parameters.float(), z.float(), x[:, 0])
         return (*voxels, beta * divergence)
 
     def bound(self, x: Tensor, n_draws: int) -> Tensor:
-        """Return the ELBO of each row, ``(n,)``, by draws that all rows share."""
+        """Return log p of layers and the ELBO of voxels given them, ``(n,)``; all rows share draws."""
         k = sum(self.group_sizes)
+        layers = self.layers_of(x)
         total = torch.zeros_like(in_double(x[:, 0]))
         for draws in self.latents.fixed_draws(n_draws, k).to(x):
             parameters, z = self.posterior(x, draws.expand(len(x), k))
-            total -= misfit(self.decode_voxels(z, x[:, 0]), x[:, 1:], self.log_unit)
+            total -= misfit(self.decode_voxels(z, x[:, 0], layers), x[:, 1:], self.log_unit)
             total -= self.latents.cost(parameters, in_double(z), x[:, 0])
-        return total / n_draws - self.latents.log_normaliser(x[:, 0]).value
+        of_layers = self.layers.log_prob(layers, x[:, 0])
+        return total / n_draws + of_layers - self.latents.log_normaliser(x[:, 0]).value
 
 
-def misfit(voxels: Voxels, x: Tensor, log_unit: float = 0.0) -> Tensor:
-    """Return the negative log-likelihood of voxels ``(n, n_voxels)``, ``(n,)``.
+def _shifts(needed: Tensor, n_hits: Tensor) -> Tensor:
+    """Return shifts that let the n smallest numbers of each layer pass, ``(n, n_layers)``.
 
-    ``log_unit`` is the logarithm of the unit in which all these are.
+    They lie in the middle between the last one that passes and the first that does not.
     """
-    hit = (x > 0.0).to(x.dtype)
-    deviation = (x - voxels.activation) * torch.exp(-voxels.log_std)
-    lit = hit * (0.5 * deviation.square() + voxels.log_std + (log_unit + _HALF_LOG_2PI))
-    return (functional.softplus(voxels.logit) - hit * voxels.logit + lit).sum(dim=1)
-
-
-class ShowerLoss(nn.Module):
-    r"""Negative ELBO, in which deviations of lit voxels may weigh more or less.
-
-    The square of each is multiplied by
-
-    .. math:: \tfrac{1}{2} \left(e^{a (x - \bar x)} + e^{-b (x - \bar x)}\right) w(E)
-
-    with x̄ the mean of the lit voxels of the minibatch. The spread is learnt without weights.
-
-    Parameters
-    ----------
-    a, b : float
-        0 and 0 for the likelihood.
-    energy_weight : bool
-        Whether w is (ln E − 6) / 8, not below 0 and divided by its mean over the minibatch, or 1.
-    unit : float
-        What voxels are in units of; a and b are for the numbers themselves.
-    """
-
-    def __init__(
-        self, a: float = 0.0, b: float = 0.0, energy_weight: bool = False, unit: float = 1.0
-    ):
-        super().__init__()
-        self.a, self.b, self.energy_weight = a * unit, b * unit, energy_weight
-        self.log_unit = math.log(unit)
-
-    def forward(self, output: tuple[Tensor, ...], target: Tensor) -> Tensor:
-        """Return the loss of each row, ``(n,)``."""
-        *voxels, penalty = output
-        energy, x = target[:, 0], target[:, 1:]
-        loss = misfit(Voxels(*voxels), x, self.log_unit) + penalty
-        if not (self.a or self.b or self.energy_weight):
-            return loss
-        _, activation, log_std = voxels
-        lit = (x > 0.0).to(x.dtype)
-        squares = lit * ((x - activation) * torch.exp(-log_std.detach())).square()
-        return loss + (0.5 * (self._weight(energy, x, lit) - 1.0) * squares).sum(dim=1)
-
-    def _weight(self, energy: Tensor, x: Tensor, lit: Tensor) -> Tensor:
-        above = x - (x * lit).sum() / lit.sum().clamp_min(1.0)
-        weight = 0.5 * (torch.exp(self.a * above) + torch.exp(-self.b * above))
-        if self.energy_weight:
-            of_energy = torch.log(energy.clamp_min(LEAST_WEIGHED_ENERGY) / LEAST_WEIGHED_ENERGY)
-            weight = weight * (of_energy / of_energy.mean().clamp_min(1e-6))[:, None]
-        return weight.clamp_max(_MOST_WEIGHT)
+    ordered, count = torch.sort(needed, dim=2).values, needed.shape[2]
+    place = n_hits.long()[..., None]
+    last = ordered.gather(2, (place - 1).clamp(0, count - 1))[..., 0]
+    following = ordered.gather(2, place.clamp(0, count - 1))[..., 0]
+    shift = torch.where(n_hits >= count, last, 0.5 * (last + following))
+    shift = torch.maximum(shift, last)  # rounding of what lies close together
+    return torch.where(n_hits > 0.0, shift, -_MOST_SHIFT)

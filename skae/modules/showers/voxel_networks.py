@@ -1,204 +1,168 @@
-"""Encoders and decoders of a calorimeter's voxels: on their grid, circular in the angle, or dense."""
+"""Encoders and decoders of a calorimeter's voxels, layer by layer, in harmonics of the angle."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from skae.modules.showers.blocks import LayerBlock, Shape
+
 #: what a decoder says of each voxel: log-odds of a hit, its activation, logarithm of the spread
 N_OUTPUTS = 3
 
-# Patches that a grid is divided into at most, in depth, angle and radius.
-_MOST_PATCHES = (9, 4, 3)
+# Numbers that are known of each layer; answers that there are of what the incident energy means.
+_N_CHANNELS, _N_TOKENS = 64, 8
 
-# Voxels by which a patch overlaps its neighbours on each side, where it has more than one.
-_OVERLAP = 1
-
-# Numbers that are known of each patch, and of each voxel before those of a ring are told what to make
-# of them; answers that there are of what the incident energy means.
-_N_CHANNELS, _N_MAPS, _N_TOKENS = 32, 4, 8
+# Layers that a layer's own energy and hits are looked at with.
+_NEIGHBOURHOOD = 5
 
 # What is to be learnt begins near 0, and training at the same shower for all.
 _SMALL = 0.05
 
 
-class VoxelGrid(nn.Module):
-    """A grid of layers, angles and radii, and the patches that it is divided into.
+class VoxelEncoder(nn.Module):
+    """Harmonics of each layer's rings, convolved along the depth, then dense layers.
 
     Parameters
     ----------
-    shape : tuple of int
-        Layers, angles, radii; the radius is fastest.
-    """
-
-    def __init__(self, shape: tuple[int, int, int]):
-        super().__init__()
-        self.shape = shape
-        layers, angles, radii = (
-            -(-n // most) for n, most in zip(shape, _MOST_PATCHES, strict=True)
-        )
-        self.patch = layers, angles, radii
-        self.patches = tuple(-(-n // p) for n, p in zip(shape, self.patch, strict=True))
-        # voxels that the last patches have too many
-        self.excess = tuple(
-            p * k - n for n, p, k in zip(shape, self.patch, self.patches, strict=True)
-        )
-        self.n_patches = math.prod(self.patches)
-        self.overlap = tuple(_OVERLAP if p > 1 else 0 for p in self.patch)
-
-    def padded(self, x: Tensor) -> Tensor:
-        """Add what overlapping patches read beyond the ends, ``(n, c, layers, angles, radii)``.
-
-        Around the circle that are the voxels on the other side, elsewhere zeros.
-        """
-        layers, angles, radii = (
-            (overlap, overlap + excess)
-            for overlap, excess in zip(self.overlap, self.excess, strict=True)
-        )
-        x = functional.pad(x, (*radii, 0, 0, *layers))
-        return circular(x, *angles)
-
-    def unpatched(self, x: Tensor) -> Tensor:
-        """Put ``(n, patches, c, voxels of a patch)`` together, to ``(n, c, layers, angles, radii)``."""
-        n, _, c, _ = x.shape
-        x = x.reshape(n, *self.patches, c, *self.patch)
-        # each axis: patch, then the voxel in it
-        x = x.permute(0, 4, 1, 5, 2, 6, 3, 7).flatten(6).flatten(4, 5).flatten(2, 3)
-        layers, angles, radii = self.shape
-        return x[:, :, :layers, :angles, :radii]
-
-
-def circular(x: Tensor, before: int, behind: int) -> Tensor:
-    """Continue the angles, the axis before the last, around the circle."""
-    if not before and not behind:
-        return x
-    n_angles = x.shape[-2]
-    order = torch.arange(-before, n_angles + behind, device=x.device) % n_angles
-    return x.index_select(-2, order)
-
-
-class DenseVoxelEncoder(nn.Module):
-    """Two dense layers over all voxels."""
-
-    def __init__(self, n_voxels: int, n_energy: int, n_hidden: int):
-        super().__init__()
-        self.body = _two_layers(2 * n_voxels + n_energy, n_hidden)
-
-    def forward(self, voxels: Tensor, energy: Tensor) -> Tensor:
-        """Map values and hits ``(n, 2, n_voxels)`` and ``(n, n_energy)`` to ``(n, n_hidden)``."""
-        return self.body(torch.cat([voxels.flatten(1), energy], dim=1))
-
-
-class ConvVoxelEncoder(nn.Module):
-    """A convolution over overlapping patches beside the means around the circle, then dense layers.
-
-    Parameters
-    ----------
-    grid : VoxelGrid
-        Where the voxels are.
-    n_energy : int
-        Size of the embedded energy.
+    shapes : sequence of (int, int, int)
+        Blocks of layers, in the order of the voxels.
+    n_of_layer, n_energy : int
+        Numbers that are said of each layer, and size of the embedded energy.
     n_hidden : int
         Size of the summary, and width of the dense layers.
     """
 
-    def __init__(self, grid: VoxelGrid, n_energy: int, n_hidden: int):
+    def __init__(self, shapes: Sequence[Shape], n_of_layer: int, n_energy: int, n_hidden: int):
         super().__init__()
-        self.grid = grid
-        layers, angles, radii = (p + 2 * o for p, o in zip(grid.patch, grid.overlap, strict=True))
-        self.patches = nn.Conv3d(2, _N_CHANNELS, (layers, angles, radii), stride=grid.patch)
-        layers, _, radii = grid.shape
-        n_in = _N_CHANNELS * grid.n_patches + 2 * layers * radii + n_energy
-        self.body = _two_layers(n_in, n_hidden)
+        self.blocks = nn.ModuleList(_BlockEncoder(shape) for shape in shapes)
+        self.sizes = [math.prod(shape) for shape in shapes]
+        n_layers = sum(shape[0] for shape in shapes)
+        self.along = nn.Conv1d(_N_CHANNELS + n_of_layer, _N_CHANNELS, 3, padding=1)
+        self.body = _two_layers(n_layers * _N_CHANNELS + n_energy, n_hidden)
 
-    def forward(self, voxels: Tensor, energy: Tensor) -> Tensor:
-        """Map values and hits ``(n, 2, n_voxels)`` and ``(n, n_energy)`` to ``(n, n_hidden)``."""
-        voxels = voxels.unflatten(2, self.grid.shape)
-        patches = functional.gelu(self.patches(self.grid.padded(voxels)))
-        around = voxels.mean(dim=3)
-        return self.body(torch.cat([patches.flatten(1), around.flatten(1), energy], dim=1))
+    def forward(self, voxels: Tensor, of_layers: Tensor, energy: Tensor) -> Tensor:
+        """Map values and hits ``(n, 2, n_voxels)``, what is said of layers ``(n, n_layers, c)``, and the
+        energy ``(n, n_energy)`` to ``(n, n_hidden)``.
+        """
+        parts = voxels.split(self.sizes, dim=2)
+        hidden = torch.cat([block(part) for block, part in zip(self.blocks, parts, strict=True)], 1)
+        beside = torch.cat([hidden, of_layers], dim=2).transpose(1, 2)
+        hidden = hidden + functional.gelu(self.along(beside)).transpose(1, 2)
+        return self.body(torch.cat([hidden.flatten(1), energy], dim=1))
 
 
-class DenseVoxelDecoder(nn.Module):
-    """Two dense layers, and one for all voxels; attention weighs its inputs by the energy."""
+class _BlockEncoder(nn.Module):
+    """Harmonics of the rings of a block's layers, and for each layer a dense layer of its own."""
 
-    def __init__(self, n_latent: int, n_voxels: int, n_energy: int, n_hidden: int, attention: bool):
+    def __init__(self, shape: Shape):
         super().__init__()
-        self.body = _two_layers(n_latent + n_energy, n_hidden)
-        self.attention = EnergyAttention(n_energy, n_hidden) if attention else None
-        self.head = nn.Linear(n_hidden, N_OUTPUTS * n_voxels)
+        self.block = LayerBlock(shape)
+        n_layers, _, n_radii = shape
+        n_in = 2 * n_radii * self.block.n_waves
+        self.weight = nn.Parameter(torch.randn(n_layers, n_in, _N_CHANNELS) / math.sqrt(n_in))
+        self.bias = nn.Parameter(torch.zeros(n_layers, 1, _N_CHANNELS))
 
-    def forward(self, latent: Tensor, energy: Tensor) -> Tensor:
-        """Map ``(n, k)`` and ``(n, n_energy)`` to ``(n, 3, n_voxels)``."""
-        hidden = self.body(torch.cat([latent, energy], dim=1))
-        if self.attention is not None:
-            hidden = hidden + self.attention(hidden[:, None], energy)[:, 0]
-        return self.head(hidden).unflatten(1, (N_OUTPUTS, -1))
-
-    @torch.no_grad()
-    def start_at(self, outputs: Tensor) -> None:
-        """Let training start where all showers are the same: ``(3, n_voxels)``."""
-        self.head.weight.mul_(_SMALL)
-        self.head.bias.copy_(outputs.flatten())
+    def forward(self, voxels: Tensor) -> Tensor:
+        """Map ``(n, 2, n_voxels)`` to ``(n, n_layers, c)``."""
+        _, n_angles, _ = self.block.shape
+        rings = voxels.unflatten(2, self.block.shape).transpose(1, 2)  # layers first
+        waves = self.block.waves.to(voxels.dtype) * (n_angles**-0.5)
+        rings = (waves @ rings).transpose(0, 1).flatten(2)  # (n_layers, n, c)
+        return functional.gelu(torch.baddbmm(self.bias, rings, self.weight)).transpose(0, 1)
 
 
-class ConvVoxelDecoder(nn.Module):
-    """Profiles in depth and radius, the same all around, and on them what patches add.
+class VoxelDecoder(nn.Module):
+    """Profiles of each layer's rings, and harmonics that displace and stretch them.
 
-    Showers are alike around their axis but for what a patch's latents say, so the profiles learn from
-    all angles at once. Patches attend to the energy, are convolved with their neighbours, around the
-    circle as well, and unfold into voxels.
+    What is known of the whole shower is spread over its layers, which look at their own energy and hits
+    and at their neighbours', may attend to the incident energy, and write their rings.
 
     Parameters
     ----------
     n_latent : int
         Latent coordinates.
-    grid, n_energy, n_hidden
-        As of :class:`ConvVoxelEncoder`.
+    shapes, n_of_layer, n_energy, n_hidden
+        As of :class:`VoxelEncoder`.
     attention : bool
-        Whether patches attend to the energy.
+        Whether layers attend to the energy.
     """
 
     def __init__(
-        self, n_latent: int, grid: VoxelGrid, n_energy: int, n_hidden: int, attention: bool
+        self,
+        n_latent: int,
+        shapes: Sequence[Shape],
+        n_of_layer: int,
+        n_energy: int,
+        n_hidden: int,
+        attention: bool,
     ):
         super().__init__()
-        self.grid = grid
-        layers, _, radii = grid.shape
-        self.body = _two_layers(n_latent + n_energy, n_hidden)
-        self.profiles = nn.Linear(n_hidden, N_OUTPUTS * layers * radii)
-        self.coarse = nn.Linear(n_hidden, grid.n_patches * _N_CHANNELS)
+        self.n_layers = n_layers = sum(shape[0] for shape in shapes)
+        self.body = _two_layers(n_latent + n_energy + n_layers * n_of_layer, n_hidden)
+        self.spread = nn.Linear(n_hidden, n_layers * _N_CHANNELS)
+        half = _NEIGHBOURHOOD // 2
+        self.own = nn.Conv1d(n_of_layer, _N_CHANNELS, _NEIGHBOURHOOD, padding=half)
         self.attention = EnergyAttention(n_energy, _N_CHANNELS) if attention else None
-        self.neighbours = nn.Conv3d(_N_CHANNELS, _N_CHANNELS, 3)
-        self.unfold = nn.Linear(_N_CHANNELS, _N_MAPS * math.prod(grid.patch))
-        self.mix = nn.Parameter(_SMALL * torch.randn(N_OUTPUTS, _N_MAPS, layers, radii))
+        self.place = nn.Parameter(2.0 * _SMALL * torch.randn(n_layers, _N_CHANNELS))
+        self.along = nn.Conv1d(_N_CHANNELS, _N_CHANNELS, 3, padding=1)
+        self.mix = nn.Linear(_N_CHANNELS, _N_CHANNELS)
+        self.blocks = nn.ModuleList(_BlockDecoder(shape) for shape in shapes)
+        self.depths = [shape[0] for shape in shapes]
+        self.sizes = [math.prod(shape) for shape in shapes]
 
-    def forward(self, latent: Tensor, energy: Tensor) -> Tensor:
-        """Map ``(n, k)`` and ``(n, n_energy)`` to ``(n, 3, n_voxels)``."""
-        grid = self.grid
-        layers, _, radii = grid.shape
-        hidden = self.body(torch.cat([latent, energy], dim=1))
-        outputs = self.profiles(hidden).view(-1, N_OUTPUTS, layers, 1, radii)
-        patches = functional.gelu(self.coarse(hidden)).unflatten(1, (grid.n_patches, -1))
+    def forward(self, latent: Tensor, of_layers: Tensor, energy: Tensor) -> Tensor:
+        """Map ``(n, k)``, ``(n, n_layers, c)`` and ``(n, n_energy)`` to ``(n, 3, n_voxels)``."""
+        hidden = self.body(torch.cat([latent, energy, of_layers.flatten(1)], dim=1))
+        spread = self.spread(hidden).unflatten(1, (self.n_layers, _N_CHANNELS))
+        own = self.own(of_layers.transpose(1, 2)).transpose(1, 2)
+        layers = functional.gelu(spread + own + self.place)
         if self.attention is not None:
-            patches = patches + self.attention(patches, energy)
-        beside = patches.transpose(1, 2).unflatten(2, grid.patches)
-        beside = self.neighbours(circular(functional.pad(beside, (1, 1, 0, 0, 1, 1)), 1, 1))
-        patches = functional.gelu(patches + beside.flatten(2).transpose(1, 2))
-        maps = self.unfold(patches).unflatten(2, (-1, math.prod(grid.patch)))
-        maps = functional.gelu(grid.unpatched(maps))
-        for each, mix in zip(maps.unbind(1), self.mix.unbind(1), strict=True):
-            # three times as fast as an einsum, which sees many tiny matrix products
-            outputs = torch.addcmul(outputs, each[:, None], mix[:, :, None])
-        return outputs.flatten(2)
+            layers = layers + self.attention(layers, energy)
+        layers = layers + functional.gelu(self.along(layers.transpose(1, 2))).transpose(1, 2)
+        layers = layers + functional.gelu(self.mix(layers))
+        parts = layers.split(self.depths, dim=1)
+        return torch.cat([block(part) for block, part in zip(self.blocks, parts, strict=True)], 2)
 
     @torch.no_grad()
     def start_at(self, outputs: Tensor) -> None:
         """Let training start where all showers are the same: ``(3, n_voxels)``."""
-        self.profiles.weight.mul_(_SMALL)
-        around = outputs.unflatten(1, self.grid.shape).mean(dim=2)
-        self.profiles.bias.copy_(around.flatten())
+        for block, part in zip(self.blocks, outputs.split(self.sizes, dim=1), strict=True):
+            if isinstance(block, _BlockDecoder):
+                block.start_at(part)
+
+
+class _BlockDecoder(nn.Module):
+    """For each layer of a block a dense layer of its own, which writes harmonics of its rings."""
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.block = LayerBlock(shape)
+        n_layers, _, n_radii = shape
+        n_out = N_OUTPUTS * n_radii * self.block.n_waves
+        scale = _SMALL / math.sqrt(_N_CHANNELS)
+        self.weight = nn.Parameter(scale * torch.randn(n_layers, _N_CHANNELS, n_out))
+        self.bias = nn.Parameter(torch.zeros(n_layers, 1, n_out))
+
+    def forward(self, layers: Tensor) -> Tensor:
+        """Map ``(n, n_layers, c)`` to ``(n, 3, n_voxels)``."""
+        _, _, n_radii = self.block.shape
+        written = torch.baddbmm(self.bias, layers.transpose(0, 1), self.weight)
+        written = written.transpose(0, 1).unflatten(2, (N_OUTPUTS, self.block.n_waves, n_radii))
+        rings = (
+            self.block.waves.to(written.dtype).T @ written
+        )  # (n, n_layers, 3, n_angles, n_radii)
+        return rings.transpose(1, 2).flatten(2)
+
+    @torch.no_grad()
+    def start_at(self, outputs: Tensor) -> None:
+        """Write the mean of ``(3, n_voxels)`` around each ring."""
+        n_layers, _, n_radii = self.block.shape
+        around = outputs.unflatten(1, self.block.shape).mean(dim=2).transpose(0, 1)
+        bias = self.bias.view(n_layers, N_OUTPUTS, self.block.n_waves, n_radii)
+        bias[:, :, 0] = around
 
 
 class EnergyAttention(nn.Module):

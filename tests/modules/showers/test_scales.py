@@ -5,12 +5,13 @@ import pytest
 import torch
 from scipy.special import ndtri
 
-from skae.modules.showers.scales import NoiseShape
+from skae.modules.showers.scales import NoiseShape, VoxelEnergy
+from skae.transformers import LogRatioTransformer
 
 
 def test_noise_is_normal_until_more_is_known():
-    generator = torch.Generator().manual_seed(0)
-    drawn = NoiseShape().draw(torch.linspace(-2.0, 2.0, 400_000), generator).numpy()
+    chance = torch.rand(400_000, generator=torch.Generator().manual_seed(0))
+    drawn = NoiseShape().draw(torch.linspace(-2.0, 2.0, 400_000), chance).numpy()
     assert drawn.mean() == pytest.approx(0.0, abs=4 / np.sqrt(4e5))
     assert drawn.std() == pytest.approx(1.0, abs=4 / np.sqrt(8e5))
     for p in (0.001, 0.02, 0.16, 0.5, 0.84, 0.98, 0.999):
@@ -24,9 +25,10 @@ def test_noise_has_mean_spread_and_shape_of_what_was_seen(shape, rng):
     relative = rng.uniform(0.1, 2.0, 500_000)
     seen = (rng.gamma(shape, size=len(relative)) - shape) / np.sqrt(shape)
     seen[relative > 1.0] *= -1.0
-    noise, generator = NoiseShape(), torch.Generator().manual_seed(0)
+    noise = NoiseShape()
+    chance = torch.rand(len(seen), generator=torch.Generator().manual_seed(0))
     noise.learn(*(torch.from_numpy(part).float() for part in (relative, seen)))
-    drawn = noise.draw(torch.from_numpy(relative).float(), generator).numpy()
+    drawn = noise.draw(torch.from_numpy(relative).float(), chance).numpy()
     for low, high in ((0.1, 0.5), (0.5, 0.9), (1.1, 2.0)):
         inside = (relative > low) & (relative < high)
         n, std = inside.sum(), seen[inside].std()
@@ -44,3 +46,18 @@ def test_noise_of_too_few_voxels_stays_normal():
     before = noise.quantiles.clone()
     noise.learn(torch.rand(100), torch.rand(100))
     torch.testing.assert_close(noise.quantiles, before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["log1p", "logit", "energy"])
+@pytest.mark.parametrize("unit", [1.0, 2.7])
+def test_voxels_are_energies_as_the_transformer_makes_them(kind, unit, rng):
+    incident = np.exp(rng.uniform(np.log(1e3), np.log(1e6), 50))
+    energy = incident[:, None] * rng.uniform(size=(50, 20)) ** 12
+    X = np.column_stack([incident, energy])
+    if kind != "energy":
+        X = LogRatioTransformer(kind, reference=0).fit_transform(X)
+    scale = VoxelEnergy(kind, unit)
+    x, given = torch.from_numpy(X[:, 1:] / unit), torch.from_numpy(incident)
+    np.testing.assert_allclose(scale.of(x, given).numpy(), energy, rtol=1e-9)
+    back = scale.back(torch.from_numpy(energy), given)
+    np.testing.assert_allclose(back.numpy(), X[:, 1:] / unit, rtol=1e-6, atol=1e-12)

@@ -1,26 +1,61 @@
-"""Voxels on a grid whose angles go around."""
+"""Layers that are divided in their own ways, in harmonics of the angle."""
 
 import numpy as np
 import torch
 
-from skae.modules.showers.voxel_networks import VoxelGrid, circular
+from skae.datasets import CaloGeometry
+from skae.modules.showers.blocks import LayerBlock, over_voxels, sums_over_layers
+from skae.modules.showers.voxel_networks import VoxelDecoder, VoxelEncoder
+
+UNEVEN = CaloGeometry.named("dataset_1_pions")
 
 
-def test_angles_go_around_and_the_ends_of_others_do_not():
-    x = torch.arange(2 * 5 * 3.0).reshape(1, 1, 2, 5, 3)
-    expected = np.pad(x.numpy(), [(0, 0)] * 3 + [(2, 7), (0, 0)], mode="wrap")
-    np.testing.assert_array_equal(circular(x, 2, 7).numpy(), expected)
-    grid = VoxelGrid((45, 16, 9))
-    x = torch.rand(2, 3, 45, 16, 9)
-    padded = grid.padded(x)
-    turned = grid.padded(x.roll(1, dims=-2))
-    (layers, _), (angles, behind), (radii, _) = (
-        (overlap, overlap + excess)
-        for overlap, excess in zip(grid.overlap, grid.excess, strict=True)
-    )
-    inside = padded[:, :, layers : layers + 45, angles : angles + 16, radii : radii + 9]
-    torch.testing.assert_close(inside, x, rtol=0, atol=0)
-    assert angles + behind > 0
-    torch.testing.assert_close(turned[..., 1:, :], padded[..., :-1, :], rtol=0, atol=0)
-    assert not padded[:, :, :layers].any()
-    assert not padded[..., radii + 9 :].any()
+def test_sums_are_those_of_the_geometry_s_layers(rng):
+    x = torch.from_numpy(rng.exponential(size=(3, UNEVEN.n_voxels)))
+    expected = np.stack([x.numpy()[:, layer].sum(axis=1) for layer in UNEVEN.layers], axis=1)
+    found = sums_over_layers(x, UNEVEN.blocks)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+    each = over_voxels(found[:, None], UNEVEN.blocks)[:, 0].numpy()
+    for layer, where in enumerate(UNEVEN.layers):
+        np.testing.assert_array_equal(each[:, where], found.numpy()[:, [layer]].repeat(
+            where.stop - where.start, axis=1
+        ))  # fmt: skip
+
+
+def test_waves_are_orthogonal_and_as_many_as_angles_can_tell():
+    for n_angles, n_waves in ((1, 1), (2, 1), (3, 3), (4, 3), (10, 7), (16, 7), (50, 7)):
+        waves = LayerBlock((2, n_angles, 3)).waves
+        products = waves @ waves.T
+        expected = torch.diag(torch.tensor([n_angles] + [n_angles / 2] * (n_waves - 1)))
+        torch.testing.assert_close(products, expected.float(), atol=1e-5, rtol=0)
+
+
+def test_a_decoder_starts_at_the_same_rings_for_all_showers():
+    blocks = [(2, 4, 3), (1, 1, 5)]
+    decoder = VoxelDecoder(2, blocks, 6, 4, 8, attention=True)
+    outputs = torch.randn(3, 29)
+    decoder.start_at(outputs)
+    for block in decoder.blocks:
+        block.weight.data.zero_()
+    drawn = decoder(torch.randn(5, 2), torch.randn(5, 3, 6), torch.randn(5, 4))
+    around = outputs[:, :24].unflatten(1, (2, 4, 3)).mean(dim=2, keepdim=True)
+    around = around.expand(-1, -1, 4, -1).flatten(1)
+    torch.testing.assert_close(drawn, torch.cat([around, outputs[:, 24:]], 1).expand(5, -1, -1))
+
+
+def test_each_voxel_is_seen_and_written_by_its_own_layer(rng):
+    """A voxel changes what is known of its layer alone, and of those that look at it."""
+    torch.manual_seed(0)
+    blocks = UNEVEN.blocks
+    encoder = VoxelEncoder(blocks, 6, 4, 8)
+    voxels = torch.zeros(1, 2, UNEVEN.n_voxels)
+    known = torch.cat([block(part) for block, part in zip(
+        encoder.blocks, voxels.split(encoder.sizes, dim=2), strict=True
+    )], dim=1)  # fmt: skip
+    for layer, where in enumerate(UNEVEN.layers):
+        lit = voxels.clone()
+        lit[0, 0, where.start] = 1.0
+        parts = zip(encoder.blocks, lit.split(encoder.sizes, dim=2), strict=True)
+        changed = torch.cat([block(part) for block, part in parts], dim=1) != known
+        assert changed.any(dim=2)[0].nonzero().ravel().tolist() == [layer]
+    assert encoder(voxels, torch.zeros(1, 7, 6), torch.zeros(1, 4)).shape == (1, 8)

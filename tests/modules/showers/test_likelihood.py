@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skae.modules.showers.vae import ShowerLoss
+from skae.modules.showers.likelihood import ShowerLoss
 
 
 @pytest.mark.parametrize("energy_weight", [False, True])
