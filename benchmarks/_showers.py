@@ -1,14 +1,14 @@
-"""What generated showers are judged by, and simple generators that stand beside the networks."""
+"""What generated showers are judged by: columns of a table, and the judge that fills its rows."""
 
 import statistics
 import time
 from collections.abc import Callable
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 import skae
-from skae.datasets import make_showers
 from skae.metrics import (
     classifier_two_sample_test,
     frechet_physics_distance,
@@ -21,128 +21,172 @@ from skae.metrics import (
 # Showers whose voxels a classifier sees: it has 6480 columns for each.
 _N_VOXEL_ROWS = 5000
 
-HEAD = (
-    f"{'':34s}{'FPD':>18s}{'KPD × 10³':>18s}{'AUC features':>16s}{'AUC voxels':>16s}{'separation':>12s}"
-    f"{'ms, 100':>9s}{'largest voxel':>15s}"
+_NAME_WIDTH = 34
+
+
+class ShowerSample:
+    """Showers of data set 2's geometry, and what figures are made of, each computed once.
+
+    Parameters
+    ----------
+    showers : ndarray of shape (n, 1 + n_voxels)
+        Incident energy and voxels, in MeV.
+    milliseconds : float, default=nan
+        What generating one of them takes.
+    """
+
+    def __init__(self, showers: np.ndarray, milliseconds: float = np.nan):
+        self.showers, self.milliseconds = showers, milliseconds
+
+    @property
+    def energy(self) -> np.ndarray:
+        """Incident energies."""
+        return self.showers[:, 0]
+
+    @cached_property
+    def features(self) -> np.ndarray:
+        """Features of the CaloChallenge."""
+        return shower_features(self.showers)
+
+    @cached_property
+    def response(self) -> np.ndarray:
+        """Total energies over the incident ones."""
+        return shower_response(self.showers)
+
+    @property
+    def voxels(self) -> np.ndarray:
+        """Voxels of the first showers over the incident energy."""
+        first = self.showers[:_N_VOXEL_ROWS]
+        return first[:, 1:] / first[:, :1]
+
+
+class Column(NamedTuple):
+    """A figure of generated showers beside real ones.
+
+    Parameters
+    ----------
+    name : str
+        Its heading.
+    compute : callable
+        Takes the real sample and the generated one, and returns a value, or value and error.
+    width, digits : int
+        How it is printed.
+    unit : str
+        What is printed behind it.
+    """
+
+    name: str
+    compute: Callable[[ShowerSample, ShowerSample], float | tuple[float, float]]
+    width: int = 16
+    digits: int = 3
+    unit: str = ""
+
+    def cell(self, value: float, error: float | None = None) -> str:
+        """Return a value as it is printed."""
+        text = f"{value:.{self.digits}f}"
+        if error is not None:
+            text += f" ± {error:.{self.digits}f}"
+        return (text + self.unit).rjust(self.width)
+
+
+def frechet(**sizes: int) -> Column:
+    """Return the column of the Fréchet distance, with batches of these sizes."""
+
+    def compute(real, generated):
+        return frechet_physics_distance(real.features, generated.features, **sizes)
+
+    return Column("FPD", compute, width=18, digits=4)
+
+
+def kernel(**sizes: int) -> Column:
+    """Return the column of the kernel distance, with batches of these sizes."""
+
+    def compute(real, generated):
+        value, error = kernel_physics_distance(real.features, generated.features, **sizes)
+        return 1e3 * value, 1e3 * error
+
+    return Column("KPD × 10³", compute, width=18)
+
+
+def _features_told_apart(real, generated):
+    return classifier_two_sample_test(real.features, generated.features, random_state=0)
+
+
+def _voxels_told_apart(real, generated):
+    return classifier_two_sample_test(real.voxels, generated.voxels, random_state=0)
+
+
+def _separation(real, generated):
+    return separation_power(real.response, generated.response, range=(0.5, 1.5))
+
+
+AUC_FEATURES = Column("AUC features", _features_told_apart)
+AUC_VOXELS = Column("AUC voxels", _voxels_told_apart)
+SEPARATION = Column("separation", _separation, width=12, digits=4)
+MILLISECONDS = Column("ms a shower", lambda _, generated: generated.milliseconds, width=13)
+LARGEST = Column(
+    "largest voxel",
+    lambda _, generated: float(generated.showers[:, 1:].max()),
+    width=15,
+    digits=0,
+    unit=" MeV",
 )
 
 
 class Judge:
-    """Held-out showers, and what others are found to be beside them.
+    """Real showers that no generator was fitted to, and a table of how near others come to them.
 
     Parameters
     ----------
-    n_showers : int
-        Real ones, and as many generated ones at the energies of others.
-    random_state : int
-        Their seed, and the next one.
+    real : ShowerSample
+        They.
+    columns : sequence of Column
+        What is computed of each row.
     """
 
-    def __init__(self, n_showers: int, random_state: int = 1000):
-        self.real = make_showers(n_showers, random_state=random_state)
-        self.others = make_showers(n_showers, random_state=random_state + 1)
-        self.energy = self.others[:, 0]
-        self.features = shower_features(self.real)
-        self.response = shower_response(self.real)
+    def __init__(self, real: ShowerSample, columns: list[Column]):
+        self.real, self.columns = real, columns
 
-    def row(self, name: str, showers: np.ndarray, milliseconds: float = np.nan) -> dict[str, float]:
+    def head(self) -> None:
+        """Print the headings."""
+        print(" " * _NAME_WIDTH + "".join(c.name.rjust(c.width) for c in self.columns), flush=True)
+
+    def row(self, name: str, generated: ShowerSample) -> dict[str, float]:
         """Print a row of the table, and return its figures."""
-        features = shower_features(showers)
-        frechet = frechet_physics_distance(self.features, features, min_samples=10_000)
-        kernel = kernel_physics_distance(self.features, features, batch_size=10_000)
-        auc = classifier_two_sample_test(self.features, features, random_state=0)
-        voxels = [
-            part[:_N_VOXEL_ROWS, 1:] / part[:_N_VOXEL_ROWS, :1] for part in (self.real, showers)
-        ]
-        voxel_auc = classifier_two_sample_test(*voxels, random_state=0)
-        power = separation_power(self.response, shower_response(showers), range=(0.5, 1.5))
-        largest = float(showers[:, 1:].max())
-        print(
-            f"{name:34s}"
-            + f"{frechet.value:.4f} ± {frechet.error:.4f}".rjust(18)
-            + f"{1e3 * kernel.value:.3f} ± {1e3 * kernel.error:.3f}".rjust(18)
-            + f"{auc.auc:.3f} ± {auc.error:.3f}".rjust(16)
-            + f"{voxel_auc.auc:.3f} ± {voxel_auc.error:.3f}".rjust(16)
-            + f"{power:12.4f}{milliseconds:9.3f}{largest:11.0f} MeV",
-            flush=True,
-        )
-        return {
-            "FPD": frechet.value,
-            "KPD × 10³": 1e3 * kernel.value,
-            "AUC": auc.auc,
-            "AUC voxels": voxel_auc.auc,
-            "separation": power,
-            "ms a shower": milliseconds,
-        }
+        cells, figures = [], {}
+        for column in self.columns:
+            value, *error = np.atleast_1d(column.compute(self.real, generated)).tolist()
+            figures[column.name] = value
+            cells.append(column.cell(value, *error))
+        print(f"{name:{_NAME_WIDTH}s}" + "".join(cells), flush=True)
+        return figures
 
-    def floor(self) -> None:
-        """Print what showers of the same generator are found to be."""
-        self.row("other showers of the generator", self.others)
+    def medians(self, name: str, rows: list[dict[str, float]]) -> None:
+        """Print the median of each figure over rows, seeds say."""
+        middle = medians(rows)
+        cells = [column.cell(middle[column.name]) for column in self.columns]
+        print(f"{name:{_NAME_WIDTH}s}" + "".join(cells), flush=True)
 
-    def model(self, name: str, model: object, random_state: int = 0) -> dict[str, float]:
-        """Print the row of a fitted Pipeline."""
-        drawn = skae.sample(model, self.energy, random_state=random_state)
-        seconds = milliseconds_a_shower(
-            lambda energy: skae.sample(model, energy, random_state=0), self.energy
-        )
-        return self.row(name, drawn, seconds)
+
+def medians(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Return the median of each figure over rows."""
+    return {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+
+
+def generated_by(model: object, energy: np.ndarray) -> ShowerSample:
+    """Draw from a fitted Pipeline at these energies, and time it."""
+    milliseconds = milliseconds_a_shower(
+        lambda energy: skae.sample(model, energy, random_state=0), energy
+    )
+    return ShowerSample(skae.sample(model, energy, random_state=0), milliseconds)
 
 
 def milliseconds_a_shower(draw: Callable[[np.ndarray], np.ndarray], energy: np.ndarray) -> float:
     """Return the median time of a shower, drawn a hundred at once, after a batch that is not counted."""
     times = []
     for start in range(0, 2100, 100):
+        batch = energy.take(range(start, start + 100), mode="wrap")
         begin = time.perf_counter()
-        draw(energy[start : start + 100])
+        draw(batch)
         times.append(time.perf_counter() - begin)
     return 1e3 * statistics.median(times[1:]) / 100
-
-
-def mean_of_neighbours(train: np.ndarray, energy: np.ndarray, n: int = 50) -> np.ndarray:
-    """Return for each energy the mean of the training showers nearest to it in ln E, scaled to it."""
-    order = np.argsort(train[:, 0])
-    logs = np.log(train[order, 0])
-    sums = np.cumsum(train[order, 1:] / train[order, :1], axis=0, dtype=np.float64)
-    start = np.clip(np.searchsorted(logs, np.log(energy)) - n // 2, 0, len(logs) - n - 1)
-    mean = (sums[start + n] - sums[start]) / n
-    return np.column_stack([energy, mean * energy[:, None]]).astype(np.float32)
-
-
-class PrincipalGaussians:
-    """Principal components of ln(1 + MeV), and for slices of ln E a Gaussian around a line in each.
-
-    Parameters
-    ----------
-    train : ndarray of shape (n, 1 + n_voxels)
-        Showers, in MeV.
-    n_components, n_slices : int
-        Components that are kept, and slices with equally many showers.
-    """
-
-    def __init__(self, train: np.ndarray, n_components: int = 48, n_slices: int = 20):
-        self.pca = PCA(n_components, random_state=0)
-        z = self.pca.fit_transform(np.log1p(train[:, 1:]))
-        logs = np.log(train[:, 0])
-        self.edges = np.quantile(logs, np.linspace(0, 1, n_slices + 1))[1:-1]
-        which = np.searchsorted(self.edges, logs)
-        self.lines, self.roots = [], []
-        for i in range(n_slices):
-            inside = np.column_stack([np.ones((which == i).sum()), logs[which == i]])
-            line, *_ = np.linalg.lstsq(inside, z[which == i], rcond=None)
-            rest = z[which == i] - inside @ line
-            self.lines.append(line)
-            self.roots.append(np.linalg.cholesky(np.cov(rest.T) + 1e-9 * np.eye(n_components)))
-
-    def sample(self, energy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw showers at these energies."""
-        logs = np.log(energy)
-        which = np.searchsorted(self.edges, logs)
-        z = rng.standard_normal((len(energy), self.pca.n_components_))
-        for i, (line, root) in enumerate(zip(self.lines, self.roots, strict=True)):
-            inside = which == i
-            z[inside] = (
-                z[inside] @ root.T + np.column_stack([np.ones(inside.sum()), logs[inside]]) @ line
-            )
-        voxels = np.expm1(np.clip(self.pca.inverse_transform(z), 0.0, 20.0))
-        voxels[voxels < 0.01515] = 0.0
-        return np.column_stack([energy, voxels]).astype(np.float32)

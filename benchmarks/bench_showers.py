@@ -21,11 +21,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _shower_rivals import PrincipalGaussians, mean_of_neighbours
 from _showers import (
-    HEAD,
+    AUC_FEATURES,
+    AUC_VOXELS,
+    LARGEST,
+    MILLISECONDS,
+    SEPARATION,
     Judge,
-    PrincipalGaussians,
-    mean_of_neighbours,
+    ShowerSample,
+    frechet,
+    generated_by,
+    kernel,
+    medians,
     milliseconds_a_shower,
 )
 from sklearn.pipeline import make_pipeline
@@ -36,6 +44,16 @@ from skae.metrics import frechet_physics_distance, shower_features
 
 GRID = (45, 16, 9)
 THRESHOLD = 0.01515  # MeV
+
+COLUMNS = [
+    frechet(min_samples=10_000),
+    kernel(batch_size=10_000),
+    AUC_FEATURES,
+    AUC_VOXELS,
+    SEPARATION,
+    MILLISECONDS,
+    LARGEST,
+]
 
 PRIORS = {
     "gaussian": {},
@@ -107,22 +125,21 @@ def generate(priors, epochs, n_train, n_judged):
     """Fit each with three seeds, and print the table."""
     print(f"\n{n_train} showers to train, {n_judged} against {n_judged} held out, "
           f"{torch.get_num_threads()} torch threads")  # fmt: skip
-    train, judge = make_showers(n_train, random_state=0), Judge(n_judged)
-    print(HEAD)
-    judge.floor()
-    judge.row(
-        "mean of 50 training showers",
-        mean_of_neighbours(train, judge.energy),
-        milliseconds_a_shower(
-            lambda energy: mean_of_neighbours(train[:5000], energy), judge.energy
-        ),
-    )
+    train = make_showers(n_train, random_state=0)
+    real, others = (make_showers(n_judged, random_state=seed) for seed in (1000, 1001))
+    judge, energy = Judge(ShowerSample(real), COLUMNS), others[:, 0]
+    judge.head()
+    judge.row("other showers of the generator", ShowerSample(others))
     rival, rng = PrincipalGaussians(train), np.random.default_rng(0)
-    judge.row(
-        "PCA and conditional Gaussians",
-        rival.sample(judge.energy, rng),
-        milliseconds_a_shower(lambda energy: rival.sample(energy, rng), judge.energy),
-    )
+    for name, draw, draw_timed in (
+        (
+            "mean of 50 training showers",
+            lambda energy: mean_of_neighbours(train, energy),
+            lambda energy: mean_of_neighbours(train[:5000], energy),
+        ),
+        ("PCA and conditional Gaussians", *[lambda energy: rival.sample(energy, rng)] * 2),
+    ):
+        judge.row(name, ShowerSample(draw(energy), milliseconds_a_shower(draw_timed, energy)))
     for prior in priors:
         results = []
         for seed in range(3):
@@ -130,9 +147,9 @@ def generate(priors, epochs, n_train, n_judged):
             begin = time.perf_counter()
             model.fit(train)
             minutes = (time.perf_counter() - begin) / 60
-            results.append(judge.model(f"{prior}, seed {seed}, {minutes:.1f} min to fit", model))
-        medians = {name: statistics.median(r[name] for r in results) for name in results[0]}
-        middle = ", ".join(f"{name} {value:.4g}" for name, value in medians.items())
+            name = f"{prior}, seed {seed}, {minutes:.1f} min to fit"
+            results.append(judge.row(name, generated_by(model, energy)))
+        middle = ", ".join(f"{name} {value:.4g}" for name, value in medians(results).items())
         print(f"{prior}, medians: {middle}", flush=True)
 
 
