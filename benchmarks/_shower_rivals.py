@@ -1,7 +1,11 @@
 """Simple generators of showers that stand beside the networks."""
 
+from bisect import bisect_left
+
 import numpy as np
 from sklearn.decomposition import PCA
+
+from skae.datasets import CaloGeometry
 
 
 def mean_of_neighbours(train: np.ndarray, energy: np.ndarray, n: int = 50) -> np.ndarray:
@@ -52,3 +56,98 @@ class PrincipalGaussians:
         voxels = np.expm1(np.clip(self.pca.inverse_transform(z), 0.0, 20.0))
         voxels[voxels < 0.01515] = 0.0
         return np.column_stack([energy, voxels]).astype(np.float32)
+
+
+def nearest_unused(energy: np.ndarray, others: np.ndarray, random_state: int = 0) -> np.ndarray:
+    """Return for each energy the index of one of ``others`` near it in ln E, none of them twice.
+
+    Energies choose in random order, each the nearest that is left.
+    """
+    if len(energy) > len(others):
+        raise ValueError(f"{len(energy)} energies cannot each have their own of {len(others)}.")
+    order = np.argsort(others)
+    left, logs = order.tolist(), np.log(others[order]).tolist()
+    chosen = np.empty(len(energy), dtype=np.int64)
+    for row in np.random.default_rng(random_state).permutation(len(energy)):
+        place = nearest_of_sorted(logs, float(np.log(energy[row])))
+        chosen[row] = left.pop(place)
+        logs.pop(place)
+    return chosen
+
+
+def nearest_of_sorted(values: list[float], target: float) -> int:
+    """Return the index of the value nearest to the target."""
+    place = bisect_left(values, target)
+    if place == 0:
+        return 0
+    is_below = place == len(values) or target - values[place - 1] < values[place] - target
+    return place - is_below
+
+
+def rescaled(showers: np.ndarray, energy: np.ndarray, threshold: float) -> np.ndarray:
+    """Return showers scaled to other incident energies, and read out anew."""
+    voxels = showers[:, 1:] * (energy / showers[:, 0])[:, None]
+    voxels[voxels < threshold] = 0.0
+    return np.column_stack([energy, voxels]).astype(np.float32)
+
+
+def on_voxels_of(
+    train: np.ndarray,
+    chosen: np.ndarray,
+    energy: np.ndarray,
+    layers: np.ndarray,
+    geometry: CaloGeometry,
+) -> np.ndarray:
+    """Put energies of layers onto the voxels of training showers.
+
+    Parameters
+    ----------
+    train : ndarray of shape (n_train, 1 + n_voxels)
+        Showers.
+    chosen : ndarray of shape (n,)
+        The training shower for each. Where a layer of it is dark that shall not be, the layer is that of
+        the shower next to it in ln E of those where it is lit.
+    energy, layers : ndarray of shape (n,) and (n, n_layers)
+        Incident energies, and energies that layers shall have.
+    geometry : CaloGeometry
+        Where layers are.
+
+    Returns
+    -------
+    showers : ndarray of shape (n, 1 + n_voxels)
+        A layer that no training shower has lit stays dark.
+    """
+    logs = np.log(train[:, 0])
+    showers = np.zeros((len(energy), train.shape[1]), dtype=np.float32)
+    showers[:, 0] = energy
+    for where, wanted in zip(geometry.layers, layers.T, strict=True):
+        voxels = train[:, 1:][:, where]
+        is_lit = voxels.any(axis=1)
+        lit = np.flatnonzero(is_lit)
+        lit = lit[np.argsort(logs[lit], kind="stable")]
+        if not len(lit):
+            continue
+        sorted_logs = logs[lit].tolist()
+        sources = chosen.copy()
+        for row in np.flatnonzero((wanted > 0.0) & ~is_lit[chosen]):
+            sources[row] = lit[nearest_of_sorted(sorted_logs, logs[chosen[row]])]
+        showers[:, 1:][:, where] = spread_over(voxels[sources], wanted, geometry.threshold)
+    return showers
+
+
+def spread_over(voxels: np.ndarray, energy: np.ndarray, threshold: float) -> np.ndarray:
+    """Return voxels (n, n_voxels) scaled to total energies (n,), those lit that are read out.
+
+    What voxels below the threshold have goes to the others, or to the brightest one if there are none.
+    """
+    scaled = _scaled(voxels.astype(np.float64), energy)
+    is_dark = scaled < threshold
+    is_dark[np.arange(len(scaled)), scaled.argmax(axis=1)] = False
+    scaled[is_dark] = 0.0
+    return _scaled(scaled, energy)
+
+
+def _scaled(voxels: np.ndarray, energy: np.ndarray) -> np.ndarray:
+    total = voxels.sum(axis=1)
+    factor = np.divide(energy, total, out=np.zeros_like(total), where=total > 0.0)
+    return voxels * factor[:, None]

@@ -7,19 +7,28 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 import skae
+from skae.datasets import CaloGeometry
 from skae.metrics import (
+    ClassifierTwoSampleTest,
     classifier_two_sample_test,
     frechet_physics_distance,
     kernel_physics_distance,
+    neighbour_correlations,
     separation_power,
     shower_features,
     shower_response,
 )
 
+GEOMETRY = CaloGeometry.named("dataset_2")
+
 # Showers whose voxels a classifier sees: it has 6480 columns for each.
 _N_VOXEL_ROWS = 5000
+
+# What the CaloChallenge adds to the energy of a layer before its logarithm, in MeV.
+_LEAST_ENERGY = 1e-8
 
 _NAME_WIDTH = 34
 
@@ -53,11 +62,43 @@ class ShowerSample:
         """Total energies over the incident ones."""
         return shower_response(self.showers)
 
+    @cached_property
+    def neighbours(self) -> np.ndarray:
+        """Correlations of neighbouring voxels."""
+        return neighbour_correlations(self.showers)
+
+    @cached_property
+    def layers(self) -> np.ndarray:
+        """Energy of each layer (n, n_layers), in MeV."""
+        return layer_energies(self.showers)
+
+    @property
+    def layer_columns(self) -> np.ndarray:
+        """Logarithms of the energies of layers and of the incident one."""
+        logs = np.log10(self.layers + _LEAST_ENERGY)
+        return np.column_stack([logs, np.log10(self.energy, dtype=np.float64)])
+
+    @cached_property
+    def hits(self) -> np.ndarray:
+        """Number of lit voxels of each layer (n, n_layers)."""
+        lit = self.showers[:, 1:] >= GEOMETRY.threshold
+        return np.stack([lit[:, where].sum(axis=1) for where in GEOMETRY.layers], axis=1)
+
     @property
     def voxels(self) -> np.ndarray:
         """Voxels of the first showers over the incident energy."""
         first = self.showers[:_N_VOXEL_ROWS]
         return first[:, 1:] / first[:, :1]
+
+
+def layer_energies(showers: np.ndarray) -> np.ndarray:
+    """Return the energy of each layer (n, n_layers) in voxels that are read out, in MeV."""
+    sums = []
+    for where in GEOMETRY.layers:
+        voxels = showers[:, 1:][:, where]
+        read_out = np.where(voxels < GEOMETRY.threshold, 0.0, voxels)
+        sums.append(read_out.sum(axis=1, dtype=np.float64))
+    return np.stack(sums, axis=1)
 
 
 class Column(NamedTuple):
@@ -116,12 +157,43 @@ def _voxels_told_apart(real, generated):
     return classifier_two_sample_test(real.voxels, generated.voxels, random_state=0)
 
 
+def told_apart_by_trees(real: np.ndarray, generated: np.ndarray) -> ClassifierTwoSampleTest:
+    """Train trees with half of the rows to tell others apart."""
+    trees = HistGradientBoostingClassifier(random_state=0)
+    return classifier_two_sample_test(
+        real, generated, classifier=trees, test_size=0.5, random_state=0
+    )
+
+
+def _neighbours_told_apart(real, generated):
+    return told_apart_by_trees(real.neighbours, generated.neighbours)
+
+
+def _layers_told_apart(real, generated):
+    return told_apart_by_trees(real.layer_columns, generated.layer_columns)
+
+
+def separation_of_counts(real: np.ndarray, generated: np.ndarray, most: int) -> float:
+    """Return the mean over columns of the separation of whole numbers up to ``most``, a bin for each."""
+    edges = np.arange(most + 2) - 0.5
+    pairs = zip(real.T, generated.T, strict=True)
+    return float(np.mean([separation_power(*pair, bins=edges) for pair in pairs]))
+
+
+def _hits_separated(real, generated):
+    most = max(where.stop - where.start for where in GEOMETRY.layers)
+    return separation_of_counts(real.hits, generated.hits, most)
+
+
 def _separation(real, generated):
     return separation_power(real.response, generated.response, range=(0.5, 1.5))
 
 
 AUC_FEATURES = Column("AUC features", _features_told_apart)
 AUC_VOXELS = Column("AUC voxels", _voxels_told_apart)
+AUC_NEIGHBOURS = Column("AUC neighbours", _neighbours_told_apart)
+AUC_LAYERS = Column("AUC layers", _layers_told_apart)
+HITS = Column("of hits", _hits_separated, width=9, digits=4)
 SEPARATION = Column("separation", _separation, width=12, digits=4)
 MILLISECONDS = Column("ms a shower", lambda _, generated: generated.milliseconds, width=13)
 LARGEST = Column(
