@@ -20,7 +20,6 @@ what it makes of energies that it never saw. --only --copying asks nothing else.
 """
 
 import argparse
-import inspect
 import time
 
 import numpy as np
@@ -78,11 +77,6 @@ def fitted(train, seed, epochs):
     begin = time.perf_counter()
     model.fit(train)
     return model, (time.perf_counter() - begin) / 60
-
-
-def takes_layer_energies(model):
-    """Tell whether energies of layers can be given to the model."""
-    return "layer_energies" in inspect.signature(model[-1].sample).parameters
 
 
 def voxels_for(model, showers):
@@ -181,7 +175,7 @@ def stages(report, only, train, seed, model, minutes):
     if "layers" in only:  # whose totals are the model's
         showers = on_voxels_of(train, chosen, energy, drawn.layers, GEOMETRY)
         report.row_of_seed("its layers", f"its layers, seed {seed}", ShowerSample(showers), more)
-    if "voxels" in only and takes_layer_energies(model):
+    if "voxels" in only:
         showers = voxels_for(model, train[chosen])
         report.row_of_seed("its voxels", f"its voxels, seed {seed}", ShowerSample(showers))
 
@@ -246,8 +240,6 @@ def run(options):
             model, minutes = fitted(train, seed, options.epochs)
             stages(report, options.only, train, seed, model, minutes)
             first = model if first is None else first
-        if first is not None and "voxels" in options.only and not takes_layer_energies(first):
-            print("its voxels: left out, as sample() takes no layer_energies")
         report.finish()
     if options.copying:
         first = fitted(train, 0, options.epochs)[0] if first is None else first

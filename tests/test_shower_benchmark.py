@@ -229,16 +229,9 @@ class _Stub:
         return showers
 
 
-class _Plain:
-    def sample(self, incident_energy, *, random_state=None):
-        return incident_energy
-
-
-def test_energies_of_layers_are_given_to_models_that_take_them(module, showers):
+def test_models_are_given_the_energies_of_layers(module, showers):
     bench = module("bench_geant4")
     model = make_pipeline(_Stub())
-    assert bench.takes_layer_energies(model)
-    assert not bench.takes_layer_energies(make_pipeline(_Plain()))
     drawn = bench.voxels_for(model, showers)
     np.testing.assert_array_equal(drawn[:, 0], showers[:, 0])
     given = showers[:, 1:].reshape(-1, 45, 144).sum(axis=2, dtype=np.float64)
