@@ -266,8 +266,9 @@ class BaseShowerVAE(BaseAutoencoder):
         The score is the log density of the layers' hits and logarithmic energies, given the incident
         energy, and the ELBO of voxels given these. The latter is that of a simpler model than showers
         are drawn from: voxels are hit independently, with chances that the layers' energies and hits set
-        but do not pin, and noise is Gaussian. Either part counts every constant, and the ELBO holds for
-        voxels in the units of X. All rows share the same draws, in every call.
+        but do not pin, and noise is Gaussian, of n hits in a layer for n − 1, as their sum is known. The
+        total is drawn beside the layers, too, and counts. Either part has every constant, and the ELBO
+        holds for voxels in the units of X. All rows share the same draws, in every call.
 
         Parameters
         ----------

@@ -57,8 +57,8 @@ _MACHINE_LR_FACTOR = 10.0
 # Size of the embedded incident energy.
 _N_ENERGY = 32
 
-# Steps that max_epochs=None makes, and fewest epochs.
-_STEPS, _FEWEST_EPOCHS = 6000, 10
+# Steps that max_epochs=None makes, fewest epochs, and most: beyond, voxels are learnt by heart.
+_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 6000, 10, 40
 
 # Showers that scales of layers are taken from.
 _ROWS_OF_LAYERS = 8192
@@ -139,8 +139,9 @@ class CaloShowerVAE(BaseShowerVAE):
     beta_warm_up : float, default=0.1
         Share of the epochs in which it rises to ``beta``.
     max_epochs : int, default=None
-        Passes through the training data. None makes as many as 6000 steps take, and 10 at least;
-        ``n_iter_`` says how many. All that is spread over the epochs follows.
+        Passes through the training data. None makes as many as 6000 steps take, but no fewer than 10
+        and no more than 40, beyond which small samples are learnt by heart; ``n_iter_`` says how many.
+        All that is spread over the epochs follows.
 
     {shared_parameters}
 
@@ -258,7 +259,7 @@ class CaloShowerVAE(BaseShowerVAE):
 
     def _count_epochs(self, n_samples: int) -> int:
         steps = -(-n_samples // self.batch_size)  # of an epoch
-        return max(_FEWEST_EPOCHS, -(-_STEPS // steps))
+        return min(max(_FEWEST_EPOCHS, -(-_STEPS // steps)), _MOST_EPOCHS)
 
     def _check_parameters(self, n_samples: int) -> None:
         geometry = None if self.geometry is None else resolve_geometry(self.geometry)

@@ -19,11 +19,11 @@ import skae
 from skae import CaloShowerVAE, LogRatioTransformer, NoiseInjector
 from skae.datasets import CaloGeometry, make_showers
 from skae.estimators import _shower_callbacks
-from skae.estimators._shower_data import incident_energies
+from skae.estimators._shower_data import incident_energies, scale_of_voxels
 from skae.exceptions import ClippingWarning, ExtrapolationWarning
 from skae.metrics import separation_power
 from skae.metrics.distances import moments
-from skae.modules.showers.likelihood import misfit
+from skae.modules.showers.likelihood import freedom, misfit
 from skae.modules.showers.scales import EnergyScale, lit_moments
 from skae.training.streaming import ArrayRows
 
@@ -150,6 +150,8 @@ def test_the_bound_is_the_elbo_of_hits_and_lit_voxels(fitted, scaled):
     x[:, 1:] /= model.scale_
     noise = module.latents.fixed_draws(16, 4)
     expected, layers = np.zeros(5), module.layers_of(x)
+    hits = energies_and_hits(scaled[:5])[1]
+    free = np.repeat(np.maximum(hits - 1, 0) / np.maximum(hits, 1), 8, axis=1)  # one is known
     with torch.no_grad():
         of_layers = module.layers.log_prob(layers, x[:, 0]).numpy()
         for draw in noise:
@@ -163,6 +165,7 @@ def test_the_bound_is_the_elbo_of_hits_and_lit_voxels(fitted, scaled):
             density = -0.5 * ((voxels - activation) / np.exp(log_std)) ** 2
             density -= log_std + np.log(model.scale_)
             density -= 0.5 * np.log(2 * np.pi)
+            density *= free
             expected += np.where(lit, log_expit(logit) + density, log_expit(-logit)).sum(axis=1)
             expected -= 0.5 * (mean**2 + np.exp(2 * log_width) - 2 * log_width - 1).sum(axis=1)
     found = model.score_samples(scaled[:5])
@@ -187,7 +190,7 @@ def test_the_bound_of_bits_takes_off_the_partition_function(fitted, scaled):
 
         def log_prob(row):
             voxels = module.decode_voxels(row.expand(6, -1), x[:, 0], layers)
-            return -misfit(voxels, x[:, 1:], np.log(model.scale_))
+            return -misfit(voxels, x[:, 1:], np.log(model.scale_), freedom(layers, module.shapes))
 
         given_layers = torch.stack([log_prob(row) for row in bits], dim=1)
         likelihood = torch.logsumexp(given_layers - energy, dim=1) - log_z
@@ -642,6 +645,45 @@ def test_drawn_layers_hold_what_was_drawn_or_asked_for(showers, kind):
     np.testing.assert_array_equal((rebuilt[:, 1:].reshape(-1, 4, 8) > 0.0).sum(2), hits)
 
 
+@pytest.mark.parametrize("name", ["dataset_1_photons", "dataset_1_pions"])
+def test_layers_may_be_divided_in_their_own_ways(name):
+    geometry = CaloGeometry.named(name)
+    X = make_showers(300, geometry=geometry, energy=(1e3, 1e5), random_state=0)
+    model = make_pipeline(
+        LogRatioTransformer("log1p", reference=0, threshold=geometry.threshold),
+        CaloShowerVAE(2, **{**SMALL, "geometry": name, "max_epochs": 4}),
+    ).fit(X)
+    layers = np.stack([X[:, 1:][:, where].sum(axis=1) for where in geometry.layers], axis=1)
+    drawn = skae.sample(model, X[:, 0], layer_energies=layers, random_state=0)
+    found = np.stack([drawn[:, 1:][:, where].sum(axis=1) for where in geometry.layers], axis=1)
+    dim = drawn[:, 1:].max(axis=1) < X[:, 1:].max() * 0.99  # not at the bound
+    np.testing.assert_allclose(found[dim], layers[dim], rtol=1e-3, atol=1e-3)
+    names = [f"{what}_layer_{k}" for what in ("E", "hits") for k in geometry.layer_names]
+    assert list(model[-1].get_feature_names_out())[1:-2] == names
+
+
+@pytest.mark.parametrize("kind", ["log1p", "logit", None])
+@pytest.mark.parametrize("calibration", [0.3, 1.0, 2.5])
+def test_the_scale_of_voxels_is_that_on_which_they_add_up(showers, kind, calibration):
+    X = showers.copy()
+    X[:, 0] /= calibration
+    X = X[(X[:, 1:].max(axis=1) < X[:, 0])]  # a logit ends at the whole
+    if kind is not None:
+        X = LogRatioTransformer(kind, reference=0).fit_transform(X)
+    assert scale_of_voxels(X) == (kind or "energy")
+
+
+def test_what_neighbours_share_is_refined_by_chunks(scaled):
+    """The first chunk finds it, the others move it a little."""
+    model = CaloShowerVAE(n_components=2, **SMALL).partial_fit(scaled[:400])
+    first = model.module_.field.fields[0].covariance.clone()
+    assert (first[0, 1].diagonal() != 0.0).all()
+    model.partial_fit(scaled[:400])
+    second = model.module_.field.fields[0].covariance
+    assert not torch.equal(first, second)
+    assert (first - second).abs().max() < 0.5
+
+
 @pytest.mark.parametrize(
     ("energies", "message"),
     [
@@ -668,5 +710,7 @@ def test_epochs_follow_the_number_of_showers(scaled):
         model.fit(scaled[:20])
         assert model.n_iter_ == len(model.loss_curve_) == 12
         assert seen[:7] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1.0, 1.0])
-        # a longer sample takes fewer, but ten at least
-        assert clone(model).set_params(callbacks=None).fit(scaled[:60]).n_iter_ == 10
+        # a longer sample takes fewer, but ten at least, and a short one no more than forty
+        model = clone(model).set_params(callbacks=None)
+        assert model.fit(scaled[:60]).n_iter_ == 10
+        assert model.fit(scaled[:2]).n_iter_ == 40

@@ -116,3 +116,11 @@ def test_geometry_that_is_none_is_refused(arguments, message):
         CaloGeometry(**{"radial_edges": [(0, 5)] * 2, "n_angles": [4, 4], **arguments})
     with pytest.raises(ValueError, match="'dataset_4' is none of 'dataset_1_photons'"):
         make_showers(2, geometry="dataset_4")
+
+
+def test_blocks_are_neighbouring_layers_that_are_divided_alike():
+    assert CaloGeometry.named("dataset_2").blocks == [(45, 16, 9)]
+    photons = CaloGeometry.named("dataset_1_photons")
+    assert photons.blocks == [(1, 1, 8), (1, 10, 16), (1, 10, 19), (1, 1, 5), (1, 1, 5)]
+    alike = CaloGeometry([(0, 1, 2)] * 2 + [(0, 1, 3)] + [(0, 1, 2)], [4, 4, 4, 4])
+    assert alike.blocks == [(2, 4, 2), (1, 4, 2), (1, 4, 2)]

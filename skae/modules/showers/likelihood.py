@@ -1,14 +1,15 @@
 """What a decoder says of voxels, its likelihood, and the loss that weighs deviations."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from skae.modules.showers.blocks import Shape
-from skae.modules.showers.layers import layers_of
+from skae.modules.showers.blocks import Shape, over_voxels
+from skae.modules.showers.layers import Layers, layers_of
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -31,15 +32,25 @@ class Voxels(NamedTuple):
         return torch.sigmoid(self.logit) * self.activation
 
 
-def misfit(voxels: Voxels, x: Tensor, log_unit: float = 0.0) -> Tensor:
+def freedom(layers: Layers, shapes: Sequence[Shape]) -> Tensor:
+    """Return what each hit adds to what is known, ``(n, n_voxels)``.
+
+    Given the energy of a layer, what its last hit holds is known: n hits have n − 1 numbers to tell.
+    """
+    share = (layers.hits - 1.0).clamp_min(0.0) / layers.hits.clamp_min(1.0)
+    return over_voxels(share[:, None], shapes)[:, 0]
+
+
+def misfit(voxels: Voxels, x: Tensor, log_unit: float = 0.0, free: Tensor | float = 1.0) -> Tensor:
     """Return the negative log-likelihood of voxels ``(n, n_voxels)``, ``(n,)``.
 
-    ``log_unit`` is the logarithm of the unit in which all these are.
+    ``log_unit`` is the logarithm of the unit in which all these are, ``free`` what energies of hits are
+    multiplied by.
     """
     hit = (x > 0.0).to(x.dtype)
     deviation = (x - voxels.activation) * torch.exp(-voxels.log_std)
     lit = hit * (0.5 * deviation.square() + voxels.log_std + (log_unit + _HALF_LOG_2PI))
-    return (functional.softplus(voxels.logit) - hit * voxels.logit + lit).sum(dim=1)
+    return (functional.softplus(voxels.logit) - hit * voxels.logit + free * lit).sum(dim=1)
 
 
 class ShowerLoss(nn.Module):
@@ -85,16 +96,18 @@ class ShowerLoss(nn.Module):
         """Return the loss of each row, ``(n,)``."""
         *voxels, penalty = output
         energy, x = target[:, 0], target[:, 1:]
-        loss = misfit(Voxels(*voxels), x, self.log_unit) + penalty
+        free: Tensor | float = 1.0
         if self.layers is not None:
             with torch.autocast(x.device.type, enabled=False):
                 of_layers = layers_of(target, self.voxel_energy, self.shapes)
-                loss = loss - self.layers.log_prob(of_layers, energy)
+                penalty = penalty - self.layers.log_prob(of_layers, energy)
+            free = freedom(of_layers, self.shapes)
+        loss = misfit(Voxels(*voxels), x, self.log_unit, free) + penalty
         if not (self.a or self.b or self.energy_weight):
             return loss
         _, activation, log_std = voxels
         lit = (x > 0.0).to(x.dtype)
-        squares = lit * ((x - activation) * torch.exp(-log_std.detach())).square()
+        squares = free * lit * ((x - activation) * torch.exp(-log_std.detach())).square()
         return loss + (0.5 * (self._weight(energy, x, lit) - 1.0) * squares).sum(dim=1)
 
     def _weight(self, energy: Tensor, x: Tensor, lit: Tensor) -> Tensor:

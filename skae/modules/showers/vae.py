@@ -10,7 +10,7 @@ from skae.modules.seeded import SeededModule
 from skae.modules.showers.blocks import Shape, over_voxels, sums_over_layers
 from skae.modules.showers.latents import Latents
 from skae.modules.showers.layers import LayerModel, Layers, layers_of
-from skae.modules.showers.likelihood import Voxels, misfit
+from skae.modules.showers.likelihood import Voxels, freedom, misfit
 from skae.modules.showers.neighbours import NeighbourField
 from skae.modules.showers.scales import EnergyScale, NoiseShape, VoxelEnergy, VoxelScale
 
@@ -29,9 +29,10 @@ class ShowerAutoencoder(SeededModule):
 
     .. math::
         p(x | E) = p(l | E) \int \prod_v (1 - h_v)^{[x_v = 0]}
-        \left(h_v\, N(x_v | m_v, s_v)\right)^{[x_v > 0]} p(z)\, dz
+        \left(h_v\, N(x_v | m_v, s_v)^{f_v}\right)^{[x_v > 0]} p(z)\, dz
 
-    with l the energies and hits of layers, on which :math:`h_v, m_v, s_v` depend beside z and E. What is
+    with l the energies and hits of layers, on which :math:`h_v, m_v, s_v` depend beside z and E, and
+    :math:`f_v = (n - 1) / n` in a layer with n hits, whose energies have one number less to tell. What is
     drawn has these energies and hits exactly, and voxels by random numbers that neighbours share. The
     posterior of a group of latents sees the shower, the energy, and the groups before.
 
@@ -292,10 +293,12 @@ class ShowerAutoencoder(SeededModule):
         """Return log p of layers and the ELBO of voxels given them, ``(n,)``; all rows share draws."""
         k = sum(self.group_sizes)
         layers = self.layers_of(x)
+        free = freedom(layers, self.shapes)
         total = torch.zeros_like(in_double(x[:, 0]))
         for draws in self.latents.fixed_draws(n_draws, k).to(x):
             parameters, z = self.posterior(x, draws.expand(len(x), k))
-            total -= misfit(self.decode_voxels(z, x[:, 0], layers), x[:, 1:], self.log_unit)
+            voxels = self.decode_voxels(z, x[:, 0], layers)
+            total -= misfit(voxels, x[:, 1:], self.log_unit, free)
             total -= self.latents.cost(parameters, in_double(z), x[:, 0])
         of_layers = self.layers.log_prob(layers, x[:, 0])
         return total / n_draws + of_layers - self.latents.log_normaliser(x[:, 0]).value

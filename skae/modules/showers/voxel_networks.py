@@ -15,6 +15,9 @@ N_OUTPUTS = 3
 # Numbers that are known of each layer; answers that there are of what the incident energy means.
 _N_CHANNELS, _N_TOKENS = 64, 8
 
+# Numbers in which all layers are told to each of them.
+_N_SUMMARY = 8
+
 # Layers that a layer's own energy and hits are looked at with.
 _NEIGHBOURHOOD = 5
 
@@ -101,7 +104,9 @@ class VoxelDecoder(nn.Module):
     ):
         super().__init__()
         self.n_layers = n_layers = sum(shape[0] for shape in shapes)
-        self.body = _two_layers(n_latent + n_energy + n_layers * n_of_layer, n_hidden)
+        # all that layers say would tell each training shower from the others: it would be learnt by heart
+        self.summary = nn.Linear(n_layers * n_of_layer, _N_SUMMARY)
+        self.body = _two_layers(n_latent + n_energy + _N_SUMMARY, n_hidden)
         self.spread = nn.Linear(n_hidden, n_layers * _N_CHANNELS)
         half = _NEIGHBOURHOOD // 2
         self.own = nn.Conv1d(n_of_layer, _N_CHANNELS, _NEIGHBOURHOOD, padding=half)
@@ -115,7 +120,8 @@ class VoxelDecoder(nn.Module):
 
     def forward(self, latent: Tensor, of_layers: Tensor, energy: Tensor) -> Tensor:
         """Map ``(n, k)``, ``(n, n_layers, c)`` and ``(n, n_energy)`` to ``(n, 3, n_voxels)``."""
-        hidden = self.body(torch.cat([latent, energy, of_layers.flatten(1)], dim=1))
+        summary = self.summary(of_layers.flatten(1))
+        hidden = self.body(torch.cat([latent, energy, summary], dim=1))
         spread = self.spread(hidden).unflatten(1, (self.n_layers, _N_CHANNELS))
         own = self.own(of_layers.transpose(1, 2)).transpose(1, 2)
         layers = functional.gelu(spread + own + self.place)
