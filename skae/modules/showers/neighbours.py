@@ -128,8 +128,8 @@ class BlockField(nn.Module):
         self.shape = shape
         n_layers, n_angles, n_radii = shape
         self.n_lags = min(_DEPTH, n_layers - 1) + 1
-        # so long that what is compared does not go around
-        self.period = n_layers + self.n_lags - 1
+        # so long that what is compared does not go around, and quick to transform
+        self.period = 1 if n_layers == 1 else 8 * -(-(n_layers + self.n_lags - 1) // 8)
         self.is_there = n_radii <= _MOST_RADII and math.prod(shape) > 1
         size = (n_radii, n_radii) if self.is_there else (0, 0)
         self.covariance = nn.Buffer(torch.zeros(self.n_lags, n_angles, *size))
@@ -165,16 +165,12 @@ class BlockField(nn.Module):
 
     def _common(self, n: int, generator: torch.Generator | None) -> Tensor:
         n_layers, n_angles, n_radii = self.shape
-        size = (n, self.period, n_angles, n_radii)
+        size = (self.root.shape[1], n_angles, n, n_radii, 2)
         noise = torch.empty(size, dtype=torch.float32, device=self.root.device)
-        noise.normal_(generator=generator)
-        waves = torch.fft.fft(torch.fft.rfft(noise, dim=1), dim=2)
-        root = torch.complex(*self.root)
+        noise = torch.view_as_complex(noise.normal_(generator=generator))
         # for each wave a matrix, for all showers at once
-        mixed = waves.permute(1, 2, 0, 3) @ root.mH
-        field = torch.fft.irfft(
-            torch.fft.ifft(mixed.permute(2, 0, 1, 3), dim=2), n=self.period, dim=1
-        )
+        waves = (noise @ torch.complex(*self.root).mH).permute(2, 0, 1, 3)
+        field = torch.fft.irfft2(waves, s=(n_angles, self.period), dim=(2, 1))
         return field[:, :n_layers].flatten(1)
 
     def _strengths(self, logit: Tensor) -> Tensor:
@@ -234,6 +230,10 @@ class BlockField(nn.Module):
         scale = true[0, 0].diagonal().clamp_min(1e-6).rsqrt()
         # the root that is Hermitian itself: conjugate for opposite waves, as real numbers must have it
         root = (axes * values.sqrt()[..., None, :]) @ axes.mH * scale[:, None]
+        # to noise whose real and imaginary parts have variance 1; of waves that are their own opposite in
+        # depth the real part alone is used
+        root = root * math.sqrt(0.5 * self.period * n_angles)
+        root[:: max(1, self.period // 2)] *= math.sqrt(2.0)
         self.root.copy_(torch.stack([root.real, root.imag]))
         beside = [true[0, 1]] if n_angles > 1 else []
         beside += [true[1, 0]] if n_lags > 1 else []
