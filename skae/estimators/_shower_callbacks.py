@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 
 from skae.metrics._kernels import KernelDistance
 from skae.metrics.distances import gaussian_frechet_distance, moments
@@ -119,7 +119,7 @@ class TwoStages(Callback):
 
     The best are those of the epoch whose reconstructed showers were nearest to showers held out, or
     else the last ones of the first stage; of the second stage, too, the epoch is kept whose generated
-    showers were nearest.
+    showers were nearest. What draws the layers stays as the first stage left it.
 
     Parameters
     ----------
@@ -140,7 +140,9 @@ class TwoStages(Callback):
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Forget an earlier fit."""
         self.is_second_, self.best_ = False, float("inf")
-        self._best = Weights(net.module_)
+        # reconstructed showers have their own layers, and say nothing of what draws these
+        parts = [part for name, part in net.module_.named_children() if name != "layers"]
+        self._best = Weights(nn.ModuleList(parts))
         self._module = net.module_
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from skae.estimators._data import blocks, validate_table
+from skae.modules.showers.scales import LEAST_SHARE
 from skae.physics.calorimeter import CaloGeometry
 from skae.training.inference import bounded_rows
 from skae.transformers._log_ratios import single_backward
@@ -18,9 +19,6 @@ _ROWS_OF_SCALE = 1000
 
 #: scales of voxels, the likelier one first where data do not tell
 SCALES = ("energy", "log1p", "logit")
-
-# R of the logit.
-_EPSILON = 1e-7
 
 
 def validate_showers(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
@@ -112,7 +110,7 @@ def scale_of_voxels(X: np.ndarray) -> str:
         for kind in SCALES:
             energy = X[:, 1:]
             if kind != "energy":
-                energy = single_backward(kind, energy.copy(), X[:, :1], _EPSILON, 0.0)
+                energy = single_backward(kind, energy.copy(), X[:, :1], LEAST_SHARE, 0.0)
             ratio = energy.sum(axis=1) / X[:, 0]
             off[kind] = float(np.median(np.abs(np.log(ratio))))
     best = min((value for value in off.values() if np.isfinite(value)), default=0.0)

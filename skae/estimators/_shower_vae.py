@@ -32,6 +32,9 @@ from skae.training.seeding import draw_seed
 # warned: where thousands are drawn from a range, its ends are not among them.
 _MARGIN = 0.02
 
+# Factor by which totals of layers may be beyond those in training, likewise.
+_OFF_BY = 1.25
+
 
 class BaseShowerVAE(BaseAutoencoder):
     """An estimator whose module is a variational autoencoder of showers."""
@@ -83,6 +86,8 @@ class BaseShowerVAE(BaseAutoencoder):
 
         def corrupt_voxels(batch: Tensor, generator: torch.Generator) -> Tensor:
             voxels = noise(batch[:, 1:], generator).clamp_min(0.0)
+            # lit by noise, voxels would count as hits, and the decoder learn from layers that never are
+            voxels = torch.where(batch[:, 1:] > 0.0, voxels, 0.0)
             return torch.cat([batch[:, :1], voxels], dim=1)
 
         return in_units(corrupt_voxels, self._units)
@@ -147,7 +152,7 @@ class BaseShowerVAE(BaseAutoencoder):
             give a warning: the model has seen none.
         layer_energies : array-like of shape (n_samples, n_layers), default=None
             Energy of each layer, in the unit of the incident energy, where it is known: dark layers
-            hold 0. None draws them.
+            hold 0. Totals far from those in training give a warning. None draws them.
         noise : bool, default=True
             Draw hits and their energies. False returns the mean of each voxel, given layers and latents.
         random_state : int, RandomState instance or None, default=None
@@ -165,6 +170,7 @@ class BaseShowerVAE(BaseAutoencoder):
         if layer_energies is not None:
             known = self._as_layer_energies(layer_energies, len(energy))
             energy = np.broadcast_to(energy, len(known))
+            self._check_totals(energy, known)
         self._check_energies(energy)
         seed, bits = draw_seed(random_state), None
         if self.sampler is not None:
@@ -324,6 +330,20 @@ class BaseShowerVAE(BaseAutoencoder):
                 f"{energies.min():g}; a dark layer holds 0."
             )
         return energies
+
+    def _check_totals(self, energy: np.ndarray, layers: np.ndarray) -> None:
+        """Warn of energies of layers that no shower of this energy has: of another unit, say."""
+        low, high = np.exp(self.module_.layers.total_range.double().cpu().numpy())
+        there = energy > 0.0
+        ratio = layers.sum(axis=1, dtype=np.float64)[there] / energy[there]
+        outside = (ratio < low / _OFF_BY) | (ratio > high * _OFF_BY)
+        if outside.any():
+            warn(
+                f"The layer_energies of {outside.sum()} of {len(layers)} showers add up to as much as "
+                f"{ratio[outside][0]:.3g} of the incident energy, and to {low:.3g} to {high:.3g} in "
+                "training: what is drawn there is a guess. Give both in one unit.",
+                ExtrapolationWarning,
+            )
 
     def _check_energies(self, energy: np.ndarray) -> None:
         if (energy < 0.0).any():

@@ -127,7 +127,7 @@ class CaloShowerVAE(BaseShowerVAE):
         Whether layers attend to the incident energy in the decoder.
     bounded : bool, default=True
         Whether no voxel that is drawn may hold more than the largest one in training, in the units of X,
-        and no mean 5 % more.
+        and no mean 5 % more. A layer then holds less than was drawn for it where one would exceed that.
     a, b : float, default=0.0
         Weights of deviations of lit voxels x from their mean: the square is multiplied by
         (exp(a (x − x̄)) + exp(−b (x − x̄))) / 2, x̄ the mean of all lit ones in a minibatch. a = 0.7,
@@ -173,15 +173,16 @@ class CaloShowerVAE(BaseShowerVAE):
     distances of reconstructed and of generated showers from these, as ``reconstruction_fpd`` and
     ``sample_fpd``, and the kernel distances, as ``reconstruction_kpd`` and ``sample_kpd``. They are of at
     most 4096 showers as the network sees them, and the Fréchet ones are not extrapolated to infinitely
-    many: for comparing epochs, not with other figures. Early stopping goes by ``reconstruction_fpd``:
-    the best epoch is kept. With ``prior="rbm"`` all epochs are run, whatever
-    ``n_iter_no_change``, and the best one of each stage is kept.
+    many: for comparing epochs, not with other figures. Reconstructed showers have the layers of the given
+    ones, and in none do neighbours have anything in common yet, which is found in the end. Early stopping
+    goes by ``sample_fpd``: the best epoch is kept. With ``prior="rbm"`` all epochs are run, whatever
+    ``n_iter_no_change``, and the best one of each stage is kept, of the first by ``reconstruction_fpd``.
 
-    ``noise`` corrupts voxels, not below zero, and leaves the incident energy alone.
+    ``noise`` corrupts lit voxels, not below zero, and leaves dark ones and the incident energy alone.
 
     The noise around the mean of lit voxels is taken from training showers in the end, by quantiles: where
     few particles make a voxel's energy it is far from Gaussian. So are the correlations of neighbours:
-    covariances of a Gaussian field are moved, in 14 rounds, until drawn hits are correlated as those
+    covariances of a Gaussian field are moved, in 18 rounds, until drawn hits are correlated as those
     in training. :meth:`score_samples` knows neither.
 
     Energies of layers that :meth:`transform` returns, and that :meth:`sample` takes, are in the unit of
@@ -236,7 +237,7 @@ class CaloShowerVAE(BaseShowerVAE):
     )
     batch_size: Any = 64
     lr: Any = 2e-3
-    _monitor = "reconstruction_fpd"
+    _monitor = "sample_fpd"
 
     # -- checks --------------------------------------------------------------------------------
 
@@ -375,7 +376,7 @@ class CaloShowerVAE(BaseShowerVAE):
             callbacks.insert(0, ("skae_distances", ShowerDistances(validation, self.geometry_)))
         warm_up = BetaWarmUp(self.beta_warm_up, epochs)
         # these at last, when the weights are those that are kept
-        found = LearnFluctuations(afresh=not hasattr(self, "net_") or not self.net_.history)
+        found = LearnFluctuations(afresh=epochs > 1)  # a chunk refines what was found
         callbacks += [("skae_beta_warm_up", warm_up), ("skae_fluctuations", found)]
         restart = Restart(1.0 - later / epochs, _MACHINE_LR_FACTOR) if later else None
         return replace(run, callbacks=callbacks, lr_restart=restart)

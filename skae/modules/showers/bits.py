@@ -8,12 +8,10 @@ from torch.nn import functional
 
 from skae.modules.showers.boltzmann import BoltzmannMachine, LogPartition
 from skae.modules.showers.latents import Latents
+from skae.modules.showers.scales import LEAST_CHANCE
 
 # Bits of each of the whole numbers that stand for an energy.
 N_BITS = 24
-
-# Uniform random numbers are kept away from 0 and 1.
-_LEAST_CHANCE = 1e-6
 
 
 class EnergyCode(nn.Module):
@@ -88,14 +86,14 @@ class BinaryLatents(Latents):
     def draws(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return uniform numbers."""
         chance = torch.empty(like.shape, dtype=torch.float32, device=like.device)
-        return chance.uniform_(_LEAST_CHANCE, 1.0 - _LEAST_CHANCE, generator=generator)
+        return chance.uniform_(LEAST_CHANCE, 1.0 - LEAST_CHANCE, generator=generator)
 
     def fixed_draws(self, n: int, k: int) -> Tensor:
         """Return uniform numbers that are always the same, in pairs about one half."""
         generator = torch.Generator().manual_seed(0)
         half = torch.rand(-(-n // 2), k, generator=generator, dtype=torch.float32)
         both = torch.stack([half, 1.0 - half], dim=1).flatten(0, 1)[:n]
-        return both.clamp(_LEAST_CHANCE, 1.0 - _LEAST_CHANCE)
+        return both.clamp(LEAST_CHANCE, 1.0 - LEAST_CHANCE)
 
     def draw(self, parameters: Tensor, draws: Tensor) -> Tensor:
         """Draw from posteriors with log-odds ``(n, k, 1)``: bits, relaxed ones while training."""

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from skae.modules.showers.blocks import Shape, sums_over_layers
 from skae.modules.showers.mixtures import CountMixture, NormalMixture
-from skae.modules.showers.scales import EnergyScale, VoxelEnergy
+from skae.modules.showers.scales import LEAST_CHANCE, EnergyScale, VoxelEnergy
 
 #: numbers that are said of each layer
 N_OF_LAYER = 6
@@ -30,9 +30,6 @@ _FINE, _LEFT = 1e-4, 1e-2
 
 # Factors by which layers may be stretched to make up the total.
 _LEAST_STRETCH, _MOST_STRETCH = 0.5, 2.0
-
-# Uniform random numbers are kept away from 0 and 1.
-_LEAST_CHANCE = 1e-6
 
 # What a recurrent layer consists of.
 _OF_MEMORY = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -97,15 +94,14 @@ class LayerModel(nn.Module):
         self.typical = nn.Buffer(typical.clamp_min(least).float())
         self.least = nn.Buffer(torch.tensor(least, dtype=torch.float32))
         self.volumes = nn.Buffer(torch.tensor(volumes, dtype=torch.float32))
-        total = self._total(energy.sum(dim=1), incident)
-        self.total_mean = nn.Buffer(total.mean())
-        self.total_std = nn.Buffer(total.std(correction=0).clamp_min(1e-3))
         self.total = NormalMixture(1, 1)
         self.total_body = nn.Sequential(
             nn.Linear(1, 64), nn.GELU(), nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 64)
         )
         self.total_head = nn.Linear(64, self.total.n_parameters)
-        self.total.start_at(((total - self.total_mean) / self.total_std)[:, None])
+        total = self._total(energy.sum(dim=1), incident)
+        self.total.start_at(total[:, None])
+        self.total_range = nn.Buffer(torch.stack([total.min(), total.max()]))
         self.memory = nn.GRU(_N_BEFORE, _N_HIDDEN, batch_first=True)
         self.place = nn.Parameter(0.1 * torch.randn(n_layers, _N_PLACE))
         n_known = _N_HIDDEN + _N_PLACE + _N_WHOLE + _N_BEFORE
@@ -154,8 +150,8 @@ class LayerModel(nn.Module):
 
     def _whole(self, incident: Tensor, total: Tensor) -> Tensor:
         """Return what is said of a shower as a whole, ``(n, 2)``."""
-        scaled = (self._total(total, incident) - self.total_mean) / self.total_std
-        return torch.stack([self.energies(incident)[:, 0], scaled], dim=1)
+        scaled = (self._total(total, incident)[:, None] - self.total.mean) / self.total.std
+        return torch.cat([self.energies(incident), scaled], dim=1)
 
     def _left(self, left: Tensor, total: Tensor) -> Tensor:
         share = (left / (total + _NOTHING * self.typical)).clamp_min(0.0)
@@ -202,10 +198,11 @@ class LayerModel(nn.Module):
         of_energy = self.energy.log_prob(self.energy_head(known), self._log(energy))
         seen = self._of_energy(known, energy, incident[:, None])
         of_hits = self.hits.log_prob(self.hits_head(seen), hits.clamp_min(1.0))
-        scaled = (self._total(total, incident) - self.total_mean) / self.total_std
-        of_total = self.total.log_prob(self._total_parameters(incident)[:, None], scaled[:, None])
+        of_total = self.total.log_prob(
+            self._total_parameters(incident)[:, None], self._total(total, incident)[:, None]
+        )
         of_layers = chance + torch.where(lit, of_energy + of_hits, 0.0)
-        return of_total[:, 0] - torch.log(self.total_std) + of_layers.sum(dim=1)
+        return of_total[:, 0] + of_layers.sum(dim=1)
 
     # -- draws ---------------------------------------------------------------------------------
 
@@ -222,7 +219,7 @@ class LayerModel(nn.Module):
         of_energy = self.energy.random((n_layers, n), generator)
         of_hits = self.hits.random((n_layers, n), generator)
         lit = torch.empty_like(of_hits.noise).uniform_(generator=generator)
-        lit = torch.logit(lit.clamp(_LEAST_CHANCE, 1.0 - _LEAST_CHANCE))
+        lit = torch.logit(lit.clamp(LEAST_CHANCE, 1.0 - LEAST_CHANCE))
         weights = [getattr(self.memory, f"{name}_l0") for name in _OF_MEMORY]
         whole = self._whole(incident, total)
         left, state = total, incident.new_zeros(n, _N_HIDDEN)
@@ -253,9 +250,8 @@ class LayerModel(nn.Module):
 
     def _draw_total(self, incident: Tensor, generator: torch.Generator | None) -> Tensor:
         random = self.total.random((len(incident),), generator)
-        scaled = self.total.draw(self._total_parameters(incident), random, 0)
+        level = torch.exp(self.total.draw(self._total_parameters(incident), random, 0))
         nothing = _NOTHING * self.typical
-        level = torch.exp(scaled * self.total_std + self.total_mean)
         return (level * (incident + nothing) - nothing).clamp_min(0.0)
 
     def _stretched(self, layers: Layers, total: Tensor) -> Layers:

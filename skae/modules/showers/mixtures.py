@@ -11,7 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from skae.modules.showers.scales import LEAST_CHANCE
+
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+
+# The standard deviation of the logistic distribution is π/√3.
+_STEEPNESS = math.pi / math.sqrt(3.0)
 
 # Components, and the logarithms that their widths are kept within.
 _N_COMPONENTS = 8
@@ -19,9 +24,6 @@ _LOG_STD_RANGE = (-5.0, 2.0)
 
 # Fewest values of a layer of which quantiles are taken; layers with less share those of all.
 _FEWEST = 20
-
-# Uniform random numbers are kept away from 0 and 1.
-_LEAST_CHANCE = 1e-6
 
 # Probabilities of counts are no smaller, lest rounding make them 0.
 _LEAST_PROBABILITY = 1e-12
@@ -166,7 +168,7 @@ class CountMixture(_Mixture):
         return torch.sigmoid((scaled[..., None] - place) * torch.exp(-width) * _STEEPNESS)
 
     def _noise(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
-        chance = like.uniform_(_LEAST_CHANCE, 1.0 - _LEAST_CHANCE, generator=generator)
+        chance = like.uniform_(LEAST_CHANCE, 1.0 - LEAST_CHANCE, generator=generator)
         return torch.logit(chance) / _STEEPNESS
 
     @torch.no_grad()
@@ -176,7 +178,3 @@ class CountMixture(_Mixture):
         root = torch.addcmul(place, width, random.noise) * self.std[i] + self.mean[i]
         counts = torch.round(root.clamp_min(0.0).square()).clamp_min(1.0)
         return torch.minimum(counts, self.most[i])
-
-
-# The standard deviation of the logistic distribution is π/√3.
-_STEEPNESS = math.pi / math.sqrt(3.0)

@@ -20,10 +20,13 @@ _LOG_STD_RANGE = (-6.0, 2.0)
 # Single precision ends at exp(88).
 _MOST_LOG = 85.0
 
-# With R the least share, odds w and a share ε: w = c ε / (1 − b ε), the logit being log(1 + w).
-_LEAST_SHARE = 1e-7
-_OF_ODDS = (1.0 - 2.0 * _LEAST_SHARE) / (1.0 - _LEAST_SHARE)
-_PER_SHARE = _OF_ODDS / _LEAST_SHARE
+#: R of the logit. With odds w and a share ε: w = c ε / (1 − b ε), the logit being log(1 + w).
+LEAST_SHARE = 1e-7
+_OF_ODDS = (1.0 - 2.0 * LEAST_SHARE) / (1.0 - LEAST_SHARE)
+_PER_SHARE = _OF_ODDS / LEAST_SHARE
+
+#: uniform random numbers are kept away from 0 and 1
+LEAST_CHANCE = 1e-6
 
 
 class EnergyScale(nn.Module):

@@ -12,10 +12,13 @@ from skae.modules.showers.latents import Latents
 from skae.modules.showers.layers import LayerModel, Layers, layers_of
 from skae.modules.showers.likelihood import Voxels, freedom, misfit
 from skae.modules.showers.neighbours import NeighbourField
-from skae.modules.showers.scales import EnergyScale, NoiseShape, VoxelEnergy, VoxelScale
-
-# Chances are kept away from 0 and 1 by this.
-_LEAST_CHANCE = 1e-6
+from skae.modules.showers.scales import (
+    LEAST_CHANCE,
+    EnergyScale,
+    NoiseShape,
+    VoxelEnergy,
+    VoxelScale,
+)
 
 # Share of the least energy that every hit has above it.
 _LITTLE = 1e-3
@@ -178,7 +181,7 @@ class ShowerAutoencoder(SeededModule):
         logit, mean, log_std, uniform = (part.flatten()[where] for part in (*voxels, uniform))
         # what is left of a random number that made a hit is that of the energy
         rest = 1.0 - uniform / torch.sigmoid(logit + shift.flatten()[layer])
-        rest = rest.clamp(_LEAST_CHANCE, 1.0 - _LEAST_CHANCE)
+        rest = rest.clamp(LEAST_CHANCE, 1.0 - LEAST_CHANCE)
         relative = self.voxels.relative_spread(mean, log_std)
         value = mean + torch.exp(log_std) * self.noise_shape.draw(relative, rest)
         x = torch.zeros_like(voxels.activation)
@@ -211,7 +214,7 @@ class ShowerAutoencoder(SeededModule):
         layer, until that many voxels are hit.
         """
         normal = self.field.draw(logit, generator)
-        uniform = torch.special.ndtr(-normal).clamp(_LEAST_CHANCE, 1.0 - _LEAST_CHANCE)
+        uniform = torch.special.ndtr(-normal).clamp(LEAST_CHANCE, 1.0 - LEAST_CHANCE)
         needed = torch.logit(uniform) - logit
         shifts, start, layer = [], 0, 0
         for n_layers, n_angles, n_radii in self.shapes:
