@@ -1,6 +1,6 @@
 """CaloShowerVAE on a detector's own simulation: beside simple generators, and its two stages apart.
 
-    python benchmarks/bench_geant4.py --data FILE [--only floor model layers] [--copying]
+    python benchmarks/bench_geant4.py --data FILE [--only floor model] [--copying] [--pictures FOLDER]
 
 FILE has showers of electrons in the geometry of data set 2, 18,000 of them say, as load_calochallenge
 reads it. 12,000 train, half as many others judge, and showers are generated at their energies. Rows:
@@ -16,12 +16,15 @@ reads it. 12,000 train, half as many others judge, and showers are generated at 
 FPD and KPD are of features; "AUC features" and "AUC voxels" of a network, "AUC neighbours" and "AUC
 layers" of trees; "separation" is that of E_tot/E_inc from 0.5 to 1.5, "of hits" that of the number of lit
 voxels of a layer, the mean over layers. --copying asks whether the model repeats training showers, and
-what it makes of energies that it never saw. --only --copying asks nothing else.
+what it makes of energies that it never saw. --only --copying asks nothing else. --pictures FOLDER draws
+what the first seed generated beside what judges it.
 """
 
 import argparse
+import pathlib
 import time
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from _shower_copies import distances_to_nearest, n_distinct, share_of_copies
@@ -53,6 +56,7 @@ from threadpoolctl import threadpool_limits
 import skae
 from skae.datasets import load_calochallenge
 from skae.metrics import shower_response
+from skae.plotting import NeighbourCorrelationDisplay, ShowerDisplay
 
 ROWS = ("floor", "memory", "nearest", "gaussians", "model", "layers", "voxels")
 STAGES = {"model", "layers", "voxels"}
@@ -180,6 +184,17 @@ def stages(report, only, train, seed, model, minutes):
         report.row_of_seed("its voxels", f"its voxels, seed {seed}", ShowerSample(showers))
 
 
+def draw(judged, model, folder):
+    """Save pictures of showers that the model generates, beside those that judge it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, display in (("showers", ShowerDisplay), ("neighbours", NeighbourCorrelationDisplay)):
+        drawn = display.from_estimator(
+            model, judged, geometry="dataset_2", random_state=0, labels=("Geant4", "generated")
+        )
+        drawn.figure_.savefig(folder / f"geant4-{name}.png", dpi=90)
+        plt.close(drawn.figure_)
+
+
 def copying(train, judged, model, epochs):
     """Print whether a model repeats showers, and what one makes of energies that it never saw."""
     drawn = skae.sample(model, judged[:, 0], random_state=0)
@@ -241,8 +256,11 @@ def run(options):
             stages(report, options.only, train, seed, model, minutes)
             first = model if first is None else first
         report.finish()
+    if first is None and (options.copying or options.pictures):
+        first = fitted(train, 0, options.epochs)[0]
+    if options.pictures:
+        draw(judged, first, options.pictures)
     if options.copying:
-        first = fitted(train, 0, options.epochs)[0] if first is None else first
         copying(train, judged, first, options.epochs)
 
 
@@ -253,6 +271,7 @@ def main(arguments=None):
     parser.add_argument("--data", required=True, help="file of showers")
     parser.add_argument("--only", nargs="*", choices=ROWS, default=ROWS, help="rows")
     parser.add_argument("--copying", action="store_true", help="search for copies")
+    parser.add_argument("--pictures", type=pathlib.Path, help="folder to draw into")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--train", type=int, default=12_000, help="training showers")

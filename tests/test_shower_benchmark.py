@@ -255,7 +255,8 @@ def test_the_command_prints_all_that_is_asked_for(module, tmp_path, capsys, rng)
     )
     module("bench_geant4").main(
         ["--data", str(tmp_path / "showers.npz"), "--train", "400", "--epochs", "1", "--seeds", "1",
-         "--threads", "1", "--only", "floor", "model", "layers", "--copying"]
+         "--threads", "1", "--only", "floor", "model", "layers", "--copying",
+         "--pictures", str(tmp_path / "pictures")]
     )  # fmt: skip
     printed = capsys.readouterr().out
     for row in ("floor", "model, median", "its layers, median", "the full fit"):
@@ -263,3 +264,5 @@ def test_the_command_prints_all_that_is_asked_for(module, tmp_path, capsys, rng)
     assert " of 54 within" in printed
     assert "its voxels: left out" not in printed
     assert "5000 of 5000 showers of exactly 10 GeV are distinct" in printed
+    pictures = sorted(file.name for file in (tmp_path / "pictures").iterdir())
+    assert pictures == ["geant4-neighbours.png", "geant4-showers.png"]
