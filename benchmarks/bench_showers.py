@@ -1,16 +1,18 @@
 """CaloShowerVAE on parametrised showers: against simple generators, and its parts on and off.
 
-    python benchmarks/bench_showers.py metrics generator gaussian rbm pegasus ablation
+    python benchmarks/bench_showers.py metrics generator gaussian rbm pegasus parts ablation
 
     metrics     time of the Fréchet distance of 50,000 × 362, and its floor
     generator   showers a second, and their moments beside the parametrisation's
     gaussian    30,000 showers to train, 20,000 generated against 20,000 held out, three seeds
     rbm         the same with bits and a Boltzmann machine
     pegasus     the same with the couplings of a Pegasus graph
-    ablation    each part on and off, 10,000 showers, three seeds
+    parts       what draws showers, with one part of it taken away: one fit of 6,000 showers
+    ablation    fits of 6,000 showers with one option changed, one seed
     table       the CaloChallenge's own results (--data FOLDER), of other showers, for scale
 
-All use two torch threads unless --threads says otherwise.
+All use two torch threads unless --threads says otherwise. --showers FILE takes the showers of parts and
+ablation from a file in the geometry of data set 2, as load_calochallenge reads it.
 """
 
 import argparse
@@ -21,10 +23,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _shower_parts import PARTS
 from _shower_rivals import PrincipalGaussians, mean_of_neighbours
 from _showers import (
     AUC_FEATURES,
+    AUC_LAYERS,
+    AUC_NEIGHBOURS,
     AUC_VOXELS,
+    GEOMETRY,
+    HITS,
     LARGEST,
     MILLISECONDS,
     SEPARATION,
@@ -33,17 +40,15 @@ from _showers import (
     frechet,
     generated_by,
     kernel,
-    medians,
+    layer_energies,
     milliseconds_a_shower,
 )
+from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
 import skae
-from skae.datasets import CaloGeometry, make_showers
+from skae.datasets import CaloGeometry, load_calochallenge, make_showers
 from skae.metrics import frechet_physics_distance, shower_features
-
-GRID = (45, 16, 9)
-THRESHOLD = 0.01515  # MeV
 
 COLUMNS = [
     frechet(min_samples=10_000),
@@ -55,6 +60,16 @@ COLUMNS = [
     LARGEST,
 ]
 
+# Figures of what is compared part by part, beside the Fréchet distance.
+COLUMNS_OF_PARTS = [
+    AUC_FEATURES,
+    AUC_NEIGHBOURS,
+    AUC_LAYERS,
+    SEPARATION,
+    HITS,
+    LARGEST,
+]
+
 PRIORS = {
     "gaussian": {},
     "rbm": {"prior": "rbm", "n_components": 96},
@@ -63,24 +78,34 @@ PRIORS = {
 
 VARIANTS = {
     "as it is": {},
-    "logit instead of log1p": {"kind": "logit"},
-    "a = 0.7, b = 0.2, energy weight": {"a": 0.7, "b": 0.2, "energy_weight": True},
-    "a = 0.7, b = 0.2": {"a": 0.7, "b": 0.2},
-    "unbounded": {"bounded": False},
+    "10 epochs": {"max_epochs": 10},
+    "20 epochs": {"max_epochs": 20},
+    "80 epochs": {"max_epochs": 80},
     "no attention": {"attention": False},
-    "dense": {"voxel_shape": None},
+    "one layer of all voxels": {"geometry": None},
+    "unbounded": {"bounded": False},
+    "logit instead of log1p": {"kind": "logit"},
+    "a = 0.7, b = 0.2": {"a": 0.7, "b": 0.2},
+    "a = 0.7, b = 0.2, energy weight": {"a": 0.7, "b": 0.2, "energy_weight": True},
     "bits": PRIORS["rbm"],
     "bits of a Pegasus graph": PRIORS["pegasus"],
-    "bits, sharpness 5 to 500": {**PRIORS["rbm"], "sharpness": (5.0, 500.0)},
 }
 
 
 def pipeline(*, kind="log1p", **options):
-    """Return the Pipeline that is fitted, in minibatches of 128 unless ``options`` have another size."""
+    """Return the Pipeline that is fitted, with defaults but for ``options``."""
     return make_pipeline(
-        skae.LogRatioTransformer(kind, reference=0, threshold=THRESHOLD),
-        skae.CaloShowerVAE(**{"voxel_shape": GRID, "batch_size": 128, **options}),
+        skae.LogRatioTransformer(kind, reference=0, threshold=GEOMETRY.threshold),
+        skae.CaloShowerVAE(**{"geometry": "dataset_2", **options}),
     )
+
+
+def fitted(train, **options):
+    """Fit; return the model and the minutes it took."""
+    model = pipeline(**options)
+    begin = time.perf_counter()
+    model.fit(train)
+    return model, (time.perf_counter() - begin) / 60
 
 
 def metrics():
@@ -121,7 +146,7 @@ def generator():
               f"{np.log(mean**2 / variance).mean():10.4f}{np.log(alpha):10.4f}")  # fmt: skip
 
 
-def generate(priors, epochs, n_train, n_judged):
+def generate(priors, n_train, n_judged):
     """Fit each with three seeds, and print the table."""
     print(f"\n{n_train} showers to train, {n_judged} against {n_judged} held out, "
           f"{torch.get_num_threads()} torch threads")  # fmt: skip
@@ -143,39 +168,50 @@ def generate(priors, epochs, n_train, n_judged):
     for prior in priors:
         results = []
         for seed in range(3):
-            model = pipeline(**PRIORS[prior], max_epochs=epochs, random_state=seed)
-            begin = time.perf_counter()
-            model.fit(train)
-            minutes = (time.perf_counter() - begin) / 60
+            model, minutes = fitted(train, **PRIORS[prior], random_state=seed)
             name = f"{prior}, seed {seed}, {minutes:.1f} min to fit"
             results.append(judge.row(name, generated_by(model, energy)))
-        middle = ", ".join(f"{name} {value:.4g}" for name, value in medians(results).items())
-        print(f"{prior}, medians: {middle}", flush=True)
+        judge.medians(f"{prior}, median", results)
 
 
-def ablation(n_train, n_judged, epochs):
-    """Fit each variant with three seeds: distance of features, and the largest voxel."""
-    print(f"\n{n_train} showers to train, {epochs} epochs, {n_judged} against {n_judged} held out")
-    train = make_showers(n_train, random_state=0)
-    real, energy = (
-        make_showers(n_judged, random_state=1000),
-        make_showers(n_judged, random_state=1001)[:, 0],
+def few(path, n_train, n_judged):
+    """Return showers to train with and a judge, parametrised ones or those of a file."""
+    if path is None:
+        train, real = (make_showers(n, random_state=i) for i, n in enumerate((n_train, n_judged)))
+    else:
+        X = load_calochallenge(path, geometry="dataset_2")
+        train, real = train_test_split(X, train_size=n_train, test_size=n_judged, random_state=0)
+    name = "parametrised showers" if path is None else "showers of a file"
+    print(
+        f"\n{n_train} {name} to train, {n_judged} to judge by, {torch.get_num_threads()} torch threads"
     )
-    features = shower_features(real)
-    sizes = {"min_samples": n_judged // 2, "max_samples": n_judged}
-    print(f"  {'':34s}{'FPD, three seeds':>30s}{'median':>9s}{'largest voxel (GeV)':>22s}   real: "
-          f"{real[:, 1:].max() / 1e3:.2f}")  # fmt: skip
+    distance = frechet(min_samples=n_judged // 2, max_samples=n_judged)
+    judge = Judge(ShowerSample(real), [distance, *COLUMNS_OF_PARTS])
+    judge.head()
+    judge.row("floor", ShowerSample(train[:n_judged]))
+    return train, judge
+
+
+def parts(path, n_train, n_judged):
+    """Fit once, and draw with one part after another taken away."""
+    train, judge = few(path, n_train, n_judged)
+    energy = judge.real.energy
+    model, _ = fitted(train, random_state=0)
+    for name, without in PARTS.items():
+        with without(model, train):
+            judge.row(name, ShowerSample(skae.sample(model, energy, random_state=0)))
+    given = layer_energies(judge.real.showers)
+    drawn = skae.sample(model, energy, layer_energies=given, random_state=0)
+    judge.row("energies of layers are known", ShowerSample(drawn))
+
+
+def ablation(path, n_train, n_judged):
+    """Fit with one option after another changed."""
+    train, judge = few(path, n_train, n_judged)
     for name, options in VARIANTS.items():
-        distances, largest = [], []
-        for seed in range(3):
-            model = pipeline(**options, max_epochs=epochs, random_state=seed).fit(train)
-            drawn = skae.sample(model, energy, random_state=0)
-            distances.append(
-                frechet_physics_distance(features, shower_features(drawn), **sizes).value
-            )
-            largest.append(drawn[:, 1:].max() / 1e3)
-        print(f"  {name:34s}{'  '.join(f'{d:8.4f}' for d in distances):>30s}"
-              f"{statistics.median(distances):9.4f}{max(largest):22.2f}", flush=True)  # fmt: skip
+        model, minutes = fitted(train, **options, random_state=0)
+        drawn = skae.sample(model, judge.real.energy, random_state=0)
+        judge.row(f"{name}, {minutes:.1f} min", ShowerSample(drawn))
 
 
 def table(folder):
@@ -194,12 +230,12 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = ("metrics", "generator", *PRIORS, "ablation", "table")
+    names = ("metrics", "generator", *PRIORS, "parts", "ablation", "table")
     parser.add_argument("what", nargs="*", choices=names, default=["metrics", "generator"])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--train", type=int, default=30_000)
-    parser.add_argument("--judged", type=int, default=20_000)
+    parser.add_argument("--train", type=int, help="30,000, or 6,000 of parts and ablation")
+    parser.add_argument("--judged", type=int, help="20,000, or 6,000 of parts and ablation")
+    parser.add_argument("--showers", help="file of showers for parts and ablation")
     parser.add_argument("--data", help="folder with the CaloChallenge's tables")
     arguments = parser.parse_args()
     if "table" in arguments.what and arguments.data is None:
@@ -210,9 +246,12 @@ def main():
     if "generator" in arguments.what:
         generator()
     if priors := [prior for prior in PRIORS if prior in arguments.what]:
-        generate(priors, arguments.epochs, arguments.train, arguments.judged)
+        generate(priors, arguments.train or 30_000, arguments.judged or 20_000)
+    sizes = arguments.train or 6000, arguments.judged or 6000
+    if "parts" in arguments.what:
+        parts(arguments.showers, *sizes)
     if "ablation" in arguments.what:
-        ablation(min(arguments.train, 10_000), min(arguments.judged, 5_000), 10)
+        ablation(arguments.showers, *sizes)
     if "table" in arguments.what:
         table(arguments.data)
 

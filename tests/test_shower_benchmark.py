@@ -1,5 +1,6 @@
 """What benchmarks/bench_geant4.py measures showers by has the values that can be known beforehand."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 from scripts import imported
 from sklearn.pipeline import make_pipeline
 
+from skae import CaloShowerVAE, LogRatioTransformer, sample
 from skae.datasets import CaloGeometry, make_showers
+from skae.exceptions import PoorFitWarning
 from skae.metrics import shower_features
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -214,6 +217,45 @@ def test_copies_are_caught_and_other_showers_are_not(module):
 def test_equal_showers_count_once(module):
     showers = np.array([[1.0, 2.0], [1.0, 3.0], [1.0, 2.0]])
     assert module("_shower_copies").n_distinct(showers) == 2
+
+
+# -- parts taken away --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small():
+    geometry = CaloGeometry([(0, 10, 20, 30)] * 6, [8] * 6, layer_edges=np.arange(7) * 20.0)
+    X = make_showers(400, energy=(1e3, 1e4), geometry=geometry, random_state=0)
+    vae = CaloShowerVAE(2, geometry=geometry, hidden_size=8, max_epochs=2, random_state=0)
+    with warnings.catch_warnings(action="ignore", category=PoorFitWarning):
+        return make_pipeline(LogRatioTransformer("log1p", reference=0, threshold=0.1), vae).fit(
+            X
+        ), X
+
+
+def test_without_a_part_showers_differ_and_afterwards_they_are_as_before(module, small):
+    model, X = small
+    usual = sample(model, X[:, 0], random_state=0)
+    drawn = {}
+    for name, without in module("_shower_parts").PARTS.items():
+        with without(model, X):
+            drawn[name] = sample(model, X[:, 0], random_state=0)
+        np.testing.assert_array_equal(sample(model, X[:, 0], random_state=0), usual, name)
+    equal = {name for name, showers in drawn.items() if np.array_equal(showers, usual)}
+    assert equal == {"as it is"}
+    hits = {name: np.count_nonzero(showers[:, 1:25], axis=1) for name, showers in drawn.items()}
+    differing = {name for name in hits if (hits[name] != hits["as it is"]).any()}
+    assert differing == {"hits by their chances alone"}
+
+
+def test_strengths_are_none_or_one(module, small):
+    parts, (model, X) = module("_shower_parts"), small
+    strength = model[-1].module_.field.blocks[0].strength
+    with parts.independent_voxels(model, X):
+        assert not strength.any()
+    with parts.one_strength(model, X):
+        np.testing.assert_allclose(strength, 0.999)
+    assert 0.05 <= strength.min() < strength.max() <= 0.999
 
 
 # -- the command -------------------------------------------------------------------------------
