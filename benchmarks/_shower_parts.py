@@ -23,13 +23,27 @@ def independent_voxels(model: Pipeline, showers: np.ndarray) -> Iterator[None]:
 
 
 @contextmanager
+def energies_as_hits(model: Pipeline, showers: np.ndarray) -> Iterator[None]:
+    """Find a field anew whose strength is the same for hits and for their energies."""
+    with _another_field(model, showers, _STRENGTHS=(0.6, 1.0), _LEAST_STRENGTHS=(0.05, 1.0)):
+        yield
+
+
+@contextmanager
 def one_strength(model: Pipeline, showers: np.ndarray) -> Iterator[None]:
     """Find a field anew that all voxels share alike, with no noise of their own."""
+    with _another_field(model, showers, _STRENGTHS=(1.0, 1.0), _STRENGTH_STEP=0.0):
+        yield
+
+
+@contextmanager
+def _another_field(model: Pipeline, showers: np.ndarray, **constants: object) -> Iterator[None]:
+    """Find a field anew, with other constants."""
     module = model[-1].module_
-    strengths = patch.multiple(neighbours, _STRENGTH=1.0, _STRENGTH_STEP=0.0)
-    with _kept(module.field), strengths:
+    with _kept(module.field), patch.multiple(neighbours, **constants):
         generator = torch.Generator(model[-1].device_).manual_seed(0)
-        module.learn_field(_as_seen(model, showers), generator, afresh=True)
+        seen = _as_seen(model, showers)
+        module.learn_field(seen, seen[: -(-len(seen) // 3)], generator, afresh=True)
         yield
 
 
@@ -39,9 +53,9 @@ def free_hits(model: Pipeline, showers: np.ndarray) -> Iterator[None]:
     module = model[-1].module_
 
     def hits(logit, n_hits, generator):
-        uniform = torch.special.ndtr(-module.field.draw(logit, generator))
-        uniform = uniform.clamp(LEAST_CHANCE, 1.0 - LEAST_CHANCE)
-        return torch.logit(uniform) <= logit, uniform, torch.zeros_like(n_hits)
+        normal, strength = module.field.draw(logit, generator)
+        uniform = torch.special.ndtr(-normal).clamp(LEAST_CHANCE, 1.0 - LEAST_CHANCE)
+        return torch.logit(uniform) <= logit, uniform, strength, torch.zeros_like(n_hits)
 
     with patch.object(module, "_hits", hits):
         yield
@@ -83,6 +97,7 @@ def _as_seen(model: Pipeline, showers: np.ndarray) -> list[Tensor]:
 PARTS = {
     "as it is": lambda model, showers: nullcontext(),
     "voxels independent": independent_voxels,
+    "energies share what hits share": energies_as_hits,
     "one strength for all voxels": one_strength,
     "hits by their chances alone": free_hits,
     "noise of lit voxels Gaussian": gaussian_noise,

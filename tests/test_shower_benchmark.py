@@ -254,8 +254,11 @@ def test_strengths_are_none_or_one(module, small):
     with parts.independent_voxels(model, X):
         assert not strength.any()
     with parts.one_strength(model, X):
-        np.testing.assert_allclose(strength, 0.999)
-    assert 0.05 <= strength.min() < strength.max() <= 0.999
+        assert (strength == 1.0).all()
+    with parts.energies_as_hits(model, X):
+        assert (strength[1] == 1.0).all()
+        assert strength[0].min() < 0.9
+    assert 0.05 <= strength[1].min() < strength[1].max() <= 1.0
 
 
 # -- the command -------------------------------------------------------------------------------

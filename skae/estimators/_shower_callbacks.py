@@ -18,7 +18,7 @@ from skae.training.optimisation import Weights
 # Showers that distances and the shape of the noise are taken from.
 _MOST_ROWS = 4096
 
-# Showers that what neighbours have in common is found from, and numbers in them.
+# Showers that are drawn anew to find what neighbours have in common, and numbers in them.
 _FEWEST_OF_FIELD, _MOST_OF_FIELD, _NUMBERS_OF_FIELD = 128, 2000, 2**24
 
 # Sharpness at which a relaxed bit is a bit.
@@ -215,10 +215,11 @@ class LearnFluctuations(Callback):
             module = net.module_
             module.learn_noise(_in_parts(rows), generator)
             most = max(_FEWEST_OF_FIELD, min(_MOST_OF_FIELD, _NUMBERS_OF_FIELD // rows.shape[1]))
+            some = rows
             if len(rows) > most:  # their order may mean something
-                rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+                some = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
             afresh = self.afresh or not module.field.is_learnt
-            module.learn_field(_in_parts(rows), generator, afresh)
+            module.learn_field(_in_parts(rows), _in_parts(some), generator, afresh=afresh)
         self._showers = None
 
 

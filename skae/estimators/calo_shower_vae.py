@@ -182,8 +182,8 @@ class CaloShowerVAE(BaseShowerVAE):
 
     The noise around the mean of lit voxels is taken from training showers in the end, by quantiles: where
     few particles make a voxel's energy it is far from Gaussian. So are the correlations of neighbours:
-    covariances of a Gaussian field are moved, in 18 rounds, until drawn hits are correlated as those
-    in training. :meth:`score_samples` knows neither.
+    covariances of a Gaussian field are moved, in 18 rounds, until generated hits and their energies are
+    correlated as those in training. :meth:`score_samples` knows neither.
 
     Energies of layers that :meth:`transform` returns, and that :meth:`sample` takes, are in the unit of
     the incident energy.

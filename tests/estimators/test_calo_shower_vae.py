@@ -665,9 +665,9 @@ def test_another_fit_finds_anew_what_neighbours_share(scaled, monkeypatch):
     seen = []
     find = ShowerAutoencoder.learn_field
 
-    def watched(module, parts, generator, afresh):
+    def watched(module, *parts, afresh):
         seen.append(afresh)
-        find(module, parts, generator, afresh)
+        find(module, *parts, afresh=afresh)
 
     monkeypatch.setattr(ShowerAutoencoder, "learn_field", watched)
     model = CaloShowerVAE(n_components=2, **SMALL, max_epochs=2, warm_start=True).fit(scaled)

@@ -6,30 +6,28 @@ training ones.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from skae.modules.showers.blocks import Shape
+from skae.modules.showers.deviations import N_CLASSES, N_KINDS, Deviations, Seen, class_of
 
-# Layers over which voxels are compared, and rings beyond which a layer has no field.
-_DEPTH, _MOST_RADII = 6, 64
-
-# Classes of the log-odds of a hit, a step of 1 apart, and of showers by the number of their hits.
-_LEAST_ODDS, _N_CLASSES, _N_KINDS = -6.5, 10, 3
-
-# A deviation from the chance p of a hit is divided by the root of p(1 − p) and this: what hardly ever
-# happens would outweigh all else.
-_RARE = 0.001
+# Layers over which voxels are compared, and rings beyond which a layer has no field. Over fewer layers,
+# cutting the covariances off would let layers far apart share too much.
+_DEPTH, _MOST_RADII = 11, 64
 
 # Rounds of comparing, how many of them leave the strengths alone, and rounds that refine a field.
 _ROUNDS, _FIRST, _REFINING = 18, 3, 3
 
 # Steps of covariances in the first rounds and in those behind, and of strengths, which end at a part of
-# that, so that nothing swings; the first strength.
+# that, so that nothing swings; the first strengths, and the least ones, of hits and of energies.
 _FIRST_STEP, _STEP, _STRENGTH_STEP, _LAST_PART = 1.4, 2.0, 1.0, 0.3
-_STRENGTH = 0.6
+_STRENGTHS, _LEAST_STRENGTHS = (0.6, 0.9), (0.05, 0.05)
+
+# Class of log-odds from which on nearly all voxels are hit: energies alone tell what they share.
+_ALL_HIT = 11
 
 # Sum of squares at which a ring's own deviations count as much as those of its class.
 _SHRINKING = 3000.0
@@ -42,7 +40,8 @@ class NeighbourField(nn.Module):
     its covariances are a matrix of radius by radius for each step in depth and angle. In a voxel it is
     mixed with noise of the voxel's own, by a strength that depends on the log-odds of a hit, on the
     radius, and on how many hits are expected in the shower: a field of one strength would correlate rare
-    hits too little.
+    hits too little. A voxel is hit where the mixture is large enough; what it holds follows from how
+    large, mixed with further noise by a second strength, as energies are less alike than hits are.
 
     Parameters
     ----------
@@ -65,52 +64,53 @@ class NeighbourField(nn.Module):
         """Whether neighbours have anything in common yet."""
         return any(bool(block.strength.any()) for block in self.blocks)
 
-    def draw(self, logit: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Draw for voxels with these log-odds of a hit ``(n, n_voxels)``."""
-        parts = logit.split(self.sizes, dim=1)
-        drawn = [
-            block.draw(part, generator) for block, part in zip(self.blocks, parts, strict=True)
-        ]
-        return torch.cat(drawn, dim=1)
+    def draw(self, logit: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Draw for voxels with these log-odds of a hit; return the strengths of energies as well.
+
+        Both are ``(n, n_voxels)``, as the log-odds are.
+        """
+        parts = zip(self.blocks, logit.split(self.sizes, dim=1), strict=True)
+        drawn = zip(*(block.draw(part, generator) for block, part in parts), strict=True)
+        numbers, of_energies = (torch.cat(part, dim=1) for part in drawn)
+        return numbers, of_energies
 
     @torch.no_grad()
     def learn(
         self,
-        hits: Sequence[Tensor],
-        logits: Sequence[Tensor],
-        redraw: Callable[[int], Tensor],
+        real: Iterable[tuple[Deviations, Tensor]],
+        redraw: Callable[[], Iterable[tuple[Deviations, Tensor]]],
         *,
         afresh: bool = True,
     ) -> None:
-        """Find the covariances with which drawn showers are like real ones.
+        """Find the covariances and strengths with which drawn showers are like real ones.
 
         Parameters
         ----------
-        hits, logits : sequence of Tensor of shape (n, n_voxels)
-            Hits of real showers, part by part, and what the decoder says of these.
+        real : iterable of (Deviations, Tensor of shape (n, n_voxels))
+            Deviations in real showers, part by part, and the log-odds of their hits.
         redraw : callable
-            Draws hits of a part anew, by the field as it is.
+            Returns those of showers that are drawn anew, by the field as it is.
         afresh : bool
             Whether to begin without correlations, or with those that are there.
         """
         if afresh:
-            parts = zip(*(logit.split(self.sizes, dim=1) for logit in logits), strict=True)
-            for block, of_block in zip(self.blocks, parts, strict=True):
+            logits = zip(*(logit.split(self.sizes, dim=1) for _, logit in redraw()), strict=True)
+            for block, of_block in zip(self.blocks, logits, strict=True):
                 block.begin(of_block)
-        wanted = self._seen(hits, logits)
-        rounds = range(_ROUNDS) if afresh else range(_ROUNDS - _REFINING, _ROUNDS)
-        for turn in rounds:
-            found = self._seen([redraw(i) for i in range(len(logits))], logits)
+        wanted = self._seen(real)
+        for turn in range(_ROUNDS) if afresh else range(_ROUNDS - _REFINING, _ROUNDS):
+            found = self._seen(redraw())
             progress = (turn - _FIRST) / (_ROUNDS - 1 - _FIRST)  # negative in the first ones
-            for block, real, drawn in zip(self.blocks, wanted, found, strict=True):
-                block.adapt(real, drawn, progress)
+            for block, of_real, of_drawn in zip(self.blocks, wanted, found, strict=True):
+                block.adapt(of_real, of_drawn, progress)
 
-    def _seen(self, hits: Sequence[Tensor], logits: Sequence[Tensor]) -> list["Seen"]:
-        seen = [Seen(block) for block in self.blocks]
-        for hit, logit in zip(hits, logits, strict=True):
-            parts = zip(seen, hit.split(self.sizes, 1), logit.split(self.sizes, 1), strict=True)
-            for each, of_hits, of_logits in parts:
-                each.add(of_hits, of_logits)
+    def _seen(self, showers: Iterable[tuple[Deviations, Tensor]]) -> list[Seen]:
+        seen = [Seen(block.shape, block.n_lags, block.period) for block in self.blocks]
+        for deviations, logit in showers:
+            parts = deviations.split(self.sizes), logit.split(self.sizes, 1)
+            for each, block, part, of_logits in zip(seen, self.blocks, *parts, strict=True):
+                if block.is_there:
+                    each.add(part, block.kind_of(of_logits), class_of(of_logits))
         return seen
 
 
@@ -135,8 +135,9 @@ class BlockField(nn.Module):
         self.covariance = nn.Buffer(torch.zeros(self.n_lags, n_angles, *size))
         n_waves = self.period // 2 + 1
         self.root = nn.Buffer(torch.zeros(2, n_waves, n_angles, *size))  # real and imaginary
-        self.strength = nn.Buffer(torch.zeros(_N_KINDS, _N_CLASSES, n_radii))
-        self.brightness = nn.Buffer(torch.zeros(_N_KINDS - 1))
+        # of hits, and of what they hold
+        self.strength = nn.Buffer(torch.zeros(2, N_KINDS, N_CLASSES, n_radii))
+        self.brightness = nn.Buffer(torch.zeros(N_KINDS - 1))
         self.near = nn.Buffer(torch.zeros(n_radii))
 
     def begin(self, logits: Sequence[Tensor]) -> None:
@@ -144,24 +145,28 @@ class BlockField(nn.Module):
         if not self.is_there:
             return
         hits = torch.cat([torch.sigmoid(logit).sum(dim=1) for logit in logits])
-        ends = torch.arange(1.0, _N_KINDS, dtype=hits.dtype, device=hits.device) / _N_KINDS
+        ends = torch.arange(1.0, N_KINDS, dtype=hits.dtype, device=hits.device) / N_KINDS
         self.brightness.copy_(torch.quantile(hits, ends))
         self.covariance.zero_()
         self.covariance[0, 0] = torch.eye(self.shape[2])
         # where nothing but radii lies beside one another the field has no strength to be compared by
-        self.strength.fill_(_STRENGTH if max(self.shape[:2]) > 1 else 1.0)
+        strengths = _STRENGTHS if max(self.shape[:2]) > 1 else (1.0, 1.0)
+        for of_either, strength in zip(self.strength, strengths, strict=True):
+            of_either.fill_(strength)
         self._take_root()
 
     # -- draws ---------------------------------------------------------------------------------
 
-    def draw(self, logit: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Draw for voxels with these log-odds of a hit ``(n, n_voxels)``."""
+    def draw(self, logit: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Draw for voxels with these log-odds of a hit; return the strengths of energies as well."""
         own = torch.empty_like(logit).normal_(generator=generator)
         if not bool(self.strength.any()):
-            return own
-        share = self._strengths(logit)
-        common = self._common(len(logit), generator)
-        return share * common + (1.0 - share.square()).clamp_min(0.0).sqrt() * own
+            return own, torch.ones_like(own)
+        radius = torch.arange(logit.shape[1], device=logit.device) % self.shape[2]
+        place = self.kind_of(logit)[:, None] * N_CLASSES + class_of(logit)
+        place = place * self.shape[2] + radius
+        of_hits, of_energies = (torch.take(strength, place) for strength in self.strength)
+        return mixed(self._common(len(logit), generator), own, of_hits), of_energies
 
     def _common(self, n: int, generator: torch.Generator | None) -> Tensor:
         n_layers, n_angles, n_radii = self.shape
@@ -173,22 +178,13 @@ class BlockField(nn.Module):
         field = torch.fft.irfft2(waves, s=(n_angles, self.period), dim=(2, 1))
         return field[:, :n_layers].flatten(1)
 
-    def _strengths(self, logit: Tensor) -> Tensor:
-        radius = torch.arange(logit.shape[1], device=logit.device) % self.shape[2]
-        place = self.kind_of(logit)[:, None] * _N_CLASSES + self.class_of(logit)
-        return self.strength.flatten()[place * self.shape[2] + radius]
-
     def kind_of(self, logit: Tensor) -> Tensor:
         """Return the kind of showers with these log-odds of hits, ``(n,)``."""
         return torch.bucketize(torch.sigmoid(logit).sum(dim=1), self.brightness)
 
-    def class_of(self, logit: Tensor) -> Tensor:
-        """Return the class of voxels with these log-odds of a hit."""
-        return (logit - _LEAST_ODDS).round().clamp(0.0, _N_CLASSES - 1.0).long()
-
     # -- what is learnt ------------------------------------------------------------------------
 
-    def adapt(self, real: "Seen", drawn: "Seen", progress: float) -> None:
+    def adapt(self, real: Seen, drawn: Seen, progress: float) -> None:
         """Move covariances, and strengths behind the first rounds, by what drawn showers lack."""
         if not self.is_there:
             return
@@ -200,7 +196,13 @@ class BlockField(nn.Module):
         if is_first or not real.has_neighbours:
             return
         (wanted, weight), (found, _) = real.of_classes(), drawn.of_classes()
-        lack = wanted - found
+        for i, least in enumerate(_LEAST_STRENGTHS):
+            change = self._change((wanted - found)[i], weight[i], part)
+            self.strength[i].add_(change).clamp_(least, 1.0)
+        self.strength[0, :, _ALL_HIT:] = 1.0
+
+    def _change(self, lack: Tensor, weight: Tensor, part: float) -> Tensor:
+        """Return by how much strengths are moved, ``(n_kinds, n_classes, n_radii)``."""
         for across in (2, 0):  # where little was seen, as at other radii, or in other showers
             total = weight.sum(across, keepdim=True).clamp_min(1e-9)
             together = (lack * weight).sum(across, keepdim=True) / total
@@ -209,14 +211,15 @@ class BlockField(nn.Module):
         radius = weight.sum(dim=(0, 1))
         near = float((self.near * radius).sum() / radius.sum().clamp_min(1e-9))
         change = (part * _STRENGTH_STEP / (abs(near) + 0.05)) * lack
-        self.strength.add_(change.clamp(-0.15, 0.15)).clamp_(0.05, 0.999)
+        return change.clamp(-0.15, 0.15)
 
     def _take_root(self) -> None:
         """Make of the covariances what noise is multiplied by, wave by wave."""
         n_lags, n_angles, n_radii = self.covariance.shape[:3]
         covariance = self.covariance
-        # nothing tells one direction of a step within a layer from the other
-        covariance[0] = 0.5 * (covariance[0] + _turned_back(covariance[0]).mT)
+        # nothing tells one direction of the angle from the other, nor one of two voxels of a layer
+        covariance.copy_(0.5 * (covariance + covariance.flip(1).roll(1, 1)))
+        covariance[0] = 0.5 * (covariance[0] + covariance[0].mT)
         covariance[0, 0].fill_diagonal_(1.0)
         whole = covariance.new_zeros(self.period, n_angles, n_radii, n_radii)
         whole[:n_lags] += covariance
@@ -241,78 +244,12 @@ class BlockField(nn.Module):
             self.near.copy_(torch.stack(beside).mean(0).diagonal() * scale.square())
 
 
+def mixed(common: Tensor, own: Tensor, strength: Tensor) -> Tensor:
+    """Mix normal numbers so that they stay normal."""
+    rest = (1.0 - strength.square()).clamp_min_(0.0).sqrt_()
+    return rest.mul_(own).addcmul_(strength, common)
+
+
 def _turned_back(covariance: Tensor) -> Tensor:
     """Return covariances ``(n_angles, …)`` for steps of the angle in the other direction."""
     return covariance.flip(0).roll(1, 0)
-
-
-class Seen:
-    """Sums over showers of what neighbouring deviations from the chance of a hit have in common.
-
-    Parameters
-    ----------
-    block : BlockField
-        Whose voxels they are.
-    """
-
-    def __init__(self, block: BlockField):
-        self.block = block
-        n_layers, n_angles, _ = block.shape
-        self.has_neighbours = n_angles > 1 or n_layers > 1
-        like = block.strength
-        self._products = like.new_zeros(block.covariance.shape, dtype=torch.float64)
-        self._classes = like.new_zeros(2, *like.shape, dtype=torch.float64)
-
-    def add(self, hit: Tensor, logit: Tensor) -> None:
-        """Add showers ``(n, n_voxels)``."""
-        if not self.block.is_there:
-            return
-        chance = torch.sigmoid(logit)
-        deviation = (hit.to(chance.dtype) - chance) / (chance * (1.0 - chance) + _RARE).sqrt()
-        deviation = deviation.unflatten(1, self.block.shape)
-        self._products = self._products + self._sums(deviation)
-        if self.has_neighbours:
-            self._classes = self._classes + self._sums_of_classes(deviation, logit)
-
-    def _sums(self, deviation: Tensor) -> Tensor:
-        """Return sums of products for each step, radius by radius."""
-        block = self.block
-        waves = torch.fft.rfft(deviation, n=block.period, dim=1)
-        waves = torch.fft.fft(waves, dim=2).permute(1, 2, 3, 0)
-        products = torch.fft.ifft(waves.conj() @ waves.mT, dim=1)
-        return torch.fft.irfft(products, n=block.period, dim=0)[: block.n_lags].double()
-
-    def _sums_of_classes(self, deviation: Tensor, logit: Tensor) -> Tensor:
-        """Return sums of products with the next in angle and in depth, and of squares."""
-        kinds = self.block.kind_of(logit)
-        classes = self.block.class_of(logit).view_as(deviation)
-        parts = [self._of_kind(deviation[kinds == k], classes[kinds == k]) for k in range(_N_KINDS)]
-        return torch.stack(parts, dim=1)
-
-    def _of_kind(self, deviation: Tensor, classes: Tensor) -> Tensor:
-        n_layers, n_angles, n_radii = self.block.shape
-
-        def sums(values: Tensor) -> Tensor:
-            own = classes[:, : values.shape[1]]
-            parts = [torch.where(own == c, values, 0.0).sum((0, 1, 2)) for c in range(_N_CLASSES)]
-            return torch.stack(parts).double()
-
-        products = deviation.new_zeros(_N_CLASSES, n_radii, dtype=torch.float64)
-        if n_angles > 1:
-            products += sums(deviation * deviation.roll(-1, 2)) / (1 + (n_layers > 1))
-        if n_layers > 1:
-            products += sums(deviation[:, :-1] * deviation[:, 1:]) / (1 + (n_angles > 1))
-        return torch.stack([products, sums(deviation.square())])
-
-    def correlations(self) -> Tensor:
-        """Return correlations for steps in depth and angle, ``(n_lags, n_angles, n_radii, n_radii)``."""
-        n_layers = self.block.shape[0]
-        lags = torch.arange(self.block.n_lags).to(self._products)
-        products = self._products * (n_layers / (n_layers - lags))[:, None, None, None]
-        variance = products[0, 0].diagonal().clamp_min(1e-9)
-        return (products / (variance[:, None] * variance).sqrt()).float()
-
-    def of_classes(self) -> tuple[Tensor, Tensor]:
-        """Return correlations of neighbours by kind, class and radius, and their weight."""
-        products, squares = self._classes.float()
-        return products / squares.clamp_min(1e-9), squares

@@ -1,6 +1,7 @@
 """A variational autoencoder for showers: layers first, then voxels, hit or not, and their energies."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +9,11 @@ from torch import Tensor, nn
 from skae.modules.losses import in_double
 from skae.modules.seeded import SeededModule
 from skae.modules.showers.blocks import Shape, over_voxels, sums_over_layers
+from skae.modules.showers.deviations import Deviations, deviations_of, normal_of
 from skae.modules.showers.latents import Latents
 from skae.modules.showers.layers import LayerModel, Layers, layers_of
 from skae.modules.showers.likelihood import Voxels, freedom, misfit
-from skae.modules.showers.neighbours import NeighbourField
+from skae.modules.showers.neighbours import NeighbourField, mixed
 from skae.modules.showers.scales import (
     LEAST_CHANCE,
     EnergyScale,
@@ -173,14 +175,18 @@ class ShowerAutoencoder(SeededModule):
         self, voxels: Voxels, energy: Tensor, layers: Layers, generator: torch.Generator
     ) -> Tensor:
         """Draw showers with these energies and hits of layers, ``(n, n_voxels)``."""
-        hit, uniform, shift = self._hits(voxels.logit, layers.hits, generator)
+        hit, uniform, strength, shift = self._hits(voxels.logit, layers.hits, generator)
         # from here on hits alone, one voxel in ten or fewer
         where = hit.flatten().nonzero()[:, 0]
         row, voxel = where // hit.shape[1], where % hit.shape[1]
         layer = row * self.n_layers + self.layer_of_voxel[voxel]
-        logit, mean, log_std, uniform = (part.flatten()[where] for part in (*voxels, uniform))
-        # what is left of a random number that made a hit is that of the energy
+        logit, mean, log_std, uniform, strength = (
+            part.flatten()[where] for part in (*voxels, uniform, strength)
+        )
+        # what is left of a random number that made a hit is that of the energy, but for noise of its own
         rest = 1.0 - uniform / torch.sigmoid(logit + shift.flatten()[layer])
+        own = torch.empty_like(rest).normal_(generator=generator)
+        rest = torch.special.ndtr(mixed(normal_of(rest), own, strength))
         rest = rest.clamp(LEAST_CHANCE, 1.0 - LEAST_CHANCE)
         relative = self.voxels.relative_spread(mean, log_std)
         value = mean + torch.exp(log_std) * self.noise_shape.draw(relative, rest)
@@ -207,13 +213,13 @@ class ShowerAutoencoder(SeededModule):
 
     def _hits(
         self, logit: Tensor, n_hits: Tensor, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw as many hits as layers have; return these, uniform numbers, and what log-odds need.
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Draw as many hits as layers have; return these, uniform numbers, strengths, and shifts.
 
         Hits are where uniform numbers are below chances. The log-odds of these are shifted, layer by
         layer, until that many voxels are hit.
         """
-        normal = self.field.draw(logit, generator)
+        normal, strength = self.field.draw(logit, generator)
         uniform = torch.special.ndtr(-normal).clamp(LEAST_CHANCE, 1.0 - LEAST_CHANCE)
         needed = torch.logit(uniform) - logit
         shifts, start, layer = [], 0, 0
@@ -223,7 +229,8 @@ class ShowerAutoencoder(SeededModule):
             shifts.append(_shifts(part, n_hits[:, layer : layer + n_layers]))
             start, layer = stop, layer + n_layers
         shift = torch.cat(shifts, dim=1)
-        return needed <= over_voxels(shift[:, None], self.shapes)[:, 0], uniform, shift
+        hit = needed <= over_voxels(shift[:, None], self.shapes)[:, 0]
+        return hit, uniform, strength, shift
 
     def sample(self, energy: Tensor, generator: torch.Generator) -> Tensor:
         """Draw showers of incident energies ``(n,)``, ``(n, n_voxels)``."""
@@ -259,19 +266,34 @@ class ShowerAutoencoder(SeededModule):
         self.noise_shape.learn(torch.cat(relative), torch.cat(deviations))
 
     @torch.no_grad()
-    def learn_field(self, parts: list[Tensor], generator: torch.Generator, afresh: bool) -> None:
-        """Find what neighbouring voxels have in common, from showers, part by part."""
-        hits = [x[:, 1:] > 0.0 for x in parts]
-        decoded = [self._decode_drawn(x, generator) for x in parts]
-        logits = [voxels.logit for voxels, _ in decoded]
-        layers = [of_layers for _, of_layers in decoded]
-        del decoded
-        self.field.learn(
-            hits,
-            logits,
-            lambda i: self._hits(logits[i], layers[i].hits, generator)[0],
-            afresh=afresh,
-        )
+    def learn_field(
+        self, parts: list[Tensor], some: list[Tensor], generator: torch.Generator, *, afresh: bool
+    ) -> None:
+        """Find what neighbouring voxels have in common, from showers, part by part.
+
+        Those of ``some`` are drawn anew, again and again, to compare.
+        """
+        decoded = [(x[:, 0], *self._decode_drawn(x, generator)) for x in some]
+
+        def real() -> Iterator[tuple[Deviations, Tensor]]:
+            for x in parts:
+                voxels, _ = self._decode_drawn(x, generator)
+                yield self._deviations(x[:, 1:], voxels), voxels.logit
+
+        def redraw() -> Iterator[tuple[Deviations, Tensor]]:
+            for energy, voxels, layers in decoded:
+                drawn = self.observe(voxels, energy, layers, generator)
+                yield self._deviations(drawn, voxels), voxels.logit
+
+        self.field.learn(real(), redraw, afresh=afresh)
+
+    def _deviations(self, x: Tensor, voxels: Voxels) -> Deviations:
+        """Return what voxels ``(n, n_voxels)`` tell of the random numbers by which they were drawn."""
+        hit = x > 0.0
+        mean, log_std = voxels.activation[hit], voxels.log_std[hit]
+        relative = self.voxels.relative_spread(mean, log_std)
+        chance = self.noise_shape.chance(relative, (x[hit] - mean) * torch.exp(-log_std))
+        return deviations_of(voxels.logit, hit, chance)
 
     # -- what is trained, and what is scored ---------------------------------------------------
 

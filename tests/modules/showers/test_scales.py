@@ -41,6 +41,19 @@ def test_noise_has_mean_spread_and_shape_of_what_was_seen(shape, rng):
             assert share == pytest.approx(p, abs=4 * np.sqrt(p / n) + 0.03 * min(p, 1 - p))
 
 
+@pytest.mark.parametrize("learnt", [False, True])
+def test_a_deviation_tells_the_uniform_number_it_was_drawn_by(learnt, rng):
+    noise = NoiseShape()
+    relative = torch.linspace(-2.0, 2.0, 100_000)
+    if learnt:
+        noise.learn(relative, torch.from_numpy(rng.gamma(2.0, size=100_000)).float())
+    chance = torch.rand(100_000, generator=torch.Generator().manual_seed(0))
+    found = noise.chance(relative, noise.draw(relative, chance))
+    torch.testing.assert_close(found, chance, atol=2e-4, rtol=0)
+    ends = noise.chance(torch.zeros(2), torch.tensor([-1e3, 1e3]))
+    torch.testing.assert_close(ends, torch.tensor([0.0, 1.0]))
+
+
 def test_noise_of_too_few_voxels_stays_normal():
     noise = NoiseShape()
     before = noise.quantiles.clone()
