@@ -41,7 +41,7 @@ class Deviations(NamedTuple):
         ]
 
 
-def deviations_of(logit: Tensor, hit: Tensor, chance: Tensor) -> Deviations:
+def deviations_of(logit: Tensor, hit: Tensor, chance: Tensor, rest: Tensor) -> Deviations:
     r"""Return what voxels tell of the numbers by which they were drawn.
 
     A voxel is hit where its number g exceeds t, and what it holds tells g. Of the others it is known
@@ -53,20 +53,21 @@ def deviations_of(logit: Tensor, hit: Tensor, chance: Tensor) -> Deviations:
         Log-odds of a hit.
     hit : Tensor of shape (n, n_voxels)
         Which voxels are hit.
-    chance : Tensor of shape (n_hit,)
-        Uniform numbers by which the energies of those were drawn.
+    chance, rest : Tensor of shape (n_hit,)
+        Uniform numbers by which the energies of those were drawn, and what they leave of 1.
     """
     p = torch.sigmoid(logit)
     t = -normal_of(p)
     density = torch.exp(-0.5 * t.square()) / math.sqrt(2.0 * math.pi)
     dark = -density / (1.0 - p).clamp_min(LEAST_CHANCE)
     # a normal number is large where the uniform one that is left above it is small
-    known = dark.masked_scatter(hit, -normal_of(p[hit] * (1.0 - chance)))
+    known = dark.masked_scatter(hit, -normal_of(p[hit] * rest))
+    of_energies = torch.where(chance < rest, normal_of(chance), -normal_of(rest))
     variance = p + t * density - dark * density
     return Deviations(
         known / (variance + _RARE).sqrt(),
         (hit.to(p.dtype) - p) / (p * (1.0 - p) + _RARE_HITS).sqrt(),
-        torch.zeros_like(p).masked_scatter(hit, normal_of(chance)),
+        torch.zeros_like(p).masked_scatter(hit, of_energies),
     )
 
 

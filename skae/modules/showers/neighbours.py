@@ -190,6 +190,8 @@ class BlockField(nn.Module):
             return
         is_first, part = progress < 0.0, 1.0 - (1.0 - _LAST_PART) * progress
         step = _FIRST_STEP if is_first else part * _STEP
+        if not real.has_neighbours:  # all is shared, none of it noise: larger steps would swing
+            step *= 0.5
         lack = real.correlations() - drawn.correlations()
         self.covariance.add_(torch.nan_to_num(lack), alpha=step).clamp_(-1.0, 1.0)
         self._take_root()
@@ -224,7 +226,7 @@ class BlockField(nn.Module):
         whole = covariance.new_zeros(self.period, n_angles, n_radii, n_radii)
         whole[:n_lags] += covariance
         for lag in range(1, n_lags):
-            whole[self.period - lag] += _turned_back(covariance[lag]).mT
+            whole[self.period - lag] += covariance[lag].mT
         spectrum = torch.fft.fft(torch.fft.rfft(whole, dim=0), dim=1)
         values, axes = torch.linalg.eigh(0.5 * (spectrum + spectrum.mH))
         values = values.clamp_min(0.0)
@@ -248,8 +250,3 @@ def mixed(common: Tensor, own: Tensor, strength: Tensor) -> Tensor:
     """Mix normal numbers so that they stay normal."""
     rest = (1.0 - strength.square()).clamp_min_(0.0).sqrt_()
     return rest.mul_(own).addcmul_(strength, common)
-
-
-def _turned_back(covariance: Tensor) -> Tensor:
-    """Return covariances ``(n_angles, …)`` for steps of the angle in the other direction."""
-    return covariance.flip(0).roll(1, 0)

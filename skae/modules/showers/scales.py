@@ -239,8 +239,11 @@ class NoiseShape(nn.Module):
         first = torch.bucketize(relative, self.edges) * _N_QUANTILES
         return _at(self.quantiles.flatten(), first, chance)
 
-    def chance(self, relative: Tensor, deviation: Tensor) -> Tensor:
-        """Return the uniform numbers for which :meth:`draw` returns these deviations ``(m,)``."""
+    def chances(self, relative: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the uniform numbers for which :meth:`draw` returns these deviations ``(m,)``.
+
+        And what they leave of 1, so that neither loses digits.
+        """
         kinds, place = torch.bucketize(relative, self.edges), torch.empty_like(deviation)
         for i, quantiles in enumerate(self.quantiles):
             of_kind = kinds == i
@@ -248,7 +251,8 @@ class NoiseShape(nn.Module):
             low = torch.searchsorted(quantiles, part).clamp(1, _N_QUANTILES - 1) - 1
             step = (quantiles[low + 1] - quantiles[low]).clamp_min(1e-12)
             place[of_kind] = low + ((part - quantiles[low]) / step).clamp(0.0, 1.0)
-        return 0.5 - 0.5 * torch.cos(place * (math.pi / (_N_QUANTILES - 1)))
+        angle = place * (0.5 * math.pi / (_N_QUANTILES - 1))
+        return torch.sin(angle).square(), torch.cos(angle).square()
 
 
 def _at(quantiles: Tensor, first: Tensor | int, chance: Tensor) -> Tensor:

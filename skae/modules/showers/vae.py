@@ -292,8 +292,8 @@ class ShowerAutoencoder(SeededModule):
         hit = x > 0.0
         mean, log_std = voxels.activation[hit], voxels.log_std[hit]
         relative = self.voxels.relative_spread(mean, log_std)
-        chance = self.noise_shape.chance(relative, (x[hit] - mean) * torch.exp(-log_std))
-        return deviations_of(voxels.logit, hit, chance)
+        chances = self.noise_shape.chances(relative, (x[hit] - mean) * torch.exp(-log_std))
+        return deviations_of(voxels.logit, hit, *chances)
 
     # -- what is trained, and what is scored ---------------------------------------------------
 

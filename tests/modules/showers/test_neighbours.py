@@ -43,7 +43,7 @@ def showers_of(field, logit, generator):
     chance = 1.0 - torch.special.ndtr(-numbers[hit]) / p[hit]
     own = torch.empty_like(chance).normal_(generator=generator)
     chance = torch.special.ndtr(mixed(torch.special.ndtri(chance), own, strength[hit]))
-    return deviations_of(logit, hit, chance), logit
+    return deviations_of(logit, hit, chance, 1.0 - chance), logit
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])
@@ -61,7 +61,8 @@ def test_nothing_is_shared_before_anything_is_learnt():
         around, deeper, radii = correlations(block, torch.zeros(1, 96))
         assert max(around.abs().max(), deeper.abs().max(), radii.abs()) < 0.02
     wide = NeighbourField([(1, 1, 500)])  # too many radii for a matrix
-    part = deviations_of(torch.zeros(3, 500), torch.ones(3, 500) > 0.0, torch.full((1500,), 0.5))
+    half = torch.full((1500,), 0.5)
+    part = deviations_of(torch.zeros(3, 500), torch.ones(3, 500) > 0.0, half, half)
     wide.learn([(part, torch.zeros(3, 500))], lambda: [(part, torch.zeros(3, 500))])
     assert not wide.is_learnt
 
@@ -132,7 +133,7 @@ def test_single_rings_and_layers_have_fields_too():
 
     def seen(hit):
         chance = torch.rand(int(hit.sum()), generator=even)
-        return [(deviations_of(logit, hit, chance), logit)]
+        return [(deviations_of(logit, hit, chance, 1.0 - chance), logit)]
 
     def hits():
         return field.draw(logit, generator)[0] > 0.0

@@ -48,10 +48,12 @@ def test_a_deviation_tells_the_uniform_number_it_was_drawn_by(learnt, rng):
     if learnt:
         noise.learn(relative, torch.from_numpy(rng.gamma(2.0, size=100_000)).float())
     chance = torch.rand(100_000, generator=torch.Generator().manual_seed(0))
-    found = noise.chance(relative, noise.draw(relative, chance))
+    found, rest = noise.chances(relative, noise.draw(relative, chance))
     torch.testing.assert_close(found, chance, atol=2e-4, rtol=0)
-    ends = noise.chance(torch.zeros(2), torch.tensor([-1e3, 1e3]))
+    torch.testing.assert_close(rest, 1.0 - chance, atol=2e-4, rtol=0)
+    ends, rest = noise.chances(torch.zeros(2), torch.tensor([-1e3, 1e3]))
     torch.testing.assert_close(ends, torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(rest, torch.tensor([1.0, 0.0]))
 
 
 def test_noise_of_too_few_voxels_stays_normal():
