@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skae import CaloShowerVAE, JetAutoencoder, MultiResRNNRegressor, PulseLocator, SpectraVAE
-from skae.datasets import make_pulses
+from skae.datasets import CaloGeometry, make_pulses, make_showers
 from skae.exceptions import PrecisionWarning
 from skae.export import to_onnx
 
@@ -148,6 +148,20 @@ def test_showers_do_not_depend_on_units(factor):
     nats = math.log(factor) * ((SHOWERS[:, 1:] > 0.0).sum(axis=1) - 1).clip(0)
     scores = far.score_samples(SHOWERS * factor) + nats
     np.testing.assert_allclose(scores, near.score_samples(SHOWERS), atol=2e-2)
+
+
+def test_what_neighbours_share_does_not_depend_on_units():
+    geometry = CaloGeometry([(0, 10, 20, 30)] * 6, [8] * 6, layer_edges=np.arange(7) * 20.0)
+    X = make_showers(1500, energy=(1e3, 3e4), geometry=geometry, random_state=0)
+    X[:, 1:] *= X[:, 1:] > 0.5
+    model = CaloShowerVAE(
+        2, geometry=geometry, hidden_size=16, voxel_scale="energy", max_epochs=4, random_state=0
+    )
+    (near,), (far,) = (clone(model).fit(X * f).module_.field.blocks for f in (1.0, 10.0))
+    assert near.covariance[1:].abs().max() > 0.05  # something was found
+    # rounding may decide over a voxel or two, which must not grow from round to round
+    np.testing.assert_allclose(far.covariance, near.covariance, atol=0.02)
+    np.testing.assert_allclose(far.strength, near.strength, atol=0.05)
 
 
 def test_units_are_those_of_the_first_chunk():

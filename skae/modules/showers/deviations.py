@@ -57,18 +57,33 @@ def deviations_of(logit: Tensor, hit: Tensor, chance: Tensor, rest: Tensor) -> D
         Uniform numbers by which the energies of those were drawn, and what they leave of 1.
     """
     p = torch.sigmoid(logit)
-    t = -normal_of(p)
-    density = torch.exp(-0.5 * t.square()) / math.sqrt(2.0 * math.pi)
-    dark = -density / (1.0 - p).clamp_min(LEAST_CHANCE)
+    dark, variance = _known_of(p)
     # a normal number is large where the uniform one that is left above it is small
     known = dark.masked_scatter(hit, -normal_of(p[hit] * rest))
     of_energies = torch.where(chance < rest, normal_of(chance), -normal_of(rest))
-    variance = p + t * density - dark * density
     return Deviations(
         known / (variance + _RARE).sqrt(),
         (hit.to(p.dtype) - p) / (p * (1.0 - p) + _RARE_HITS).sqrt(),
         torch.zeros_like(p).masked_scatter(hit, of_energies),
     )
+
+
+def _known_of(p: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what a dark voxel tells of its normal number, and the variance of what is known of it."""
+    t = -normal_of(p)
+    density = torch.exp(-0.5 * t.square()) / math.sqrt(2.0 * math.pi)
+    dark = -density / (1.0 - p).clamp_min(LEAST_CHANCE)
+    return dark, p + t * density - dark * density
+
+
+def response_of(logit: Tensor) -> tuple[Tensor, Tensor]:
+    """Return by how much products of deviations follow products of normal numbers, and their squares.
+
+    Of voxels with these log-odds of a hit, with others of the same.
+    """
+    _, variance = _known_of(torch.sigmoid(logit))
+    squares = variance / (variance + _RARE)
+    return variance * squares, squares
 
 
 def normal_of(uniform: Tensor) -> Tensor:

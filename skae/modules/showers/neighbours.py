@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from skae.modules.showers.blocks import Shape
-from skae.modules.showers.deviations import N_CLASSES, N_KINDS, Deviations, Seen, class_of
+from skae.modules.showers.deviations import (
+    N_CLASSES,
+    N_KINDS,
+    Deviations,
+    Seen,
+    class_of,
+    response_of,
+)
 
 # Layers over which voxels are compared, and rings beyond which a layer has no field. Over fewer layers,
 # cutting the covariances off would let layers far apart share too much.
@@ -22,12 +29,17 @@ _DEPTH, _MOST_RADII = 11, 64
 _ROUNDS, _FIRST, _REFINING = 18, 3, 3
 
 # Steps of covariances in the first rounds and in those behind, and of strengths, which end at a part of
-# that, so that nothing swings; the first strengths, and the least ones, of hits and of energies.
-_FIRST_STEP, _STEP, _STRENGTH_STEP, _LAST_PART = 1.4, 2.0, 1.0, 0.3
+# that: larger ones let a voxel that rounding decides over change the whole field. The first strengths,
+# and the least ones, of hits and of energies.
+_FIRST_STEP, _STEP, _STRENGTH_STEP, _LAST_PART = 1.0, 0.7, 0.5, 0.3
 _STRENGTHS, _LEAST_STRENGTHS = (0.6, 0.9), (0.05, 0.05)
 
 # Class of log-odds from which on nearly all voxels are hit: energies alone tell what they share.
 _ALL_HIT = 11
+
+# Least part of a covariance that deviations of two voxels are taken to have in common: rare hits tell
+# little, and as much noise.
+_LEAST_RESPONSE = 0.3
 
 # Sum of squares at which a ring's own deviations count as much as those of its class.
 _SHRINKING = 3000.0
@@ -139,6 +151,7 @@ class BlockField(nn.Module):
         self.strength = nn.Buffer(torch.zeros(2, N_KINDS, N_CLASSES, n_radii))
         self.brightness = nn.Buffer(torch.zeros(N_KINDS - 1))
         self.near = nn.Buffer(torch.zeros(n_radii))
+        self.response = nn.Buffer(torch.ones(n_radii))
 
     def begin(self, logits: Sequence[Tensor]) -> None:
         """Begin without correlations, and tell kinds of showers by their expected hits."""
@@ -147,6 +160,9 @@ class BlockField(nn.Module):
         hits = torch.cat([torch.sigmoid(logit).sum(dim=1) for logit in logits])
         ends = torch.arange(1.0, N_KINDS, dtype=hits.dtype, device=hits.device) / N_KINDS
         self.brightness.copy_(torch.quantile(hits, ends))
+        parts = [torch.stack(response_of(logit)).sum(dim=1) for logit in logits]
+        products, squares = torch.stack(parts).sum(0).unflatten(1, self.shape).sum(dim=(1, 2))
+        self.response.copy_((products / squares.clamp_min(1e-9)).clamp(_LEAST_RESPONSE, 1.0))
         self.covariance.zero_()
         self.covariance[0, 0] = torch.eye(self.shape[2])
         # where nothing but radii lies beside one another the field has no strength to be compared by
@@ -190,9 +206,8 @@ class BlockField(nn.Module):
             return
         is_first, part = progress < 0.0, 1.0 - (1.0 - _LAST_PART) * progress
         step = _FIRST_STEP if is_first else part * _STEP
-        if not real.has_neighbours:  # all is shared, none of it noise: larger steps would swing
-            step *= 0.5
         lack = real.correlations() - drawn.correlations()
+        lack /= (self.response[:, None] * self.response).sqrt()
         self.covariance.add_(torch.nan_to_num(lack), alpha=step).clamp_(-1.0, 1.0)
         self._take_root()
         if is_first or not real.has_neighbours:

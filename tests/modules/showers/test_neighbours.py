@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from skae.modules.showers.deviations import Seen, class_of, deviations_of
+from skae.modules.showers.deviations import Seen, class_of, deviations_of, response_of
 from skae.modules.showers.neighbours import BlockField, NeighbourField, mixed
 
 SHAPE = (6, 8, 2)
@@ -122,6 +122,25 @@ def test_deviations_have_mean_zero_and_a_spread_of_one():
     lit = energies[:, 4] != 0.0
     assert lit.float().mean() == pytest.approx(1.0, abs=0.001)
     assert energies[lit, 4].std() == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("level", [-5.0, -1.0, 3.0])
+def test_products_of_deviations_follow_those_of_normal_numbers(level):
+    """Where two voxels share 0.2 of their variance, deviations share as much less as is said."""
+    generator, shared = torch.Generator().manual_seed(0), 0.2
+    logit = torch.full((200_000, 2), level)
+    common, own = (torch.randn(len(logit), k, generator=generator) for k in (1, 2))
+    numbers = mixed(common, own, torch.full_like(own, shared**0.5))
+    p = torch.sigmoid(logit)
+    hit = torch.special.ndtr(-numbers) < p
+    chance = 1.0 - torch.special.ndtr(-numbers[hit]) / p[hit]
+    deviation = deviations_of(logit, hit, chance, 1.0 - chance).both
+    product, square = (float(each[0]) for each in response_of(logit[0]))
+    assert float(deviation.square().mean()) == pytest.approx(square, rel=0.05)
+    products = deviation.prod(dim=1)
+    error = float(products.std()) / len(logit) ** 0.5
+    expected = pytest.approx(shared * product, rel=0.1, abs=3.0 * error)
+    assert float(products.mean()) == expected
 
 
 def test_single_rings_and_layers_have_fields_too():
