@@ -65,7 +65,7 @@ def free_hits(model: Pipeline, showers: np.ndarray) -> Iterator[None]:
 def gaussian_noise(model: Pipeline, showers: np.ndarray) -> Iterator[None]:
     """Draw the energies of lit voxels from normal distributions."""
 
-    def draw(relative: Tensor, chance: Tensor) -> Tensor:
+    def draw(relative: Tensor, mean: Tensor, chance: Tensor) -> Tensor:
         return torch.special.ndtri(chance)
 
     with patch.object(model[-1].module_.noise_shape, "draw", draw):

@@ -349,7 +349,7 @@ class CaloShowerVAE(BaseShowerVAE):
         some = counting(rows.some(_ROWS_OF_LAYERS, "cpu"))
         with torch.no_grad():
             expected = module.expected(module.layers_of(some), some[:, 0]).mean(dim=0)
-        decoder.start_at(voxels.outputs(lit) - expected)
+        decoder.start_at(voxels.outputs(lit) - expected, lit.rate * len(energy))
         return module, ShowerLoss(self.a, self.b, self.energy_weight, module)
 
     def _layer_model(

@@ -189,8 +189,10 @@ class VoxelEnergy(nn.Module):
         return torch.log1p(energy) / self.unit
 
 
-# Points of the quantile function of the noise, closer together towards the ends, and classes of spread.
-_N_QUANTILES, _N_CLASSES = 129, 24
+# Points of the quantile function of the noise, closer together towards the ends; classes of the spread of
+# voxels, and of the mean in each of these.
+_N_QUANTILES, _N_SPREADS, _N_MEANS = 129, 8, 6
+_N_CLASSES = _N_SPREADS * _N_MEANS
 _FARTHEST = 1e-4
 
 # Even chances by which the mean and the spread of what is drawn are found.
@@ -201,14 +203,15 @@ class NoiseShape(nn.Module):
     """Distribution of deviations of lit voxels from their mean, in units of their spread.
 
     They are standard normal as long as nothing is known. :meth:`learn` takes the quantiles of what was
-    seen, for classes of the spread relative to how far the mean is above the smallest lit voxel: where
-    few particles make a voxel's energy deviations are skewed and end there, and sums over many voxels
-    depend on that. What is drawn has the mean and the standard deviation of what was seen.
+    seen, for classes of the spread relative to how far the mean is above the smallest lit voxel, and of
+    the mean: where few particles make a voxel's energy deviations are skewed and end there, and sums over
+    many voxels depend on that. What is drawn has the mean and the standard deviation of what was seen.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.edges = nn.Buffer(torch.linspace(-1.0, 1.0, _N_CLASSES - 1))
+        self.edges = nn.Buffer(torch.linspace(-1.0, 1.0, _N_SPREADS - 1))
+        self.mean_edges = nn.Buffer(torch.linspace(-1.0, 1.0, _N_MEANS - 1).repeat(_N_SPREADS, 1))
         normal = torch.special.ndtri(self.probabilities().double()).float()
         self.quantiles = nn.Buffer(_moved(normal, 0.0, 1.0).repeat(_N_CLASSES, 1))
 
@@ -219,40 +222,53 @@ class NoiseShape(nn.Module):
         return (0.5 - 0.5 * torch.cos(angles)).clamp(_FARTHEST, 1.0 - _FARTHEST)
 
     @torch.no_grad()
-    def learn(self, relative: Tensor, deviation: Tensor) -> None:
-        """Take the quantiles of deviations ``(m,)`` of voxels with these relative spreads."""
+    def learn(self, relative: Tensor, mean: Tensor, deviation: Tensor) -> None:
+        """Take the quantiles of deviations ``(m,)`` of voxels with these relative spreads and means."""
         if len(deviation) < _N_CLASSES * _N_QUANTILES:
             return
         order = torch.argsort(relative, stable=True)
-        relative, deviation = relative[order], deviation[order]
-        edges = [round(len(order) * i / _N_CLASSES) for i in range(_N_CLASSES + 1)]
-        self.edges.copy_(relative[edges[1:-1]])
-        for i in range(_N_CLASSES):
-            part = torch.sort(deviation[edges[i] : edges[i + 1]]).values
-            place = self.probabilities().to(part) * (len(part) - 1)
-            low = place.long().clamp_max(len(part) - 2)
-            quantiles = torch.lerp(part[low], part[low + 1], place - low)
-            self.quantiles[i] = _moved(quantiles, part.mean(), part.std())
+        self.edges.copy_(_ends(relative[order], _N_SPREADS))
+        for i, spread in enumerate(order.tensor_split(_N_SPREADS)):
+            within = spread[torch.argsort(mean[spread], stable=True)]
+            self.mean_edges[i] = _ends(mean[within], _N_MEANS)
+            for j, each in enumerate(within.tensor_split(_N_MEANS)):
+                part = torch.sort(deviation[each]).values
+                place = self.probabilities().to(part) * (len(part) - 1)
+                low = place.long().clamp_max(len(part) - 2)
+                quantiles = torch.lerp(part[low], part[low + 1], place - low)
+                self.quantiles[i * _N_MEANS + j] = _moved(quantiles, part.mean(), part.std())
 
-    def draw(self, relative: Tensor, chance: Tensor) -> Tensor:
-        """Return deviations of voxels with these relative spreads ``(m,)``, for uniform numbers."""
-        first = torch.bucketize(relative, self.edges) * _N_QUANTILES
+    def draw(self, relative: Tensor, mean: Tensor, chance: Tensor) -> Tensor:
+        """Return deviations of voxels ``(m,)`` with these relative spreads and means.
+
+        One for each uniform number.
+        """
+        first = self._class_of(relative, mean) * _N_QUANTILES
         return _at(self.quantiles.flatten(), first, chance)
 
-    def chances(self, relative: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+    def chances(self, relative: Tensor, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
         """Return the uniform numbers for which :meth:`draw` returns these deviations ``(m,)``.
 
         And what they leave of 1, so that neither loses digits.
         """
-        kinds, place = torch.bucketize(relative, self.edges), torch.empty_like(deviation)
+        classes, place = self._class_of(relative, mean), torch.empty_like(deviation)
         for i, quantiles in enumerate(self.quantiles):
-            of_kind = kinds == i
-            part = deviation[of_kind]
+            of_class = classes == i
+            part = deviation[of_class]
             low = torch.searchsorted(quantiles, part).clamp(1, _N_QUANTILES - 1) - 1
             step = (quantiles[low + 1] - quantiles[low]).clamp_min(1e-12)
-            place[of_kind] = low + ((part - quantiles[low]) / step).clamp(0.0, 1.0)
+            place[of_class] = low + ((part - quantiles[low]) / step).clamp(0.0, 1.0)
         angle = place * (0.5 * math.pi / (_N_QUANTILES - 1))
         return torch.sin(angle).square(), torch.cos(angle).square()
+
+    def _class_of(self, relative: Tensor, mean: Tensor) -> Tensor:
+        spread = torch.bucketize(relative, self.edges)
+        return spread * _N_MEANS + (mean[:, None] > self.mean_edges[spread]).sum(dim=1)
+
+
+def _ends(ordered: Tensor, n_parts: int) -> Tensor:
+    """Return where all parts of ordered numbers but the last one end."""
+    return torch.stack([part[-1] for part in ordered.tensor_split(n_parts)[:-1]])
 
 
 def _at(quantiles: Tensor, first: Tensor | int, chance: Tensor) -> Tensor:

@@ -189,7 +189,7 @@ class ShowerAutoencoder(SeededModule):
         rest = torch.special.ndtr(mixed(normal_of(rest), own, strength))
         rest = rest.clamp(LEAST_CHANCE, 1.0 - LEAST_CHANCE)
         relative = self.voxels.relative_spread(mean, log_std)
-        value = mean + torch.exp(log_std) * self.noise_shape.draw(relative, rest)
+        value = mean + torch.exp(log_std) * self.noise_shape.draw(relative, mean, rest)
         x = torch.zeros_like(voxels.activation)
         x.view(-1)[where] = self.voxels.within(value)
         return self._scaled(x, where, energy[row], layers, layer)
@@ -256,14 +256,14 @@ class ShowerAutoencoder(SeededModule):
     @torch.no_grad()
     def learn_noise(self, parts: list[Tensor], generator: torch.Generator) -> None:
         """Take the shape of the noise around lit voxels from showers, part by part."""
-        relative, deviations = [], []
+        seen = []
         for x in parts:
             voxels, _ = self._decode_drawn(x, generator)
             lit = x[:, 1:] > 0.0
             mean, log_std = voxels.activation[lit], voxels.log_std[lit]
-            relative.append(self.voxels.relative_spread(mean, log_std))
-            deviations.append((x[:, 1:][lit] - mean) * torch.exp(-log_std))
-        self.noise_shape.learn(torch.cat(relative), torch.cat(deviations))
+            relative = self.voxels.relative_spread(mean, log_std)
+            seen.append((relative, mean, (x[:, 1:][lit] - mean) * torch.exp(-log_std)))
+        self.noise_shape.learn(*(torch.cat(each) for each in zip(*seen, strict=True)))
 
     @torch.no_grad()
     def learn_field(
@@ -292,7 +292,7 @@ class ShowerAutoencoder(SeededModule):
         hit = x > 0.0
         mean, log_std = voxels.activation[hit], voxels.log_std[hit]
         relative = self.voxels.relative_spread(mean, log_std)
-        chances = self.noise_shape.chances(relative, (x[hit] - mean) * torch.exp(-log_std))
+        chances = self.noise_shape.chances(relative, mean, (x[hit] - mean) * torch.exp(-log_std))
         return deviations_of(voxels.logit, hit, *chances)
 
     # -- what is trained, and what is scored ---------------------------------------------------

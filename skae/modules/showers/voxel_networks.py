@@ -21,6 +21,10 @@ _N_SUMMARY = 8
 # Layers that a layer's own energy and hits are looked at with.
 _NEIGHBOURHOOD = 5
 
+# Hits in training with which what is said of a ring counts by the root of a half. Adam's steps are as
+# large for rings that are rarely hit: these would be learnt by heart, and drawn too much alike.
+_HITS_TO_LEARN = 300_000
+
 # What is to be learnt begins near 0, and training at the same shower for all.
 _SMALL = 0.05
 
@@ -133,11 +137,15 @@ class VoxelDecoder(nn.Module):
         return torch.cat([block(part) for block, part in zip(self.blocks, parts, strict=True)], 2)
 
     @torch.no_grad()
-    def start_at(self, outputs: Tensor) -> None:
-        """Let training start where all showers are the same: ``(3, n_voxels)``."""
-        for block, part in zip(self.blocks, outputs.split(self.sizes, dim=1), strict=True):
+    def start_at(self, outputs: Tensor, hits: Tensor) -> None:
+        """Let training start where all showers are the same: ``(3, n_voxels)``.
+
+        Rings that are seldom hit, by the number of hits in training ``(n_voxels,)``, stay nearer to it.
+        """
+        parts = outputs.split(self.sizes, dim=1), hits.split(self.sizes)
+        for block, of_block, of_hits in zip(self.blocks, *parts, strict=True):
             if isinstance(block, _BlockDecoder):
-                block.start_at(part)
+                block.start_at(of_block, of_hits)
 
 
 class _BlockDecoder(nn.Module):
@@ -151,11 +159,12 @@ class _BlockDecoder(nn.Module):
         scale = _SMALL / math.sqrt(_N_CHANNELS)
         self.weight = nn.Parameter(scale * torch.randn(n_layers, _N_CHANNELS, n_out))
         self.bias = nn.Parameter(torch.zeros(n_layers, 1, n_out))
+        self.part = nn.Buffer(torch.ones(n_layers, 1, n_out))
 
     def forward(self, layers: Tensor) -> Tensor:
         """Map ``(n, n_layers, c)`` to ``(n, 3, n_voxels)``."""
         _, _, n_radii = self.block.shape
-        written = torch.baddbmm(self.bias, layers.transpose(0, 1), self.weight)
+        written = torch.baddbmm(self.bias, layers.transpose(0, 1), self.weight * self.part)
         written = written.transpose(0, 1).unflatten(2, (N_OUTPUTS, self.block.n_waves, n_radii))
         rings = (
             self.block.waves.to(written.dtype).T @ written
@@ -163,12 +172,15 @@ class _BlockDecoder(nn.Module):
         return rings.transpose(1, 2).flatten(2)
 
     @torch.no_grad()
-    def start_at(self, outputs: Tensor) -> None:
-        """Write the mean of ``(3, n_voxels)`` around each ring."""
+    def start_at(self, outputs: Tensor, hits: Tensor) -> None:
+        """Write the mean of ``(3, n_voxels)`` around each ring, and the more the more it was hit."""
         n_layers, _, n_radii = self.block.shape
         around = outputs.unflatten(1, self.block.shape).mean(dim=2).transpose(0, 1)
         bias = self.bias.view(n_layers, N_OUTPUTS, self.block.n_waves, n_radii)
         bias[:, :, 0] = around
+        hits = hits.unflatten(0, self.block.shape).sum(dim=1)[:, None, None]
+        part = self.part.view(n_layers, N_OUTPUTS, self.block.n_waves, n_radii)
+        part[:] = (hits / (hits + _HITS_TO_LEARN)).sqrt()
 
 
 class EnergyAttention(nn.Module):

@@ -34,13 +34,25 @@ def test_a_decoder_starts_at_the_same_rings_for_all_showers():
     blocks = [(2, 4, 3), (1, 1, 5)]
     decoder = VoxelDecoder(2, blocks, 6, 4, 8, attention=True)
     outputs = torch.randn(3, 29)
-    decoder.start_at(outputs)
+    decoder.start_at(outputs, torch.full((29,), 100.0))
     for block in decoder.blocks:
         block.weight.data.zero_()
     drawn = decoder(torch.randn(5, 2), torch.randn(5, 3, 6), torch.randn(5, 4))
     around = outputs[:, :24].unflatten(1, (2, 4, 3)).mean(dim=2, keepdim=True)
     around = around.expand(-1, -1, 4, -1).flatten(1)
     torch.testing.assert_close(drawn, torch.cat([around, outputs[:, 24:]], 1).expand(5, -1, -1))
+
+
+def test_rings_are_changed_the_less_the_more_seldom_they_are_hit():
+    decoder, start = VoxelDecoder(2, [(2, 4, 3)], 6, 4, 8, attention=False), torch.zeros(3, 24)
+    hits = torch.tensor([1e8, 25_000.0, 250.0]).repeat(8)  # four voxels a ring
+    shower = torch.randn(500, 2), torch.randn(500, 2, 6), torch.randn(500, 4)
+    decoder.start_at(start, torch.full((24,), 1e12))
+    free = decoder(*shower).detach()
+    decoder.start_at(start, hits)
+    part = (decoder(*shower).detach() / free).unflatten(2, (2, 4, 3))
+    expected = torch.tensor([1.0, 0.5, 0.0577]).expand_as(part)
+    torch.testing.assert_close(part, expected, atol=1e-3, rtol=1e-2)
 
 
 def test_each_voxel_is_seen_and_written_by_its_own_layer(rng):
