@@ -246,14 +246,14 @@ def test_variants_learn(scaled, options):
 def test_histories_have_distances_where_showers_are_held_out(scaled):
     for prior in PRIORS:
         options = {**PRIORS[prior], **SMALL, "early_stopping": True, "validation_fraction": 0.5}
-        model = CaloShowerVAE(**options, max_epochs=8, lr=5e-3).fit(scaled)
+        model = CaloShowerVAE(**options, max_epochs=12, lr=5e-3).fit(scaled)
         history = model.history_
         for distance in ("fpd", "kpd"):
             reconstructed = history[:, f"reconstruction_{distance}"]
             drawn = history[:, f"sample_{distance}"]
             assert len(reconstructed) == len(drawn) == len(model.loss_curve_)
             assert reconstructed[-1] < reconstructed[0]
-            assert min(drawn) < drawn[0]
+            assert min(drawn) < 0.8 * drawn[0]
     plain = CaloShowerVAE(n_components=2, **SMALL, max_epochs=1).fit(scaled)
     assert not {"sample_fpd", "sample_kpd"} & set(plain.history_[-1])
 
