@@ -3,7 +3,7 @@ Calorimeter showers from a network
 ==================================
 
 Simulating the showers of one collision, particle by particle, takes minutes. :class:`~skae.CaloShowerVAE`
-learns what showers look like at which energy, and draws them in fractions of a millisecond.
+learns what showers look like at which energy, and draws them in a millisecond each.
 """
 
 # %%
