@@ -180,9 +180,9 @@ class CaloShowerVAE(BaseShowerVAE):
 
     ``noise`` corrupts lit voxels, not below zero, and leaves dark ones and the incident energy alone.
 
-    What the decoder writes for a ring of voxels with n hits in training counts by the root of
-    n / (n + 300,000): rings that are rarely hit would be overfitted. With :meth:`partial_fit` the hits
-    are those of the first chunk.
+    What the decoder writes for a ring of voxels with n hits in training is multiplied by the root of
+    n / (n + 300,000), since rings that are rarely hit would be overfitted. With :meth:`partial_fit` only
+    the first chunk is counted.
 
     The noise around the mean of lit voxels is taken from training showers in the end, by quantiles: where
     few particles make a voxel's energy it is far from Gaussian. So are the correlations of neighbours:

@@ -170,7 +170,7 @@ def test_the_bound_is_the_elbo_of_hits_and_lit_voxels(fitted, scaled):
             expected += np.where(lit, log_expit(logit) + density, log_expit(-logit)).sum(axis=1)
             expected -= 0.5 * (mean**2 + np.exp(2 * log_width) - 2 * log_width - 1).sum(axis=1)
     found = model.score_samples(scaled[:5])
-    np.testing.assert_allclose(found, of_layers + expected / 16, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found, of_layers + expected / 16, rtol=1e-5, atol=2e-5)
 
 
 def test_the_bound_of_bits_takes_off_the_partition_function(fitted, scaled):

@@ -21,8 +21,8 @@ _N_SUMMARY = 8
 # Layers that a layer's own energy and hits are looked at with.
 _NEIGHBOURHOOD = 5
 
-# Hits in training with which what is said of a ring counts by the root of a half. Adam's steps are as
-# large for rings that are rarely hit: these would be learnt by heart, and drawn too much alike.
+# What is written for a ring with as many hits in training is multiplied by the root of a half. Adam's
+# steps are as large for rings that are rarely hit, which would be overfitted.
 _HITS_TO_LEARN = 300_000
 
 # What is to be learnt begins near 0, and training at the same shower for all.

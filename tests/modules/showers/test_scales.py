@@ -23,7 +23,7 @@ def test_noise_is_normal_until_more_is_known():
 @pytest.mark.parametrize("shape", [1.0, 2.0, 30.0])
 def test_noise_has_mean_spread_and_shape_of_what_was_seen(shape, rng):
     """Gamma laws, as few particles make them, to either side; sums multiply an error of the mean."""
-    relative, mean = rng.uniform(0.1, 2.0, 500_000), rng.uniform(5.0, 6.0, 500_000)
+    relative, mean = rng.uniform(0.1, 2.0, 1_000_000), rng.uniform(5.0, 6.0, 1_000_000)
     seen = (rng.gamma(shape, size=len(relative)) - shape) / np.sqrt(shape)
     seen[relative > 1.05] *= -1.0
     seen[mean > 5.5] *= -0.5
@@ -47,7 +47,7 @@ def test_noise_has_mean_spread_and_shape_of_what_was_seen(shape, rng):
         assert drawn[inside].std() == pytest.approx(std, rel=0.02)
         for p in (0.01, 0.2, 0.5, 0.8, 0.99):
             share = (drawn[inside] < np.quantile(seen[inside], p)).mean()
-            assert share == pytest.approx(p, abs=4 * np.sqrt(p / n) + 0.002 + 0.02 * min(p, 1 - p))
+            assert share == pytest.approx(p, abs=4 * np.sqrt(p / n) + 0.03 * min(p, 1 - p))
 
 
 @pytest.mark.parametrize("learnt", [False, True])
