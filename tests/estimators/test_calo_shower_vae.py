@@ -23,7 +23,8 @@ from skae.estimators._shower_data import incident_energies, scale_of_voxels
 from skae.exceptions import ClippingWarning, ExtrapolationWarning
 from skae.metrics import separation_power
 from skae.metrics.distances import moments
-from skae.modules.showers.likelihood import freedom, misfit
+from skae.modules.showers.layers import Layers
+from skae.modules.showers.likelihood import Voxels, freedom, misfit
 from skae.modules.showers.scales import EnergyScale, lit_moments
 from skae.modules.showers.vae import ShowerAutoencoder
 from skae.training.streaming import ArrayRows
@@ -647,6 +648,28 @@ def test_drawn_layers_hold_what_was_drawn_or_asked_for(showers, kind):
     np.testing.assert_array_equal(latent[:, 5:9], hits)
     rebuilt = last.reconstruct(seen, random_state=0)
     np.testing.assert_array_equal((rebuilt[:, 1:].reshape(-1, 4, 8) > 0.0).sum(2), hits)
+
+
+def test_what_hits_hold_does_not_depend_on_how_near_they_were_to_none(fitted):
+    """In layers with 1, 3, 6 hits and with all 8, voxels that are alike but for their chances."""
+    module = copy.deepcopy(fitted["gaussian"].module_)
+    module.field.load_state_dict(
+        {k: torch.zeros_like(v) for k, v in module.field.state_dict().items()}
+    )
+    n, hits = 4000, torch.tensor([1.0, 3.0, 6.0, 8.0])
+    logit = torch.linspace(4.0, -4.0, 8).repeat(4).expand(n, -1)
+    alike = torch.full_like(logit, 3.0 * float(module.voxels.std))
+    voxels = Voxels(logit, alike, torch.full_like(logit, 0.2 * float(module.voxels.std)).log())
+    energy, layers = torch.full((n,), 1e4), Layers(1e3 * hits.expand(n, -1), hits.expand(n, -1))
+    x = module.observe(voxels, energy, layers, torch.Generator().manual_seed(0))
+    held = module.voxel_energy.of(x, energy).double().numpy().reshape(n, 4, 8)
+    for layer, wanted in enumerate(hits.int().tolist()):
+        of_layer = held[:, layer]
+        assert ((of_layer > 0.0).sum(axis=1) == wanted).all()
+        for voxel in of_layer.T:
+            lit = voxel[voxel > 0.0]
+            if len(lit) > 50:
+                assert lit.mean() == pytest.approx(1e3, abs=5.0 * lit.std() / len(lit) ** 0.5 + 1.0)
 
 
 def test_layers_of_another_unit_give_a_warning(fitted, showers):

@@ -25,7 +25,7 @@ from skae.modules.showers.scales import (
 # Share of the least energy that every hit has above it.
 _LITTLE = 1e-3
 
-# Log-odds are shifted by no more to make up the number of hits.
+# Log-odds are shifted by so much where no voxel is to be hit, or all.
 _MOST_SHIFT = 50.0
 
 
@@ -175,7 +175,7 @@ class ShowerAutoencoder(SeededModule):
         self, voxels: Voxels, energy: Tensor, layers: Layers, generator: torch.Generator
     ) -> Tensor:
         """Draw showers with these energies and hits of layers, ``(n, n_voxels)``."""
-        hit, uniform, strength, shift = self._hits(voxels.logit, layers.hits, generator)
+        hit, uniform, strength, beyond = self._hits(voxels.logit, layers.hits, generator)
         # from here on hits alone, one voxel in ten or fewer
         where = hit.flatten().nonzero()[:, 0]
         row, voxel = where // hit.shape[1], where % hit.shape[1]
@@ -183,8 +183,9 @@ class ShowerAutoencoder(SeededModule):
         logit, mean, log_std, uniform, strength = (
             part.flatten()[where] for part in (*voxels, uniform, strength)
         )
-        # what is left of a random number that made a hit is that of the energy, but for noise of its own
-        rest = 1.0 - uniform / torch.sigmoid(logit + shift.flatten()[layer])
+        # given the first number that makes no hit, those that do lie anywhere below; what one leaves of
+        # that room is the number of the energy, but for noise of its own
+        rest = 1.0 - uniform / torch.sigmoid(logit + beyond.flatten()[layer])
         own = torch.empty_like(rest).normal_(generator=generator)
         rest = torch.special.ndtr(mixed(normal_of(rest), own, strength))
         rest = rest.clamp(LEAST_CHANCE, 1.0 - LEAST_CHANCE)
@@ -216,8 +217,8 @@ class ShowerAutoencoder(SeededModule):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Draw as many hits as layers have; return these, uniform numbers, strengths, and shifts.
 
-        Hits are where uniform numbers are below chances. The log-odds of these are shifted, layer by
-        layer, until that many voxels are hit.
+        Hits are where uniform numbers are below chances whose log-odds are shifted, layer by layer, until
+        that many voxels are hit. Returned are shifts that would hit one more.
         """
         normal, strength = self.field.draw(logit, generator)
         uniform = torch.special.ndtr(-normal).clamp(LEAST_CHANCE, 1.0 - LEAST_CHANCE)
@@ -228,9 +229,9 @@ class ShowerAutoencoder(SeededModule):
             part = needed[:, start:stop].unflatten(1, (n_layers, -1))
             shifts.append(_shifts(part, n_hits[:, layer : layer + n_layers]))
             start, layer = stop, layer + n_layers
-        shift = torch.cat(shifts, dim=1)
-        hit = needed <= over_voxels(shift[:, None], self.shapes)[:, 0]
-        return hit, uniform, strength, shift
+        last, beyond = torch.cat(shifts, dim=2).unbind(1)
+        hit = needed <= over_voxels(last[:, None], self.shapes)[:, 0]
+        return hit, uniform, strength, beyond
 
     def sample(self, energy: Tensor, generator: torch.Generator) -> Tensor:
         """Draw showers of incident energies ``(n,)``, ``(n, n_voxels)``."""
@@ -330,14 +331,10 @@ class ShowerAutoencoder(SeededModule):
 
 
 def _shifts(needed: Tensor, n_hits: Tensor) -> Tensor:
-    """Return shifts that let the n smallest numbers of each layer pass, ``(n, n_layers)``.
-
-    They lie in the middle between the last one that passes and the first that does not.
-    """
+    """Return shifts that let pass the n smallest of each layer, and one more, ``(n, 2, n_layers)``."""
     ordered, count = torch.sort(needed, dim=2).values, needed.shape[2]
     place = n_hits.long()[..., None]
     last = ordered.gather(2, (place - 1).clamp(0, count - 1))[..., 0]
-    following = ordered.gather(2, place.clamp(0, count - 1))[..., 0]
-    shift = torch.where(n_hits >= count, last, 0.5 * (last + following))
-    shift = torch.maximum(shift, last)  # rounding of what lies close together
-    return torch.where(n_hits > 0.0, shift, -_MOST_SHIFT)
+    beyond = ordered.gather(2, place.clamp(0, count - 1))[..., 0]
+    last = torch.where(n_hits > 0.0, last, -_MOST_SHIFT)
+    return torch.stack([last, torch.where(n_hits < count, beyond, _MOST_SHIFT)], dim=1)
