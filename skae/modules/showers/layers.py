@@ -1,7 +1,7 @@
 """Energies and hits of a shower's layers: read off showers, and drawn before any voxel is.
 
 Layers come one after the other in depth, each given those in front of it. What is drawn first is the
-total, of which later layers see how much is left, but no finer than a hundredth.
+total, of which later layers see how much is left, but no finer than what two layers hold on average.
 """
 
 import math
@@ -24,9 +24,12 @@ _N_BEFORE, _N_WHOLE = 4, 3
 
 _N_HIDDEN, _N_PLACE = 64, 16
 
-# Shares below which energies are as good as none, of the total and of what is left of it. A finer
-# account of the rest would force the last layers to spend it.
-_FINE, _LEFT = 1e-4, 1e-2
+# Share of the total below which energies are as good as none.
+_FINE = 1e-4
+
+# Of what is left of the total, what so many layers hold on average is as good as nothing. A finer account
+# would force the last layers to spend what the others, drawn less finely, have left them.
+_LAYERS_LEFT = 2.0
 
 # Factors by which layers may be stretched to make up the total.
 _LEAST_STRETCH, _MOST_STRETCH = 0.5, 2.0
@@ -155,7 +158,7 @@ class LayerModel(nn.Module):
 
     def _left(self, left: Tensor, total: Tensor) -> Tensor:
         share = (left / (total + _NOTHING * self.typical)).clamp_min(0.0)
-        return 0.5 * torch.log(share + _LEFT)
+        return 0.5 * torch.log(share + _LAYERS_LEFT / len(self.volumes))
 
     def _before(self, layers: Layers, total: Tensor, volumes: Tensor) -> Tensor:
         """Return what layers ``(n, m)`` tell those behind, ``(n, m, 4)``."""
@@ -232,7 +235,8 @@ class LayerModel(nn.Module):
             if energy is None:
                 odds = self.lit_head(known)[:, 0] + self.lit_odds[i]
                 log = self.energy.draw(self.energy_head(known), of_energy.at(i), i)
-                each = torch.maximum(torch.exp(log) * self.typical, self.least)
+                # thrown back, where clamped ones would pile up
+                each = self.least + (torch.exp(log) * self.typical - self.least).abs()
                 each = torch.where(lit[i] < odds, each, 0.0)
             else:
                 each = energy[:, i]

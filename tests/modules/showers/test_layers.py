@@ -1,5 +1,7 @@
 """Layers of showers: drawn as those in training, and hits where energies are given."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -81,3 +83,14 @@ def test_strange_layers_are_less_likely(trained):
         Layers(real.energy, torch.where(real.hits > 0.0, 1.0, 0.0)),
     ):
         assert trained.log_prob(strange, incident).mean() < score.mean() - 1.0
+
+
+def test_energies_do_not_pile_up_at_the_least(trained):
+    """Of a mixture that goes on below it."""
+    model = copy.deepcopy(trained)
+    incident, real = showers(4000, 4)
+    model.least.copy_(real.energy[:, 1].quantile(0.3))
+    drawn = model.sample(incident, torch.Generator().manual_seed(0)).energy[:, 1]
+    near = [(drawn > 0.0) & (drawn < part * model.least) for part in (1.01, 1.1)]
+    assert near[1].sum() > 50
+    assert near[0].sum() < 0.3 * near[1].sum()
