@@ -25,7 +25,7 @@ from skae.metrics import separation_power
 from skae.metrics.distances import moments
 from skae.modules.showers.layers import Layers
 from skae.modules.showers.likelihood import Voxels, freedom, misfit
-from skae.modules.showers.scales import EnergyScale, lit_moments
+from skae.modules.showers.scales import EnergyScale, NoiseShape, lit_moments
 from skae.modules.showers.vae import ShowerAutoencoder
 from skae.training.streaming import ArrayRows
 
@@ -650,13 +650,18 @@ def test_drawn_layers_hold_what_was_drawn_or_asked_for(showers, kind):
     np.testing.assert_array_equal((rebuilt[:, 1:].reshape(-1, 4, 8) > 0.0).sum(2), hits)
 
 
-def test_what_hits_hold_does_not_depend_on_how_near_they_were_to_none(fitted):
-    """In layers with 1, 3, 6 hits and with all 8, voxels that are alike but for their chances."""
+def test_hits_hold_and_fluctuate_by_as_much_as_is_said_of_them(fitted):
+    """In layers with 1, 2, 6 hits and with all 8, voxels that are alike but for their chances.
+
+    How near a hit was to none says nothing of its energy, and what is said of fluctuations holds once
+    layers are scaled.
+    """
     module = copy.deepcopy(fitted["gaussian"].module_)
     module.field.load_state_dict(
         {k: torch.zeros_like(v) for k, v in module.field.state_dict().items()}
     )
-    n, hits = 4000, torch.tensor([1.0, 3.0, 6.0, 8.0])
+    module.noise_shape = NoiseShape()  # a standard normal one
+    n, hits = 4000, torch.tensor([1.0, 2.0, 6.0, 8.0])
     logit = torch.linspace(4.0, -4.0, 8).repeat(4).expand(n, -1)
     alike = torch.full_like(logit, 3.0 * float(module.voxels.std))
     voxels = Voxels(logit, alike, torch.full_like(logit, 0.2 * float(module.voxels.std)).log())
@@ -670,6 +675,9 @@ def test_what_hits_hold_does_not_depend_on_how_near_they_were_to_none(fitted):
             lit = voxel[voxel > 0.0]
             if len(lit) > 50:
                 assert lit.mean() == pytest.approx(1e3, abs=5.0 * lit.std() / len(lit) ** 0.5 + 1.0)
+            if wanted > 1 and len(lit) > 1000:
+                spread = np.log1p(lit).std() / module.voxel_energy.unit
+                assert spread == pytest.approx(float(voxels.log_std[0, 0].exp()), rel=0.06)
 
 
 def test_layers_of_another_unit_give_a_warning(fitted, showers):
