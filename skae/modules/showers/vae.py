@@ -1,7 +1,7 @@
 """A variational autoencoder for showers: layers first, then voxels, hit or not, and their energies."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from skae.modules.losses import in_double
 from skae.modules.seeded import SeededModule
 from skae.modules.showers.blocks import Shape, over_voxels, sums_over_layers
 from skae.modules.showers.deviations import Deviations, deviations_of, normal_of
+from skae.modules.showers.fluctuations import widening
 from skae.modules.showers.latents import Latents
 from skae.modules.showers.layers import LayerModel, Layers, layers_of
 from skae.modules.showers.likelihood import Voxels, freedom, misfit
@@ -24,9 +25,6 @@ from skae.modules.showers.scales import (
 
 # Share of the least energy that every hit has above it.
 _LITTLE = 1e-3
-
-# Spreads of hits are widened in so many steps, and by no more.
-_N_WIDENINGS, _MOST_WIDENING = 3, 2.0
 
 # Log-odds are shifted by so much where no voxel is to be hit, or all.
 _MOST_SHIFT = 50.0
@@ -194,42 +192,29 @@ class ShowerAutoencoder(SeededModule):
         rest = rest.clamp(LEAST_CHANCE, 1.0 - LEAST_CHANCE)
         relative = self.voxels.relative_spread(mean, log_std)
         noise = self.noise_shape.draw(relative, mean, rest)
-        wider = self._wider(mean, log_std, energy[row], layer, layers.hits.numel())
-        value = mean + torch.exp(log_std) * wider * noise
         x = torch.zeros_like(voxels.activation)
+
+        def sums(part: Tensor) -> Tensor:
+            whole = torch.zeros_like(x)
+            whole.view(-1)[where] = part
+            return sums_over_layers(whole, self.shapes).flatten()[layer]
+
+        noise = noise * self._widening(mean, log_std, energy[row], sums)
+        value = mean + torch.exp(log_std) * noise
         x.view(-1)[where] = self.voxels.within(value)
         return self._scaled(x, where, energy[row], layers, layer)
 
-    def _wider(
-        self, mean: Tensor, log_std: Tensor, incident: Tensor, layer: Tensor, n_layers: int
+    def _widening(
+        self, mean: Tensor, log_std: Tensor, incident: Tensor, sums: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        """Return what spreads of hits are multiplied by so that they are right once layers are scaled.
-
-        Scaling takes from each hit's relative deviation the mean one of its layer, weighted by energy: a
-        hit that holds half of a layer would fluctuate by half as much as it should. All arguments are
-        of hits ``(m,)``; ``n_layers`` is the number of layers of all showers.
-        """
-
-        def energies(value: Tensor) -> Tensor:
-            return self.voxel_energy.of(value[:, None], incident)[:, 0]
-
-        def sums(part: Tensor) -> Tensor:
-            return torch.zeros(n_layers, dtype=part.dtype, device=part.device).index_add_(
-                0, layer, part
-            )
-
-        step = 0.1 * torch.exp(log_std)
-        above = (energies(mean) - self.layers.least).clamp_min(_LITTLE * self.layers.least)
-        change = (energies(mean + step) - energies(mean - step)) / 0.2
-        wanted = (change / above).square()
-        share = above / sums(above)[layer]
-        variance = wanted
-        for _ in range(_N_WIDENINGS):
-            left = (1.0 - 2.0 * share) * variance + sums(share.square() * variance)[layer]
-            variance = variance * (wanted / left.clamp_min(1e-30))
-            variance = torch.minimum(torch.maximum(variance, wanted), _MOST_WIDENING**2 * wanted)
-        # a hit that is alone in its layer has nothing to fluctuate by
-        return (variance / wanted.clamp_min(1e-30)).sqrt().nan_to_num_(1.0)
+        """Return what spreads of hits ``(m,)`` are multiplied by, for their layers are scaled."""
+        least, step = self.layers.least, 0.1 * torch.exp(log_std)
+        low, middle, high = (
+            self.voxel_energy.of(value[:, None], incident)[:, 0]
+            for value in (mean - step, mean, mean + step)
+        )
+        held = (middle - least).clamp_min(_LITTLE * least)
+        return widening((high - low) / (0.2 * held), held, sums)
 
     def _scaled(
         self, x: Tensor, where: Tensor, incident: Tensor, layers: Layers, layer: Tensor
