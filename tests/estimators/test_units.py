@@ -159,10 +159,9 @@ def test_what_neighbours_share_does_not_depend_on_units():
     )
     (near,), (far,) = (clone(model).fit(X * f).module_.field.blocks for f in (1.0, 10.0))
     assert near.covariance[1:].abs().max() > 0.05  # something was found
-    # rounding may decide over a few voxels, which must not grow from round to round
-    for name, most in (("covariance", 0.01), ("strength", 0.03)):
-        off = getattr(far, name) - getattr(near, name)
-        assert off.square().mean().sqrt() < most, name
+    # rounding may decide over a voxel or two, which must not grow from round to round
+    np.testing.assert_allclose(far.covariance, near.covariance, atol=0.02)
+    np.testing.assert_allclose(far.strength, near.strength, atol=0.05)
 
 
 def test_units_are_those_of_the_first_chunk():

@@ -26,8 +26,8 @@ from skae.modules.showers.scales import (
 # Share of the least energy that every hit has above it.
 _LITTLE = 1e-3
 
-# Log-odds are shifted by so much where no voxel is to be hit, or all.
-_MOST_SHIFT = 50.0
+# Log-odds are shifted by so much where all voxels are hit.
+_BEYOND_ALL = 50.0
 
 
 class ShowerAutoencoder(SeededModule):
@@ -244,15 +244,15 @@ class ShowerAutoencoder(SeededModule):
         normal, strength = self.field.draw(logit, generator)
         uniform = torch.special.ndtr(-normal).clamp(LEAST_CHANCE, 1.0 - LEAST_CHANCE)
         needed = torch.logit(uniform) - logit
-        shifts, start, layer = [], 0, 0
+        hits, shifts, start, layer = [], [], 0, 0
         for n_layers, n_angles, n_radii in self.shapes:
             stop = start + n_layers * n_angles * n_radii
             part = needed[:, start:stop].unflatten(1, (n_layers, -1))
-            shifts.append(_shifts(part, n_hits[:, layer : layer + n_layers]))
+            of_block, beyond = _smallest(part, n_hits[:, layer : layer + n_layers])
+            hits.append(of_block.flatten(1))
+            shifts.append(beyond)
             start, layer = stop, layer + n_layers
-        last, beyond = torch.cat(shifts, dim=2).unbind(1)
-        hit = needed <= over_voxels(last[:, None], self.shapes)[:, 0]
-        return hit, uniform, strength, beyond
+        return torch.cat(hits, dim=1), uniform, strength, torch.cat(shifts, dim=1)
 
     def sample(self, energy: Tensor, generator: torch.Generator) -> Tensor:
         """Draw showers of incident energies ``(n,)``, ``(n, n_voxels)``."""
@@ -351,11 +351,15 @@ class ShowerAutoencoder(SeededModule):
         return total / n_draws + of_layers - self.latents.log_normaliser(x[:, 0]).value
 
 
-def _shifts(needed: Tensor, n_hits: Tensor) -> Tensor:
-    """Return shifts that let pass the n smallest of each layer, and one more, ``(n, 2, n_layers)``."""
-    ordered, count = torch.sort(needed, dim=2).values, needed.shape[2]
-    place = n_hits.long()[..., None]
-    last = ordered.gather(2, (place - 1).clamp(0, count - 1))[..., 0]
-    beyond = ordered.gather(2, place.clamp(0, count - 1))[..., 0]
-    last = torch.where(n_hits > 0.0, last, -_MOST_SHIFT)
-    return torch.stack([last, torch.where(n_hits < count, beyond, _MOST_SHIFT)], dim=1)
+def _smallest(numbers: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which numbers ``(m, n_layers, d)`` are the n smallest of a layer, and the next one of each.
+
+    By rank: equal numbers must not let one pass too many, which would put all that is drawn behind out of
+    step.
+    """
+    ordered, places = torch.sort(numbers, dim=2, stable=True)
+    count, n = numbers.shape[2], n.long()[..., None]
+    among = torch.arange(count, device=n.device) < n
+    smallest = torch.zeros_like(among).scatter_(2, places, among)
+    following = ordered.gather(2, n.clamp_max(count - 1))
+    return smallest, torch.where(n < count, following, _BEYOND_ALL)[..., 0]
