@@ -28,7 +28,9 @@ from .transformers import (
     LogRatioTransformer,
     NoiseInjector,
     PhotonCorrelationFit,
+    SpectrumScaler,
 )
+from .transformers.spectrum_scaler import with_errors
 
 __all__ = [
     "TRUSTED_TYPES",
@@ -44,6 +46,7 @@ __all__ = [
     "PulseLocator",
     "ShowerScorer",
     "SpectraVAE",
+    "SpectrumScaler",
     "__version__",
     "compress",
     "datasets",
@@ -59,4 +62,5 @@ __all__ = [
     "sample",
     "save",
     "transformers",
+    "with_errors",
 ]

@@ -17,6 +17,7 @@ _TRANSFORMERS = (
     "log_ratio.LogRatioTransformer",
     "noise.NoiseInjector",
     "photon_correlation_fit.PhotonCorrelationFit",
+    "spectrum_scaler.SpectrumScaler",
 )
 
 # Values of parameters. Classes of optimisers are named only: `optimizer=torch.optim.Adam`.

@@ -3,6 +3,7 @@ from .kinematics import KinematicsTransformer
 from .log_ratio import LogRatioTransformer
 from .noise import NoiseInjector
 from .photon_correlation_fit import PhotonCorrelationFit
+from .spectrum_scaler import SpectrumScaler
 
 __all__ = [
     "BoxCoxTransformer",
@@ -10,4 +11,5 @@ __all__ = [
     "LogRatioTransformer",
     "NoiseInjector",
     "PhotonCorrelationFit",
+    "SpectrumScaler",
 ]

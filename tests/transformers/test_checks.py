@@ -11,6 +11,7 @@ from skae import (
     LogRatioTransformer,
     NoiseInjector,
     PhotonCorrelationFit,
+    SpectrumScaler,
 )
 
 LOG_RATIOS = [LogRatioTransformer(kind) for kind in ("logit", "log1p", "alr", "clr", "ilr")]
@@ -25,6 +26,8 @@ TRANSFORMERS = [
     NoiseInjector({"poisson": 0.7, "gaussian": 0.3}),
     NoiseInjector(apply="always"),
     PhotonCorrelationFit(),
+    SpectrumScaler(),
+    SpectrumScaler("column"),
 ]
 # the checks transform rows that they did not fit
 BEYOND = pytest.mark.filterwarnings(
@@ -52,6 +55,8 @@ def test_scikit_learn_checks_of_the_other_likelihood(estimator, check):
     [
         BoxCoxTransformer(),
         *LOG_RATIOS,
+        SpectrumScaler(),
+        SpectrumScaler("column"),
         NoiseInjector("gaussian", random_state=0),  # of one seed: checks compare two calls
         pytest.param(PhotonCorrelationFit(), marks=pytest.mark.slow),
     ],

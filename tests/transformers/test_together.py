@@ -21,6 +21,7 @@ from skae import (
     LogRatioTransformer,
     NoiseInjector,
     PhotonCorrelationFit,
+    SpectrumScaler,
     transformers,
 )
 from skae.exceptions import ClippingWarning
@@ -93,6 +94,10 @@ class Blurred(PhotonCorrelationFit):
     jitter: Any = 0.3
 
 
+class Columnwise(SpectrumScaler):
+    by = "column"
+
+
 each_subclass = pytest.mark.parametrize(
     ("cls", "name", "value"),
     [
@@ -101,6 +106,7 @@ each_subclass = pytest.mark.parametrize(
         (Centred, "kind", "clr"),
         (Loud, "sigma", 0.5),
         (Blurred, "jitter", 0.3),
+        (Columnwise, "by", "column"),
     ],
 )
 
@@ -124,8 +130,8 @@ def test_constraints_are_inherited_and_methods_refused(cls, name, value, rng):
 
 
 def test_every_transformer_is_among_them():
-    bases = [cls.__base__.__name__ for cls in (SquareRoot, Momenta, Centred, Loud, Blurred)]
-    assert bases == transformers.__all__
+    subclasses = SquareRoot, Momenta, Centred, Loud, Blurred, Columnwise
+    assert [cls.__base__.__name__ for cls in subclasses] == transformers.__all__
 
 
 @parametrize_with_checks([SquareRoot(), Centred(), Loud("gaussian")])
