@@ -6,6 +6,7 @@ from .pulses import make_pulses
 from .showers import CaloGeometry, make_showers
 from .spectra import make_spectra
 from .spectra_files import load_spectra
+from .stellar_spectra import make_stellar_spectra
 
 __all__ = [
     "CaloGeometry",
@@ -20,5 +21,6 @@ __all__ = [
     "make_pulses",
     "make_showers",
     "make_spectra",
+    "make_stellar_spectra",
     "save_calochallenge",
 ]
