@@ -61,8 +61,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
 
     def _units_of(self, method: str) -> tuple[Units, Units]:
         if method == "inverse_transform":
-            return PLAIN, self._units
+            return PLAIN, self._row_units
         return super()._units_of(method)
+
+    @property
+    def _row_units(self) -> Units:
+        """Units of rows that are decoded."""
+        return self._units
 
     def _tensor_transform(self, x: Tensor) -> Tensor:
         return self.module_.encode(x)
@@ -103,7 +108,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeu
         score : float
             The (weighted) mean of the rows' scores.
         """
-        scores = self.score_samples(X).astype(np.float64)
+        return self._mean_score(self.score_samples(X), sample_weight)
+
+    def _mean_score(self, scores, sample_weight):
+        scores = scores.astype(np.float64)
         return float(np.average(scores, weights=check_weight(sample_weight, scores)))
 
     def _check_layers(self) -> None:

@@ -25,11 +25,12 @@ from skae.estimators._data import (
     make_corruption,
     make_rows,
     validate_table,
+    warn_of_ignored,
 )
 from skae.estimators._poor_fit import FEWEST_ROWS, warn_of_poor_fit
 from skae.estimators._resume import begin
 from skae.estimators._shared_parameters import SharedParameters
-from skae.exceptions import IgnoredParameterWarning, OptimizerStateWarning
+from skae.exceptions import OptimizerStateWarning
 from skae.training.batches import PLAIN, Rows, Units
 from skae.training.callbacks import EarlyStopping, EpochProgressBar, ScikitLearnCallbacks
 from skae.training.hardware import own_settings, resolve_device
@@ -191,21 +192,15 @@ class BaseNeuralEstimator(
         self : object
             The fitted estimator.
         """
-        for name in "early_stopping", "checkpoint":
-            if getattr(self, name):
-                warn(
-                    f"partial_fit ignores {name}={getattr(self, name)!r}: it trains for one epoch on "
-                    "whatever comes, and saves nothing. Use fit, or leave the parameter at its default.",
-                    IgnoredParameterWarning,
-                )
+        warn_of_ignored(self)
         return self._train(X, y, sample_weight, fresh=not hasattr(self, "net_"), partial=True)
 
-    def _train(self, X, y, sample_weight, *, fresh, partial=False):
+    def _train(self, X, y, sample_weight, *, fresh, partial=False, **beside):
         before, processes = dict(vars(self)), PROCESSES.get()
         with contextlib.ExitStack() as stack:
             stack.enter_context(own_settings())
             try:
-                X, y = self._validate_training_data(X, y, reset=fresh)
+                X, y = self._validate_training_data(X, y, reset=fresh, **beside)
                 weight, n_validation = sample_weight, 0
                 if weight is not None:
                     weight = check_weight(weight, X, positive=fresh or not partial)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from skae._numbers import refuse_dates
 from skae._warn import warn
-from skae.exceptions import PrecisionWarning
+from skae.exceptions import IgnoredParameterWarning, PrecisionWarning
 from skae.metrics import _weights
 from skae.modules.noise import RowNoise
 from skae.training.batches import PLAIN, Rows, TensorRows, Units, buffer_size, rows_of, to_float32
@@ -179,6 +179,17 @@ def blocks(X: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     step = min(_BLOCK_ROWS, max(1, _BLOCK_NUMBERS // max(1, math.prod(X.shape[1:]))))
     for start in range(0, len(X), step):
         yield start, X[start : start + step]
+
+
+def warn_of_ignored(estimator: Any) -> None:
+    """Name parameters that partial_fit does without."""
+    for name in "early_stopping", "checkpoint":
+        if getattr(estimator, name):
+            warn(
+                f"partial_fit ignores {name}={getattr(estimator, name)!r}: it trains for one epoch on "
+                "whatever comes, and saves nothing. Use fit, or leave the parameter at its default.",
+                IgnoredParameterWarning,
+            )
 
 
 def check_count(name: str, value: Any) -> None:

@@ -1,6 +1,6 @@
 """Checks behind a fit, on some of its rows: what was learnt so badly that its user must hear of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +21,16 @@ _LEAST_R2_OF_SHORT = 0.5
 # Factors by which totals of drawn showers may be off: those of all, and of each quarter of the energies.
 _OFF_BY, _QUARTER_OFF_BY = 1.25, 1.5
 
+# Mean squared pulls above which a fit is poor, and one of few steps; and below which it is.
+_WIDE, _WIDE_OF_SHORT, _NARROW = 2.0, 1.25, 0.5
+
+# Correlation of the pulls of neighbouring columns from which on errors are too small by a tenth, fewest
+# pairs from which it is found, and pulls beyond which one is an outlier.
+_RELATED, _FEWEST_PAIRS, _LARGEST_PULL = 0.1, 2000, 3.0
+
+# Rows that should have seen a column for each number that is learnt of it, a mean and loadings.
+_ROWS_OF_EACH = 10
+
 # Rows of which principal components are found.
 _ROWS_OF_PCA = 512
 
@@ -34,7 +44,7 @@ def warn_of_poor_fit(
         total = np.cumsum(np.abs(weight))
         rows = np.searchsorted(total, (np.arange(MOST_ROWS) + 0.5) / MOST_ROWS * total[-1])
     n_steps = estimator.n_iter_ * -(-len(X) // estimator.batch_size)
-    is_short = n_steps < _FEW_STEPS
+    is_short = n_steps < _FEW_STEPS and not getattr(estimator, "_has_converged", False)
     with np.errstate(all="ignore"):  # what is not finite is judged by comparisons, which fail
         faults = list(estimator._find_faults(X[rows], None if y is None else y[rows], is_short))
     if not faults:
@@ -94,6 +104,64 @@ def faults_of_showers(
                 f"{where}. Train for longer, or bring voxels to one scale by a LogRatioTransformer."
             )
             return
+
+
+def faults_of_widths(pulls: np.ndarray, is_short: bool, *, counted: bool) -> Iterator[str]:
+    """Say of residuals in units of their noise, NaN in gaps, that they are not as wide as that is."""
+    squares = np.nanmean(np.square(pulls, dtype=np.float64), axis=1)
+    squares = squares[~np.isnan(squares)]  # of rows in which nothing that varies was seen
+    typical, mean = np.median(squares), squares.mean()  # a few outliers make no poor fit
+    limit = _WIDE_OF_SHORT if is_short else _WIDE
+    if min(typical, mean) < limit and max(typical, mean) > _NARROW:
+        return
+    remedy = (
+        "Where counts were scaled, subtracted from or amplified, use likelihood='gaussian'; else try "
+        "more latent coordinates or hidden layers"
+        if counted
+        else "Give noise_sigma in the units of X, or let it be learnt; else try more latent "
+        "coordinates or hidden layers"
+    )
+    yield (
+        f"The mean squared pull is {mean:.3g} and should be 1: residuals are "
+        f"{'larger' if mean > 1.0 else 'smaller'} than the noise. {remedy}."
+    )
+
+
+def faults_of_neighbours(pulls: np.ndarray) -> Iterator[str]:
+    """Say of residuals in units of their noise, NaN in gaps, that neighbouring columns go together.
+
+    Noise of independent columns, whose correlation is ρ from each to the next, would make errors of sums
+    √((1 + ρ) / (1 - ρ)) times as large.
+    """
+    pulls = np.clip(pulls, -_LARGEST_PULL, _LARGEST_PULL).astype(np.float64)
+    products = pulls[:, 1:] * pulls[:, :-1]
+    if np.isfinite(products).sum() < _FEWEST_PAIRS:
+        return
+    related = float(np.nanmean(products) / np.nanmean(np.square(pulls)))
+    if related > _RELATED:
+        times = np.sqrt((1.0 + related) / (1.0 - related)) if related < 1.0 else np.inf
+        yield (
+            f"Residuals of neighbouring columns are correlated by {related:.2f}, which noise of each for "
+            f"itself is not: errors of latent coordinates are too small by a factor of {times:.2g} or "
+            "so. Try more latent coordinates or hidden layers; where neighbours share their noise, as "
+            "after resampling, take fewer columns."
+        )
+
+
+def faults_of_rare_columns(
+    n_seen: np.ndarray, n_components: int, name: Callable[[int], str]
+) -> Iterator[str]:
+    """Name columns that fewer rows saw than what is to be learnt of them asks for."""
+    fewest = _ROWS_OF_EACH * (n_components + 1)
+    rare = n_seen < fewest
+    if rare.any():
+        first = int(rare.argmax())
+        yield (
+            f"{rare.sum()} of {len(n_seen)} columns were seen in fewer than {fewest} rows, "
+            f"{_ROWS_OF_EACH} for each number that is learnt of them, the first, {name(first)}, in "
+            f"{n_seen[first]}: what is said there follows neighbours, or is noise. Leave these columns "
+            "out, or take fewer components."
+        )
 
 
 def explained_by_pca(X: np.ndarray, n_components: int) -> float:

@@ -1,8 +1,7 @@
-"""Base of variational autoencoders: checks of rows, posteriors, samples, likelihood bounds as scores."""
+"""Base of variational autoencoders: posteriors, samples, likelihood bounds as scores."""
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +10,9 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from skae.estimators._autoencoder import BaseAutoencoder
-from skae.estimators._data import blocks, check_count, check_finite_rows, to_host, validate_table
+from skae.estimators._data import check_count, to_host
+from skae.estimators._poor_fit import faults_of_neighbours, faults_of_widths
+from skae.estimators._spectra_rows import check_sampled_errors
 from skae.training.batches import PLAIN, Rows, Units
 from skae.training.seeding import draw_seed
 from skae.training.state import Run
@@ -20,20 +21,22 @@ from skae.transformers._messages import name_column
 # Draws over which a bound is averaged, if its expectation has no closed form.
 _DRAWS = 64
 
-# Mean squared pulls above which a fit is poor, and one of few steps; and below which it is.
-_WIDE, _WIDE_OF_SHORT, _NARROW = 2.0, 1.25, 0.5
-
 
 class BaseVAE(BaseAutoencoder):
     """An estimator whose module is a variational autoencoder of rows."""
 
-    def posterior(self, X):
-        """Return the posterior of the latent coordinates, Gaussian and independent.
+    #: numbers of a row that are no errors
+    _n_fluxes: int
+
+    def posterior(self, X, errors=None):
+        """Return the posterior of the latent coordinates, Gaussian.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows, in the units of the training data.
+        errors : array-like of shape (n_samples, n_features), default=None
+            Their errors, as in :meth:`fit`.
 
         Returns
         -------
@@ -48,7 +51,7 @@ class BaseVAE(BaseAutoencoder):
             mean, log_std = module.posterior(x)
             return mean, torch.exp(log_std)
 
-        return self._apply(posterior, self._validate_rows(X))
+        return self._apply(posterior, self._validate_rows(X, errors))
 
     @property
     def _settled_from(self) -> float:
@@ -65,7 +68,7 @@ class BaseVAE(BaseAutoencoder):
         warm_up = ("skae_beta_warm_up", BetaWarmUp(self.beta_warm_up, epochs))
         return replace(run, callbacks=[warm_up, *run.callbacks])
 
-    def score_samples(self, X, *, n_importance=1, n_draws=_DRAWS):
+    def score_samples(self, X, errors=None, *, n_importance=1, n_draws=_DRAWS):
         """Bound the log-likelihood of each row from below, in nats; a low score marks an anomaly.
 
         The bound is the ELBO, with ``n_importance`` > 1 the importance-weighted one. Both count every
@@ -76,6 +79,8 @@ class BaseVAE(BaseAutoencoder):
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows.
+        errors : array-like of shape (n_samples, n_features), default=None
+            Their errors, as in :meth:`fit`.
         n_importance : int, default=1
             Draws that are weighted against one another. The more, the tighter the bound: with ``n_draws``
             held fixed, and divisible by it, from 2 on each doubling raises the score of every row.
@@ -90,7 +95,7 @@ class BaseVAE(BaseAutoencoder):
         """
         check_count("n_importance", n_importance)
         check_count("n_draws", n_draws)
-        X = self._validate_rows(X)
+        X = self._validate_rows(X, errors)
         module = self.module_
         return self._apply(lambda x: module.bound(x, int(n_importance), int(n_draws)), X)
 
@@ -103,7 +108,7 @@ class BaseVAE(BaseAutoencoder):
     def _tensor_score_samples(self, x: Tensor) -> Tensor:
         return self.module_.bound(x, 1, _DRAWS)
 
-    def reconstruct(self, X, return_std=False):
+    def reconstruct(self, X, return_std=False, errors=None):
         """Return the mean of each row that its posterior expects.
 
         ``inverse_transform(transform(X))`` is the mean at the posterior's centre, this the average over
@@ -115,6 +120,8 @@ class BaseVAE(BaseAutoencoder):
             Rows.
         return_std : bool, default=False
             Return the standard deviation as well.
+        errors : array-like of shape (n_samples, n_features), default=None
+            Errors of X, as in :meth:`fit`.
 
         Returns
         -------
@@ -123,11 +130,11 @@ class BaseVAE(BaseAutoencoder):
         std : ndarray of shape (n_samples, n_features)
             Standard deviation that the posterior leaves to the mean; only with ``return_std=True``.
         """
-        mean, std = self._reconstruct(self._validate_rows(X))
+        mean, std = self._reconstruct(self._validate_rows(X, errors))
         return (mean, std) if return_std else mean
 
     def _reconstruct(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self._apply(self._mean_and_std, X, gives=(self._units, self._spread_units))
+        return self._apply(self._mean_and_std, X, gives=(self._row_units, self._spread_units))
 
     @property
     def _spread_units(self) -> Units:
@@ -141,36 +148,21 @@ class BaseVAE(BaseAutoencoder):
         likelihood, varying = self.module_.likelihood, self._spread_ > 0.0
         if not varying.any():
             return
-        if likelihood.takes_counts and np.mean(X % 1.0 > 0.0) > 0.01:  # NaN is not
+        counted = likelihood.takes_counts
+        if counted and np.mean(X % 1.0 > 0.0) > 0.01:  # NaN is not
             row, column = np.argwhere(X % 1.0 > 0.0)[0]
             yield (
                 f"X does not hold counts, but {X[row, column]:.6g} in {name_column(self, int(column))}. "
                 "Counts are whole: pass them as they were counted, or use likelihood='gaussian'."
             )
         mean = self._apply(
-            lambda x: self.module_.decode(self.module_.encode(x)), X, gives=self._units
+            lambda x: self.module_.decode(self.module_.encode(x)), X, gives=self._row_units
         )
-        std = self._apply(likelihood.std, mean, gives=self._spread_units)
-        pulls = ((X - mean) / std)[:, varying]
-        squares = np.nanmean(np.square(pulls, dtype=np.float64), axis=1)
-        squares = squares[~np.isnan(squares)]  # of rows in which nothing that varies was seen
-        typical, mean = np.median(squares), squares.mean()  # a few outliers make no poor fit
-        limit = _WIDE_OF_SHORT if is_short else _WIDE
-        if min(typical, mean) < limit and max(typical, mean) > _NARROW:
-            return
-        remedy = (
-            "Where counts were scaled, subtracted from or amplified, use likelihood='gaussian'; else try "
-            "more latent coordinates or hidden layers"
-            if likelihood.takes_counts
-            else "Give noise_sigma in the units of X, or let it be learnt; else try more latent "
-            "coordinates or hidden layers"
-        )
-        yield (
-            f"The mean squared pull is {mean:.3g} and should be 1: residuals are "
-            f"{'larger' if mean > 1.0 else 'smaller'} than the noise. {remedy}."
-        )
+        pulls = self._pulls(X, mean)[:, varying]
+        yield from faults_of_widths(pulls, is_short, counted=counted)
+        yield from faults_of_neighbours(pulls)
 
-    def sample(self, n_samples=1, noise=True, random_state=None):
+    def sample(self, n_samples=1, noise=True, random_state=None, errors=None):
         """Draw rows from the model.
 
         Parameters
@@ -181,6 +173,10 @@ class BaseVAE(BaseAutoencoder):
             Draw what would be observed. False returns the mean of each row, without noise.
         random_state : int, RandomState instance or None, default=None
             An integer makes the result reproducible; None takes one draw from NumPy's global state.
+        errors : array-like of shape (n_samples, n_features) or (n_features,), default=None
+            Errors with which rows are observed, which the noise is added to in squares: needed for noise
+            where the model was fitted to rows with errors, and refused elsewhere. Pixels that were not
+            seen are NaN.
 
         Returns
         -------
@@ -189,6 +185,8 @@ class BaseVAE(BaseAutoencoder):
         """
         check_is_fitted(self, "net_")
         check_count("n_samples", n_samples)
+        has_errors = self.module_.likelihood.has_errors
+        errors = check_sampled_errors(errors, (n_samples, self._n_fluxes), has_errors, noise=noise)
         rng = np.random.RandomState(draw_seed(random_state))
         normal = rng.standard_normal((n_samples, self.n_components_))
         uniform = rng.uniform(size=(n_samples, 1))
@@ -198,19 +196,28 @@ class BaseVAE(BaseAutoencoder):
             return module.decode(module.prior.transform(draws[:, :k], draws[:, k].contiguous()))
 
         drawn = self._apply(decode, np.hstack([normal, uniform]), PLAIN)
-        if noise:
-            generator = torch.Generator(self.device_).manual_seed(draw_seed(rng))
-            likelihood = module.likelihood
-            drawn = self._apply(lambda mean: likelihood.sample(mean, generator), drawn, PLAIN)
-        return self._units.undo(drawn)
+        if not noise:
+            return self._row_units.undo(drawn)
+        generator = torch.Generator(self.device_).manual_seed(draw_seed(rng))
+        likelihood, d = module.likelihood, drawn.shape[1]
 
-    def noise_std(self, mean):
+        def observe(rows: Tensor) -> Tensor:
+            return likelihood.sample(rows[:, :d], likelihood.noise_of(rows), generator)
+
+        if errors is None:
+            return self._row_units.undo(self._apply(observe, drawn, PLAIN))
+        drawn = self._apply(observe, np.hstack([drawn, errors / self.scale_]), PLAIN)
+        return np.where(np.isnan(errors), np.nan, self._row_units.undo(drawn))
+
+    def noise_std(self, mean, errors=None):
         """Return the standard deviation of the noise around mean rows.
 
         Parameters
         ----------
         mean : array-like of shape (n_samples, n_features)
             Mean rows, as :meth:`reconstruct` or :meth:`inverse_transform` return them.
+        errors : array-like of shape (n_samples, n_features), default=None
+            Errors of the rows, which the noise is added to in squares. NaN gives NaN.
 
         Returns
         -------
@@ -219,9 +226,11 @@ class BaseVAE(BaseAutoencoder):
         """
         check_is_fitted(self, "net_")
         mean = check_array(to_host(mean), dtype=[np.float64, np.float32])
-        return self._apply(self.module_.likelihood.std, mean, gives=self._spread_units)
+        units = self._row_units, self._spread_units
+        std = self._apply(self.module_.likelihood.std, mean, *units)
+        return std if errors is None else np.hypot(std, errors).astype(std.dtype)
 
-    def pulls(self, X):
+    def pulls(self, X, errors=None):
         """Return how far each number is from its reconstruction, in standard deviations of the noise.
 
         A likelihood sums over the row, so a spike in one bin drowns in the noise of the others; it
@@ -231,15 +240,25 @@ class BaseVAE(BaseAutoencoder):
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows.
+        errors : array-like of shape (n_samples, n_features), default=None
+            Their errors, as in :meth:`fit`.
 
         Returns
         -------
         pulls : ndarray of shape (n_samples, n_features)
-            ``(X - mean) / noise_std(mean)`` with the ``mean`` of :meth:`reconstruct`; NaN where X has it.
+            ``(X - mean) / noise_std(mean)`` with the ``mean`` of :meth:`reconstruct`; NaN where nothing
+            was observed.
         """
-        X = self._validate_rows(X)
+        X = self._validate_rows(X, errors)
         mean, _ = self._reconstruct(X)
-        return (X - mean) / self.noise_std(mean)
+        return self._pulls(X, mean)
+
+    def _pulls(self, X: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """Return pulls of rows that were checked, ``(n, n_features)`` or with errors behind them."""
+        if X.shape == mean.shape:
+            return (X - mean) / self.noise_std(mean)
+        values, errors = np.hsplit(X, 2)
+        return (values - mean) / self.noise_std(mean, errors)
 
 
 class BetaWarmUp(Callback):
@@ -263,78 +282,3 @@ class BetaWarmUp(Callback):
         rising = max(1.0, self.share * self.epochs)
         epoch = round(net.progress_ * self.epochs)
         module.beta.fill_(module.full_beta * min(1.0, (epoch + 1) / rising))
-
-
-def validate_spectra(
-    estimator: Any, X: Any, *, counts: bool, gaps: bool, reset: bool
-) -> np.ndarray:
-    """Check X as scikit-learn does, and that it holds counts, or rows with gaps, as the model asks."""
-    X = validate_table(estimator, X, reset=reset, gaps=True)
-    if not gaps:
-        check_finite_rows(
-            X,
-            lambda row, column: f"row {row}, {name_column(estimator, column)}",
-            "Fit with missing='mask' to take NaN for what was not observed, or leave these rows out.",
-        )
-    if counts:
-        check_counts(estimator, X)
-    if gaps:
-        check_gaps(estimator, X, axis=1)
-    return X
-
-
-def check_counts(estimator: Any, X: np.ndarray) -> None:
-    """Refuse negative numbers where the likelihood is one of counts; NaN is let through."""
-    n_bad, first = 0, None
-    for start, rows in blocks(X):
-        bad = rows < 0
-        n_bad += int(bad.sum())
-        if first is None and bad.any():
-            row, column = np.argwhere(bad)[0]
-            first = start + int(row), int(column)
-    if first is not None:
-        raise ValueError(
-            f"Negative values in data passed to {type(estimator).__name__}(likelihood='poisson'): "
-            f"{n_bad} of {X.size}, the first is {X[first]:.6g} in row {first[0]}, "
-            f"{name_column(estimator, first[1])}. Counts are never negative: pass them as they were "
-            "counted, or use likelihood='gaussian' for what was subtracted from or scaled."
-        )
-
-
-def check_gaps(estimator: Any, X: np.ndarray, *, axis: int) -> None:
-    """Refuse rows (axis 1) or columns (axis 0) of which nothing was observed."""
-    parts = [np.isnan(rows).all(axis=axis) for _, rows in blocks(X)]
-    empty = np.concatenate(parts) if axis == 1 else np.logical_and.reduce(parts)
-    if empty.any():
-        first = int(empty.argmax())
-        what = "rows" if axis == 1 else "columns"
-        where = f"row {first}" if axis == 1 else name_column(estimator, first)
-        raise ValueError(
-            f"X has {empty.sum()} {what} of nothing but NaN, the first is {where}: there is nothing to "
-            f"learn from or to encode. Leave these {what} out."
-        )
-
-
-def check_noise(sigma: Any, n_features: int, unit: float | None = None) -> np.ndarray:
-    """Return the standard deviation of the noise, ``(1,)`` or ``(n_features,)``.
-
-    Refuse what is not positive and finite, in single precision once the unit of the network is known.
-    """
-    array = np.atleast_1d(np.asarray(sigma, dtype=np.float64))
-    if array.shape not in ((1,), (n_features,)):
-        raise ValueError(
-            f"noise_sigma has shape {array.shape}, but X has {n_features} columns: it needs one "
-            f"number, or one for each column, shape ({n_features},)."
-        )
-    dtype = np.float64 if unit is None else np.float32
-    with np.errstate(over="ignore", under="ignore"):
-        used = (array / (unit or 1.0)).astype(dtype)
-    bad = ~((used > np.finfo(dtype).tiny) & np.isfinite(used))
-    if bad.any():
-        first = int(bad.argmax())
-        where = "" if array.size == 1 else f" at column {first} (and {bad.sum() - 1} more)"
-        raise ValueError(
-            f"noise_sigma={array[first]:.6g}{where} must be positive and finite in float32: it is the "
-            "standard deviation of the noise, in the units of X. Leave out columns without one."
-        )
-    return array

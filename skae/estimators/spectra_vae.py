@@ -4,6 +4,7 @@ For continua and lines in counts or fluxes, and other curves on a grid whose noi
 learnt: compression, posteriors, simulation, and anomalies.
 """
 
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -16,30 +17,37 @@ from skae._parameters import COUNT, POSITIVE, SHARE, estimator, parameter
 from skae._sklearn import StrOptions
 from skae.estimators._autoencoder import warn_if_overcomplete
 from skae.estimators._data import TrainingData
+from skae.estimators._rows_with_errors import VAEWithErrors
 from skae.estimators._sequences import (
     SEQUENCE_DECODERS,
     check_downsampling,
     check_grid,
     make_sequence_decoder,
 )
-from skae.estimators._variational import (
-    BaseVAE,
-    check_gaps,
-    check_noise,
-    validate_spectra,
-)
+from skae.estimators._spectra_rows import SeenFluxes, check_noise
 from skae.modules.blocks import dense_stack
 from skae.modules.spectra.coordinates import Coordinates
+from skae.modules.spectra.error_coordinates import columns_with_errors, factors_with_errors
 from skae.modules.spectra.likelihoods import LIKELIHOODS, Likelihood
+from skae.modules.spectra.linear import FactorAnalysis, Mean, first_factors
 from skae.modules.spectra.pca_init import decoder_at_factors, encoder_at_factors
 from skae.modules.spectra.principal import principal_factors, standardised_columns
 from skae.modules.spectra.priors import PRIORS
 from skae.modules.spectra.vae import VariationalAutoencoder
 from skae.training.batches import Rows
+from skae.training.callbacks import Converged
+from skae.training.expectation import ExpectationStep
+from skae.training.state import Run
+
+# Change of the mean log-likelihood of a column, in nats, at which expectation-maximisation has ended.
+_CONVERGED = 1e-6
+
+# Factors that hidden layers start with beside those of the latent coordinates.
+_MORE_FACTORS = 24
 
 
 @estimator
-class SpectraVAE(BaseVAE):
+class SpectraVAE(VAEWithErrors):
     r"""Variational autoencoder for spectra and other curves.
 
     A row x is explained by a few latent coordinates z, standard normal before anything is observed.
@@ -119,6 +127,22 @@ class SpectraVAE(BaseVAE):
         What NaN in X means: an error, or numbers that were not observed, which neither the likelihood
         nor the posterior counts.
 
+    error_columns : bool, default=False
+        Whether the second half of X's columns holds the errors of the first, as
+        :func:`skae.with_errors` makes it: for Pipelines and searches, whose steps hand on X alone.
+        ``errors`` in :meth:`fit` is the other way to give them. Rows that come out have the first half.
+
+    loading_errors : bool, default=True
+        Whether posteriors of a linear Gaussian model with errors know that its loadings were found from
+        finitely many rows, and :meth:`reconstruct` that rows scatter by ``noise_sigma_`` around it.
+        Without it, bands around bright rows are too narrow. Scores take the loadings as they are.
+
+    smooth_loadings : bool, default=True
+        Whether loadings of a linear Gaussian model with errors have a prior: that they step from column
+        to column as those of well-known columns do. Columns seen in few rows then follow their
+        neighbours, and noise is not learnt for a feature. Columns in no order have large steps, which
+        makes it weak. False leaves maximum likelihood.
+
     {shared_parameters}
 
     Attributes
@@ -129,7 +153,11 @@ class SpectraVAE(BaseVAE):
         Number of latent coordinates.
 
     noise_sigma_ : ndarray of shape (n_features,)
-        Standard deviation of the noise, given or learnt. Not there with "poisson".
+        Standard deviation of the noise, given or learnt; beyond the errors where there are some. Not
+        there with "poisson".
+
+    has_errors_ : bool
+        Whether it was fitted to rows with errors; then all rows must have them.
 
     See Also
     --------
@@ -187,30 +215,16 @@ class SpectraVAE(BaseVAE):
     wavelengths: Any = parameter(default=None, allowed=["array-like", None], shapes=True)
     init: Any = parameter(default="pca", allowed=StrOptions({"pca", "random"}), shapes=True)
     missing: Any = parameter(default="error", allowed=StrOptions({"error", "mask"}), shapes=True)
+    error_columns: Any = parameter(default=False, allowed="boolean", shapes=True)
+    loading_errors: Any = parameter(default=True, allowed="boolean", shapes=True)
+    smooth_loadings: Any = parameter(default=True, allowed="boolean", shapes=True)
     batch_size: Any = 128
 
     # -- checks --------------------------------------------------------------------------------
 
-    def _validate_training_data(
-        self, X: Any, y: Any, *, reset: bool
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        counts = LIKELIHOODS[self.likelihood].takes_counts
-        X = self._check_rows(X, counts, self.missing == "mask", reset=reset)
-        if self.missing == "mask" and reset:
-            check_gaps(self, X, axis=0)
-        return X, None
-
-    def _validate_rows(self, X: Any) -> np.ndarray:
-        check_is_fitted(self, "net_")
-        likelihood = self.module_.likelihood  # what was fitted, whatever the parameters are by now
-        return self._check_rows(X, likelihood.takes_counts, likelihood.has_gaps, reset=False)
-
-    def _check_rows(self, X: Any, counts: bool, gaps: bool, *, reset: bool) -> np.ndarray:
-        return validate_spectra(self, X, counts=counts, gaps=gaps, reset=reset)
-
     def _check_parameters(self, n_samples: int) -> None:
         self._check_layers()
-        self.grid_ = check_grid(self.times, self.wavelengths, self.n_features_in_)
+        self.grid_ = check_grid(self.times, self.wavelengths, self._n_fluxes)
         if self.decoder == "multires":
             check_downsampling(self.downsampling, self.hidden_size)
         if not self._noise_is_free:
@@ -219,14 +233,18 @@ class SpectraVAE(BaseVAE):
                     f"noise_sigma is not for likelihood={self.likelihood!r}: the noise of counts follows "
                     "from their mean. Leave it at 'learn', or use likelihood='gaussian'."
                 )
-            check_noise(self.noise_sigma, self.n_features_in_)
-        warn_if_overcomplete(self.n_components, self.n_features_in_)
-        if self.missing == "mask" and self.noise is not None:
+            check_noise(self.noise_sigma, self._n_fluxes, beside_errors=self.has_errors_)
+        warn_if_overcomplete(self.n_components, self._n_fluxes)
+        if (self.missing == "mask" or self.has_errors_) and self.noise is not None:
             raise ValueError(
-                "noise cannot corrupt what was not observed: use noise=None with missing='mask'."
+                "noise cannot corrupt what was not observed, nor errors: use noise=None with "
+                "missing='mask' and with errors."
             )
 
     def _learn_units(self, data: TrainingData, **options: Any) -> TrainingData:
+        if self.has_errors_:
+            super()._learn_units(data._replace(X=SeenFluxes(data.X)), gaps=True)
+            return self._in_units(data)
         gaps = self.missing == "mask"
         if not LIKELIHOODS[self.likelihood].takes_counts:
             return super()._learn_units(data, gaps=gaps)
@@ -238,17 +256,49 @@ class SpectraVAE(BaseVAE):
     def _noise_is_free(self) -> bool:
         return isinstance(self.noise_sigma, str)
 
+    @property
+    def _is_linear(self) -> bool:
+        """Whether the likelihood of rows is known, and its optimum found without gradients."""
+        return (
+            self.likelihood == self.prior == "gaussian"
+            and self.decoder == "dense"
+            and not np.size(self.hidden_layer_sizes)
+            and self.beta == 1.0
+        )
+
+    def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
+        run = super()._plan(epochs, X, validation)
+        if not (self.has_errors_ and self._is_linear):
+            return run
+        converged = ("skae_converged", Converged(_CONVERGED * self._n_fluxes))
+        callbacks = [*run.callbacks, converged]
+        return replace(run, step=ExpectationStep, callbacks=callbacks, lr_schedule="constant")
+
     # -- building ------------------------------------------------------------------------------
 
     def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
         self.n_components_ = k = self.n_components
         noise = None
         if not self._noise_is_free:
-            noise = check_noise(self.noise_sigma, self.n_features_in_, self.scale_)
+            options = {"beside_errors": self.has_errors_}
+            noise = check_noise(self.noise_sigma, self._n_fluxes, self.scale_, **options)
             noise = torch.tensor(noise / self.scale_)
         likelihood = LIKELIHOODS[self.likelihood](
-            noise, unit=self.scale_, has_gaps=self.missing == "mask"
+            noise,
+            unit=self.scale_,
+            has_gaps=self.missing == "mask",
+            has_errors=self.has_errors_,
         )
+        if self.has_errors_ and self._is_linear:
+            at_random = self.init == "random"
+            start = first_factors(rows.x, rows.weight, likelihood, k, at_random=at_random)
+            likelihood.learn_noise(start.scatter.sqrt(), 0.0)
+            options = {
+                "learns_scatter": self._noise_is_free,
+                "doubts_loadings": self.loading_errors,
+                "smooth_around": self._taken_off,
+            }
+            return FactorAnalysis(start, likelihood, **options), Mean()
         reading = self._read(rows, likelihood)
         start = reading.noise[:1] / self.beta**0.5 if self.init == "pca" else reading.noise
         likelihood.learn_noise(start, reading.noise_floor)
@@ -266,17 +316,36 @@ class SpectraVAE(BaseVAE):
                 if self.init == "pca":
                     decoder = decoder_at_factors(decoder, k, writing.n_outputs)
         else:
-            columns = self._standardise(rows)
+            columns = self._standardise(rows, likelihood)
             writing = columns.writer(*likelihood.unlink(columns.centre))
             decoder = make_sequence_decoder(self, k)
         prior = PRIORS[self.prior](k, self.n_mixture)
         parts = encoder, decoder, reading, writing, likelihood, prior
         return VariationalAutoencoder(*parts, beta=self.beta), likelihood
 
+    @property
+    def _taken_off(self) -> torch.Tensor | None:
+        """What networks do not see of the columns, where loadings are smooth, in their units."""
+        if not self.smooth_loadings:
+            return None
+        center = np.broadcast_to(self.center_, (self._n_fluxes,))
+        return torch.from_numpy(center / self.scale_)
+
     def _read(self, rows: Rows, likelihood: Likelihood) -> Coordinates:
         """Return the coordinates in which the encoder sees rows."""
+        if self.has_errors_:
+            if self.init == "random":
+                return columns_with_errors(rows.x, rows.weight, likelihood)
+            k, d = self.n_components, self._n_fluxes
+            # a curved family of rows needs more factors than it has coordinates
+            n_factors = max(k, min(k + _MORE_FACTORS, d // 2, len(rows) // 10))
+            options = {
+                "learns_scatter": self._noise_is_free,
+                "smooth_around": self._taken_off,
+            }
+            return factors_with_errors(rows.x, rows.weight, likelihood, n_factors, **options)
         if self.init == "random":
-            return self._standardise(rows)
+            return self._standardise(rows, likelihood)
         is_linear = self.decoder == "dense" and not np.size(self.hidden_layer_sizes)
         return principal_factors(
             rows.x,
@@ -289,13 +358,16 @@ class SpectraVAE(BaseVAE):
             at_most=self.n_components if is_linear else None,
         )
 
-    def _standardise(self, rows: Rows) -> Coordinates:
+    def _standardise(self, rows: Rows, likelihood: Likelihood) -> Coordinates:
+        if self.has_errors_:
+            return columns_with_errors(rows.x, rows.weight, likelihood)
         return standardised_columns(rows.x, rows.weight, has_gaps=self.missing == "mask")
 
     @property
     def _rows_at_once(self) -> int | None:
         # an LSTM makes many numbers of each: all of its gates, at every place
-        return 64 if isinstance(self.module_.decoder, tuple(SEQUENCE_DECODERS.values())) else None
+        decoder = getattr(self.module_, "decoder", None)
+        return 64 if isinstance(decoder, tuple(SEQUENCE_DECODERS.values())) else None
 
     # -- what a fit leaves ---------------------------------------------------------------------
 
@@ -307,11 +379,11 @@ class SpectraVAE(BaseVAE):
         if not likelihood.has_noise:
             raise AttributeError("Counts have no noise_sigma_: their noise follows from the mean.")
         noise = likelihood.noise.detach().cpu().numpy().astype(np.float64) * likelihood.unit
-        return np.broadcast_to(noise, (self.n_features_in_,)).copy()
+        return np.broadcast_to(noise, (self._n_fluxes,)).copy()
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         likelihood = LIKELIHOODS.get(self.likelihood)
         tags.input_tags.positive_only = likelihood is not None and likelihood.takes_counts
-        tags.input_tags.allow_nan = self.missing == "mask"
+        tags.input_tags.allow_nan = self.missing == "mask" or self.error_columns
         return tags

@@ -90,6 +90,20 @@ class EarlyStopping(Callback):
 
 
 @dataclass(eq=False, repr=False)
+class Converged(Callback):
+    """End a fit when an epoch has changed the training loss by next to nothing."""
+
+    tol: float  # in the units of the loss
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Compare the last two epochs, of an earlier fit as well."""
+        if len(net.history) > 1:
+            before, loss = net.history[-2:, "train_loss"]
+            if abs(before - loss) <= self.tol:
+                net.stop_training = True
+
+
+@dataclass(eq=False, repr=False)
 class EpochProgressBar(Callback):
     """A bar for the epochs of one fit, with the loss and the time left."""
 

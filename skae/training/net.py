@@ -202,8 +202,9 @@ class _Loop:
         if validation is not None:
             most = bounded_rows(_VALIDATION_ROWS, validation.x.shape[1:])
             self.held_out = Minibatches(validation, most)
+        by_gradients = Step if run.processes is None else run.processes.step
         self._make_step = partial(
-            Step if run.processes is None else run.processes.step,
+            run.step or by_gradients,
             net.module_,
             net.criterion_,
             torch.device(net.device),
@@ -211,6 +212,7 @@ class _Loop:
             compiled_rows=self.batches.sizes[0] if run.compile else 0,
         )
         self.step: Step = self._make_step()
+        self.is_saved_within = run.checkpoint is not None and self.step.is_divisible
         self.has_batch_callbacks = self._has_callback_for("on_batch_begin", "on_batch_end")
         self.has_gradient_callbacks = self._has_callback_for("on_grad_computed")
         self.last_finite = Weights(net.module_)
@@ -331,8 +333,10 @@ class _Loop:
                 self._report(batch, step, training)
                 if net.stop_training:
                     break
-            if training and self.run.checkpoint is not None and not net.stop_training:
+            if training and self.is_saved_within and not net.stop_training:
                 self._save()
+        if training and not self.step.is_divisible and position.step == len(batches.sizes):
+            self.step.finish()
         self._record(position, batches.sizes, "train" if training else "valid")
 
     def _report(self, batch: Batch, step: dict[str, Any], training: bool) -> None:

@@ -14,6 +14,7 @@ from skae.training.checkpoints import Checkpoint
 from skae.training.net_file import load_training, training_of
 from skae.training.optimisation import Restart
 from skae.training.packing import digest_of
+from skae.training.step import Step
 
 #: (minibatch, generator) → what goes into the module
 Corruption = Callable[[Tensor, torch.Generator], Tensor]
@@ -36,6 +37,7 @@ class Run:
     loss_unit: float = 1.0  # what losses are multiplied by before they are shown
     precision: str = "float32"  # a name of skae.training.step.PRECISIONS
     compile: bool = False  # compile the loss of a full minibatch
+    step: type[Step] | None = None  # another way to learn from minibatches than by gradients
     verbose: int = 0  # 2 or more prints skorch's table of epochs
     checkpoint: Checkpoint | None = None  # where the run is saved, from time to time and at its end
     #: what the checkpoint holds of this run; training goes on from there

@@ -98,6 +98,9 @@ class Step:
 
     share: Share | None = None
 
+    #: whether a run can be saved between the steps of an epoch
+    is_divisible: bool = True
+
     def __init__(
         self,
         module: nn.Module,
@@ -142,6 +145,9 @@ class Step:
 
         net.optimizer_.step(closure)
         return step
+
+    def finish(self) -> None:
+        """Do what is left to be done behind the last step of an epoch that is not divisible."""
 
     def judge(self, batch: Batch) -> dict[str, Any]:
         """Compute the loss of a minibatch that is held out: no noise, dropout or gradients."""

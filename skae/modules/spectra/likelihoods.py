@@ -15,6 +15,9 @@ _STIRLING_FROM = 8.0
 # Up to here a series in (λ − x)/(λ + x) is exact to float32, which what it replaces no longer is.
 _NEAR = 0.1
 
+# Of no noise beside errors: the exponential is 0 in single precision, as long as it is finite itself.
+_LOG_OF_NOTHING = -110.0
+
 # Stands for no counts in a logarithm that is then multiplied by zero.
 _TINY = 1e-30
 
@@ -40,6 +43,9 @@ class Likelihood(nn.Module, ABC):
         What rows, means and noise are in units of: densities are those of the numbers themselves.
     has_gaps : bool
         Rows may have NaN, which were not observed and do not count.
+    has_errors : bool
+        Rows are ``(n, 2 d)``: behind the numbers stand their errors, which the noise adds to in squares,
+        and NaN or 0 where nothing was observed.
     """
 
     #: whether rows are counts: not negative, neither shifted nor scaled
@@ -51,14 +57,41 @@ class Likelihood(nn.Module, ABC):
     #: whether its mean over Gaussian posteriors of a linear decoder is known in closed form
     is_quadratic: bool = False
 
-    def __init__(self, noise: Tensor | None = None, *, unit: float = 1.0, has_gaps: bool = False):
+    def __init__(
+        self,
+        noise: Tensor | None = None,
+        *,
+        unit: float = 1.0,
+        has_gaps: bool = False,
+        has_errors: bool = False,
+    ):
         super().__init__()
-        self.unit, self.has_gaps = unit, has_gaps
+        self.unit, self.has_gaps, self.has_errors = unit, has_gaps or has_errors, has_errors
 
     def forward(self, output: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tensor:
         """Return the loss of each row, ``(n,)``, from (mean, noise, penalty) and rows ``(n, d)``."""
         mean, noise, penalty = output
-        return penalty - self.log_prob(target, mean, noise)
+        return penalty - self.log_prob(self.values(target), mean, noise)
+
+    def values(self, x: Tensor) -> Tensor:
+        """Return the numbers of rows ``(n, d)``, NaN where nothing was observed."""
+        if not self.has_errors:
+            return x
+        numbers, errors = x.chunk(2, dim=1)
+        return torch.where(errors > 0.0, numbers, math.nan)
+
+    def values_and_variances(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return numbers and squared errors of rows ``(n, 2 d)``, infinite where nothing was observed."""
+        values = self.values(x)
+        squares = x.chunk(2, dim=1)[1].square()
+        return values, torch.where(torch.isnan(values), math.inf, squares)
+
+    def noise_of(self, x: Tensor) -> Tensor:
+        """Return the standard deviation of the noise in rows: ``(1,)``, ``(d,)`` or ``(n, d)``."""
+        if not self.has_errors:
+            return self.noise
+        errors = x.chunk(2, dim=1)[1]
+        return torch.hypot(torch.where(errors > 0.0, errors, 1.0), self.noise)
 
     #: parameter of the noise, ``(d,)`` or ``(1,)``, that the methods below take
     noise: Tensor
@@ -75,8 +108,8 @@ class Likelihood(nn.Module, ABC):
         """Return the standard deviation of what is observed around mean rows, in their shape."""
 
     @abstractmethod
-    def sample(self, mean: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw what is observed around mean rows."""
+    def sample(self, mean: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw what is observed around mean rows, where noise is as wide as :meth:`noise_of` says."""
 
     def log_prob(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
         """Return the log-likelihood of each row, ``(n,)``.
@@ -85,7 +118,7 @@ class Likelihood(nn.Module, ABC):
         ----------
         x, mean : Tensor of shape (n, d)
             What was observed, and what was expected.
-        noise : Tensor of shape (d,) or (1,)
+        noise : Tensor of shape (n, d), (d,) or (1,)
             Standard deviation of the noise, where the distribution has it as a parameter.
         """
         return self.log_peak(x, noise) - self.misfit(x, mean, noise)
@@ -122,6 +155,11 @@ class Likelihood(nn.Module, ABC):
     def log_peaks(self, x: Tensor, noise: Tensor) -> Tensor:
         """Return the log-likelihood of each number where it is the mean, ``(n, d)`` or ``(1, d)``."""
 
+    def _peaks_of(self, noise: Tensor, width: float, x: Tensor) -> Tensor:
+        """Return minus the logarithm of ``width`` times the noise, in the units of the numbers."""
+        n = len(noise) if noise.ndim > 1 else 1
+        return -(noise.log() + math.log(width * self.unit)).expand(n, x.shape[1])
+
 
 class NoiseLikelihood(Likelihood):
     """Noise of one shape around the mean, whose standard deviation is given or learnt."""
@@ -129,19 +167,20 @@ class NoiseLikelihood(Likelihood):
     has_noise = True
     log_noise: Tensor
 
-    def __init__(self, noise: Tensor | None = None, *, unit: float = 1.0, has_gaps: bool = False):
-        super().__init__(unit=unit, has_gaps=has_gaps)
+    def __init__(self, noise: Tensor | None = None, **options: Any):
+        super().__init__(**options)
         self.noise_floor = 0.0
         self.is_known = noise is not None
         if noise is not None:
-            self.log_noise = nn.Buffer(noise.log().float())
+            self.log_noise = nn.Buffer(noise.log().clamp_min(_LOG_OF_NOTHING).float())
 
     def learn_noise(self, start: Tensor, floor: float) -> None:
         """Let training begin at this noise, and end at ``floor`` or above; ignored where it is known."""
         if not self.is_known:
-            above = ((start / floor).square() - 1.0).clamp_min(1.0)
             self.noise_floor = floor
-            self.log_noise = nn.Parameter((floor * above.sqrt()).log().float())
+            if floor > 0.0:
+                start = floor * ((start / floor).square() - 1.0).clamp_min(1.0).sqrt()
+            self.log_noise = nn.Parameter(start.log().float())
 
     @property
     def noise(self) -> Tensor:  # type: ignore[override]
@@ -166,9 +205,9 @@ class GaussianLikelihood(NoiseLikelihood):
 
     is_quadratic = True
 
-    def sample(self, mean: Tensor, generator: torch.Generator) -> Tensor:
+    def sample(self, mean: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
         """Draw what is observed around mean rows."""
-        return mean + self.noise * torch.empty_like(mean).normal_(generator=generator)
+        return mean + noise * torch.empty_like(mean).normal_(generator=generator)
 
     def half_deviances(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
         """Return half the squared pulls, ``(n, d)``."""
@@ -181,8 +220,8 @@ class GaussianLikelihood(NoiseLikelihood):
         return 0.5 * ((x - mean) / noise).square().sum(dim=1)
 
     def log_peaks(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Return minus the logarithm of the normalisation of each column, ``(1, d)``."""
-        return -(noise.log() + math.log(math.sqrt(2.0 * math.pi) * self.unit)).expand(1, x.shape[1])
+        """Return minus the logarithm of the normalisation, ``(n, d)`` or ``(1, d)``."""
+        return self._peaks_of(noise, math.sqrt(2.0 * math.pi), x)
 
 
 class LaplaceLikelihood(NoiseLikelihood):
@@ -197,15 +236,15 @@ class LaplaceLikelihood(NoiseLikelihood):
         return (math.sqrt(2.0) / noise) * (x - mean).abs()
 
     def log_peaks(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Return minus the logarithm of the normalisation of each column, ``(1, d)``."""
-        return -(noise.log() + math.log(math.sqrt(2.0) * self.unit)).expand(1, x.shape[1])
+        """Return minus the logarithm of the normalisation, ``(n, d)`` or ``(1, d)``."""
+        return self._peaks_of(noise, math.sqrt(2.0), x)
 
-    def sample(self, mean: Tensor, generator: torch.Generator) -> Tensor:
+    def sample(self, mean: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
         """Draw what is observed around mean rows."""
         # the logarithm of a chance is exponential, and of either sign
         size = torch.empty_like(mean).exponential_(generator=generator)
         side = torch.empty_like(mean).uniform_(-1.0, 1.0, generator=generator).sign()
-        return mean + self.noise * (size * side / math.sqrt(2.0))
+        return mean + noise * (size * side / math.sqrt(2.0))
 
 
 class PoissonLikelihood(Likelihood):
@@ -219,8 +258,8 @@ class PoissonLikelihood(Likelihood):
 
     takes_counts = True
 
-    def __init__(self, noise: Tensor | None = None, *, unit: float = 1.0, has_gaps: bool = False):
-        super().__init__(unit=unit, has_gaps=has_gaps)
+    def __init__(self, noise: Tensor | None = None, **options: Any):
+        super().__init__(**options)
         self.noise = nn.Buffer(torch.ones(1))  # not used: the mean says it all
 
     def noise_around(self, mean: Tensor) -> Tensor:
@@ -231,7 +270,7 @@ class PoissonLikelihood(Likelihood):
         """Return the standard deviation of counts around mean rows."""
         return mean.sqrt()
 
-    def sample(self, mean: Tensor, generator: torch.Generator) -> Tensor:
+    def sample(self, mean: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
         """Draw counts."""
         return torch.poisson(mean, generator=generator)
 

@@ -90,7 +90,7 @@ class VariationalAutoencoder(SeededModule):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean row, noise, and what the bound is lowered by: the criterion's three inputs."""
         mean, log_std = self.posterior(x)
-        noise = self.likelihood.noise
+        noise = self.likelihood.noise_of(x)
         z = mean if self.is_closed else mean + torch.exp(log_std) * self._draw(mean)
         penalty = self._weight() * self.prior.divergence(mean, log_std, z)
         if self.is_closed:
@@ -114,12 +114,12 @@ class VariationalAutoencoder(SeededModule):
         else:
             axes = self.decoder.get_parameter("weight").T
             loadings = self.writing(axes) - self.writing.centre
-        weight = 0.5 * (loadings / noise).square()
         variance = torch.exp(2.0 * log_std)
         if not self.likelihood.has_gaps:
-            return variance @ weight.sum(dim=1)
-        seen = (~torch.isnan(x)).to(variance.dtype)
-        return (variance * (seen @ weight.T)).sum(dim=1)
+            return variance @ (0.5 * (loadings / noise).square()).sum(dim=1)
+        seen = ~torch.isnan(self.likelihood.values(x))
+        counted = torch.where(seen, (0.5**0.5) / noise, 0.0).square()
+        return (variance * (counted @ loadings.square().T)).sum(dim=1)
 
     def bound(self, x: Tensor, n_importance: int, n_draws: int) -> Tensor:
         """Return the bound of each row on its log-likelihood, ``(n,)``, by draws that all rows share.
@@ -128,11 +128,11 @@ class VariationalAutoencoder(SeededModule):
         arXiv:1509.00519), averaged over the groups that ``n_draws`` draws make.
         """
         # what does not depend on the latents is added once: it may be far larger than differences of rows
-        noise = self.likelihood.noise
-        peak = self.likelihood.log_peak(in_double(x), in_double(noise))
+        noise, values = self.likelihood.noise_of(x), self.likelihood.values(x)
+        peak = self.likelihood.log_peak(in_double(values), in_double(noise))
         mean, log_std = self.posterior(x)
         if self.is_closed and n_importance == 1:
-            misfit = self.likelihood.misfit(x, self.decode(mean), noise)
+            misfit = self.likelihood.misfit(values, self.decode(mean), noise)
             spread = self._spread_of_linear(x, log_std, noise)
             return peak - misfit - spread - self.prior.divergence(mean, log_std, mean)
         if n_importance == 1:
@@ -144,7 +144,7 @@ class VariationalAutoencoder(SeededModule):
         group: list[Tensor] = []
         for draw in draws:
             z = mean + torch.exp(log_std) * draw
-            log_prob = -self.likelihood.misfit(x, self.decode(z), noise)
+            log_prob = -self.likelihood.misfit(values, self.decode(z), noise)
             if n_importance == 1:
                 total += log_prob - self.prior.divergence(mean, log_std, z)
                 continue

@@ -33,7 +33,7 @@ def test_draws_have_the_standard_deviation_that_is_stated(likelihood):
     noise = None if likelihood.takes_counts else torch.tensor([3.0])
     mean = torch.full((100_000, 1), 9.0)
     law = likelihood(noise)
-    drawn = law.sample(mean, generator())
+    drawn = law.sample(mean, law.noise, generator())
     torch.testing.assert_close(law.std(mean), torch.full_like(mean, 3.0))
     assert float(drawn.std()) == pytest.approx(3.0, rel=0.02)
     assert float(drawn.mean()) == pytest.approx(9.0, abs=0.05)

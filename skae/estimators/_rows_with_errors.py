@@ -1,0 +1,221 @@
+"""Variational autoencoders of rows whose numbers may have errors of their own."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skae._sklearn import _fit_context
+from skae.estimators._data import warn_of_ignored
+from skae.estimators._poor_fit import faults_of_rare_columns
+from skae.estimators._spectra_rows import check_gaps, validate_spectra, with_checked_errors
+from skae.estimators._variational import BaseVAE
+from skae.modules.spectra.likelihoods import LIKELIHOODS
+from skae.training.batches import Units
+from skae.transformers._messages import name_column
+
+
+class VAEWithErrors(BaseVAE):
+    """An estimator with ``error_columns``, ``likelihood`` and ``missing``, and the keyword ``errors``."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None, errors=None):
+        """Train the network, or fit a linear Gaussian model.
+
+        Rows with errors and a linear decoder, Gaussian noise and prior are fitted by
+        expectation-maximisation until the likelihood rises no more, ``max_epochs`` times at most: one
+        epoch is one pass over all rows, ``batch_size`` at a time, which changes only the memory
+        needed. ``lr``, ``optimizer`` and ``lr_schedule`` mean nothing then; ``early_stopping`` keeps the
+        model that is best on rows held out, :meth:`partial_fit` makes one step by the rows that it gets,
+        and ``checkpoint`` saves behind each pass.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training data.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        errors : array-like of shape (n_samples, n_features), default=None
+            Standard deviation of the noise of each number, in the units of X. NaN, infinity, 0 and
+            negative ones say that the number was not observed, whatever ``missing`` is.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, the data or the weights cannot be used; before training starts.
+        DivergenceError
+            If the loss becomes NaN or infinite; the last finite weights are kept.
+        CheckpointError
+            If ``checkpoint`` cannot be written or read; what was saved before is still there.
+        """
+        fresh = not (self.warm_start and hasattr(self, "net_"))
+        return self._train(X, y, sample_weight, fresh=fresh, errors=errors)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, sample_weight=None, errors=None):
+        """Train for one epoch on these rows, at the constant rate ``lr``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            A chunk of the training data.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, relative to the mean weight of the first chunk.
+        errors : array-like of shape (n_samples, n_features), default=None
+            Errors of X, as in :meth:`fit`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        warn_of_ignored(self)
+        fresh = not hasattr(self, "net_")
+        return self._train(X, y, sample_weight, fresh=fresh, partial=True, errors=errors)
+
+    def fit_transform(self, X, y=None, sample_weight=None, errors=None):
+        """Fit, and encode the same rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training data.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        errors : array-like of shape (n_samples, n_features), default=None
+            Errors of X, as in :meth:`fit`.
+
+        Returns
+        -------
+        latent : ndarray of shape (n_samples, n_components)
+            Means of the posteriors.
+        """
+        return self.fit(X, y, sample_weight, errors).transform(X, errors)
+
+    def transform(self, X, errors=None):
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, in the units of the training data.
+        errors : array-like of shape (n_samples, n_features), default=None
+            Their errors, as in :meth:`fit`.
+
+        Returns
+        -------
+        latent : ndarray of shape (n_samples, n_components)
+            Means of the posteriors, in the dtype of X.
+        """
+        return self._apply(self._tensor_transform, self._validate_rows(X, errors))
+
+    def score(self, X, y=None, sample_weight=None, errors=None):
+        """Return the mean of :meth:`score_samples`; higher is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        errors : array-like of shape (n_samples, n_features), default=None
+            Errors of X, as in :meth:`fit`.
+
+        Returns
+        -------
+        score : float
+            The (weighted) mean of the rows' scores.
+        """
+        return self._mean_score(self.score_samples(X, errors), sample_weight)
+
+    @property
+    def _n_fluxes(self) -> int:
+        """Columns of X that are no errors."""
+        return self.n_features_in_ // (1 + self._errors_are_columns)
+
+    @property
+    def _has_converged(self) -> bool:
+        """Whether expectation-maximisation ended by itself, after few steps as it may be."""
+        return self.net_.module_.is_closed and self.has_errors_ and self.n_iter_ < self.max_epochs
+
+    @property
+    def _units(self) -> Units:
+        units = self._row_units
+        if not self.has_errors_:
+            return units
+        center = np.broadcast_to(units.center, (self._n_fluxes,))
+        return Units(np.concatenate([center, np.zeros(self._n_fluxes)]), units.scale)
+
+    @property
+    def _row_units(self) -> Units:
+        return super()._units
+
+    def _find_faults(self, X: np.ndarray, y: np.ndarray | None, is_short: bool) -> Iterator[str]:
+        yield from super()._find_faults(X, y, is_short)
+        if self.has_errors_:
+            names = partial(name_column, self)
+            yield from faults_of_rare_columns(self._n_seen, self.n_components_, names)
+
+    def _validate_training_data(
+        self, X: Any, y: Any, *, reset: bool, errors: Any = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        if reset:
+            self._errors_are_columns = bool(self.error_columns)
+        has_errors = self._errors_are_columns or errors is not None
+        if not reset:
+            self._check_errors(errors)
+        counts = LIKELIHOODS[self.likelihood].takes_counts
+        if has_errors and counts:
+            raise ValueError(
+                "likelihood='poisson' takes no errors: the noise of counts follows from their mean. Use "
+                "likelihood='gaussian'."
+            )
+        self.has_errors_ = has_errors
+        if has_errors:
+            options = {"reset": reset, "columns": self._errors_are_columns}
+            return with_checked_errors(self, X, errors, **options), None
+        X = self._check_rows(X, counts, self.missing == "mask", reset=reset)
+        if self.missing == "mask" and reset:
+            check_gaps(self, X, axis=0)
+        return X, None
+
+    def _validate_rows(self, X: Any, errors: Any = None) -> np.ndarray:
+        check_is_fitted(self, "net_")
+        self._check_errors(errors)
+        if self.has_errors_:
+            return with_checked_errors(
+                self, X, errors, reset=False, columns=self._errors_are_columns
+            )
+        likelihood = self.module_.likelihood  # what was fitted, whatever the parameters are by now
+        return self._check_rows(X, likelihood.takes_counts, likelihood.has_gaps, reset=False)
+
+    def _check_errors(self, errors: Any) -> None:
+        """Refuse rows without errors where the model was fitted to such with them, and the other way."""
+        if self._errors_are_columns or self.has_errors_ == (errors is not None):
+            return
+        if self.has_errors_:
+            raise ValueError(
+                "errors are missing: this SpectraVAE was fitted to rows with errors of their own, and "
+                "guesses none. Pass errors=, of the shape of X."
+            )
+        raise ValueError(
+            "errors were given, but this SpectraVAE was fitted without: fit it afresh with errors=."
+        )
+
+    def _check_rows(self, X: Any, counts: bool, gaps: bool, *, reset: bool) -> np.ndarray:
+        return validate_spectra(self, X, counts=counts, gaps=gaps, reset=reset)
