@@ -15,6 +15,7 @@ __all__ = [
     "PoorFitWarning",
     "PrecisionWarning",
     "UnitsWarning",
+    "UnusedDataWarning",
     "VersionWarning",
     "WeightWarning",
 ]
@@ -243,6 +244,22 @@ class UnitsWarning(UserWarning):
     ...     features = KinematicsTransformer().fit_transform(X)
     >>> print(caught[0].message)
     phi reaches 170, beyond 2π: in degrees? numpy.deg2rad gives radians.
+    """
+
+
+class UnusedDataWarning(UserWarning):
+    """Parts of a file are not used: columns, units, and spectra of which no pixel was seen.
+
+    Examples
+    --------
+    A file is known, and what is left of it is not wanted:
+
+    >>> import warnings
+    >>> from skae.exceptions import UnusedDataWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", UnusedDataWarning)
+    ...     ...  # load_spectra
+    Ellipsis
     """
 
 

@@ -1,6 +1,7 @@
-"""Spectra from files: CSV, NPY and FITS, with their grid and errors where the file has them."""
+"""Spectra from files: surveys' FITS, text, CSV and NPY, with grid, errors and flags."""
 
-import re
+from collections import Counter
+from collections.abc import Iterator
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -9,243 +10,232 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from skae._parameters import arguments
-from skae._sklearn import StrOptions
-from skae.datasets._binary import check_fits, check_fits_rows, map_npy, real_numbers
+from skae._sklearn import Interval, StrOptions
+from skae._warn import warn
 from skae.datasets._files import kind_of, reading
-from skae.datasets._text import DECIMAL, read_table
+from skae.datasets._spectra_parts import Reading, apart, is_same_grid, joined, rows_of
+from skae.datasets._spectra_text import read_npy, read_text
+from skae.datasets._survey_files import read_fits
+from skae.datasets._text import DECIMAL
+from skae.exceptions import UnusedDataWarning
 
-# Names under which tables keep what is needed, in lower case.
-_FLUX = ("flux", "flux_density", "counts", "intensity", "spec", "spectrum")
-_GRID = ("wavelength", "wave", "lambda", "lam", "loglam", "energy", "frequency", "time", "tau")
-_ERROR = ("error", "err", "sigma", "flux_error", "flux_err", "uncertainty", "ivar")
+# Entries of a warning.
+_MOST_NAMED = 12
 
 
 @arguments(
-    path=[str, Path],
-    orient=StrOptions({"rows", "columns"}),
+    path=[str, Path, "array-like"],
+    orient=[StrOptions({"rows", "columns"}), None],
     grid=["boolean", None],
+    names=[list, tuple, None],
     column=[str, None],
     hdu=[Integral, str, None],
     decimal=DECIMAL,
+    mask=["boolean", Interval(Integral, 1, None, closed="left"), None],
+    as_list=["boolean"],
 )
-def load_spectra(path, *, orient="rows", grid=None, column=None, hdu=None, decimal=None):
-    r"""Read spectra from a CSV, NPY or FITS file.
+def load_spectra(
+    path, *, orient=None, grid=None, names=None, column=None, hdu=None, decimal=None, mask=None,
+    as_list=False,
+):  # fmt: skip
+    r"""Read spectra, with their grid, errors and flags, from a file, a folder or a list of files.
 
     Parameters
     ----------
-    path : str or Path
-        A .csv or .txt table, separated by commas, semicolons, tabs or spaces, with names in the line or
-        the comment before its numbers, or without; an .npy array of shape (n_samples, n_bins); a .fits
-        file, or .fits.gz, with an image of that shape, or with a table that has a row for each bin, or a
-        vector for each spectrum (needs astropy: the extra ``spectra``). Rows and columns without any
-        entry at the end of a text file are left out.
-    orient : {"rows", "columns"}, default="rows"
-        How a text file, an array or an image lies: a spectrum in each row, or in each column.
+    path : str, Path, or list of them
+        A file, the files of a folder in order of their names, or a list of files:
+
+        - FITS (needs astropy: the extra ``spectra``): SDSS ``spec``, ``spec-lite``, ``spPlate``,
+          ``spSpec``; DESI ``coadd`` and ``spectra``, whose arms are joined by inverse variance; LAMOST;
+          JWST ``x1d`` and ``c1d``; any table with a row for each bin or a vector for each spectrum; any
+          image of shape (n_samples, n_bins), with units ERR, IVAR, VAR, DQ, MASK, WAVELENGTH beside it.
+        - Text, separated by commas, semicolons, tabs or spaces, with names in the line or the comment
+          before its numbers, or without: CSV, two columns, RRUFF, ECSV (needs astropy).
+        - An .npy array of shape (n_samples, n_bins).
+    orient : {"rows", "columns"}, default=None
+        How a text file, an array or an image lies: a spectrum in each row, or in each column. None takes
+        columns where the first is called "wavelength" or the like, or where there are two without names,
+        ten rows or more, the first in order; else rows.
     grid : bool, default=None
         Whether the first column (``orient="columns"``), or line (``orient="rows"``), is the grid.
         None looks at the names of a text file: a first column called "wavelength", "loglam",
         "energy", "time" or the like is the grid, and so are names in a table with an index, as pandas
-        writes it, if all are numbers. Without names nothing is taken for a grid.
+        writes it, if all are numbers. Without names only the first of two columns, as above, is taken for
+        a grid.
+    names : list of str, default=None
+        What the columns of a text file or an array hold, in place of its own names:
+        ``["wavelength", "flux", "error"]``.
     column : str, default=None
-        Name of the fluxes in a FITS table; None looks for "flux", "counts" and the like.
+        Name of the fluxes in a table; None looks for "flux", "counts" and the like.
     hdu : int or str, default=None
-        Which unit of the FITS file; None takes the first with data.
+        Which unit of a FITS file; None takes those that a survey's layout has, else the first with data.
+        ``hdu="B_FLUX"`` is one arm of DESI's.
     decimal : {".", ","}, default=None
         The decimal sign of a text file. None finds it, and refuses a file that could be read in two ways.
+    mask : bool or int, default=None
+        Which flags say that a pixel was not seen: True takes all, a number those of its bits. None
+        applies none: good spectra carry flags, of a sky line near by, say.
+    as_list : bool, default=False
+        Return a list rather than one table: an entry for each file, in order, or for each of the grids in
+        it. :func:`resample_spectra` takes it.
 
     Returns
     -------
-    spectra : :class:`~sklearn.utils.Bunch`
-        Dictionary-like, with the following attributes.
+    spectra : :class:`~sklearn.utils.Bunch`, or list of them
+        Dictionary-like, with the following attributes. Each but ``data`` may be None, where the file does
+        not say it.
 
         data : ndarray of shape (n_samples, n_bins)
-            Spectra, as floats. NaN where a file has no number, or an error that is none: use
-            ``SpectraVAE(missing="mask")``.
-        wavelengths : ndarray of shape (n_bins,) or None
+            Spectra, as floats. NaN where a file has no number, or an error that is none.
+        wavelengths : ndarray of shape (n_bins,)
             The grid, in the file's unit; "loglam" is brought from its logarithm.
-        errors : ndarray of shape (n_samples, n_bins) or None
-            Standard deviations, from columns called "error", "sigma" or the like; "ivar" is brought
-            from inverse variances. ``SpectraVAE`` takes one for each bin, their rms over the spectra say:
-            ``noise_sigma=np.sqrt(np.nanmean(errors**2, axis=0))``.
+        errors : ndarray of shape (n_samples, n_bins)
+            Standard deviations, from columns or units called "error", "sigma" or the like, from variances
+            and from inverse variances. NaN where nothing is known.
+        flags : ndarray of shape (n_samples, n_bins), integers
+            Bits of the file's mask; SDSS's and LAMOST's are ``and_mask``.
+        ids : ndarray of shape (n_samples,)
+            DESI's TARGETID, LAMOST's OBSID, SDSS's "plate-mjd-fiber", JWST's source or target.
+        redshifts : ndarray of shape (n_samples,)
+            From SDSS's SPECOBJ, or LAMOST's header; NaN where unknown.
+        files, rows : ndarray of shape (n_samples,)
+            Where each spectrum comes from: the file, and which of its spectra it is.
+        medium : {"air", "vacuum"}
+            What the wavelengths are of.
+        unit, wavelength_unit : str
+            As the file writes them.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file cannot be read, or holds no spectra.
+        If a file cannot be read, holds no spectra, or could be read in two ways; if spectra lie on
+        different grids and ``as_list`` is False.
+
+    Warns
+    -----
+    UnusedDataWarning
+        Names what is left unused: columns, units of a FITS file, other files of a folder, and spectra
+        without a single pixel that was seen, which are dropped.
+
+    See Also
+    --------
+    resample_spectra : Spectra of different grids on one.
+    skae.SpectraVAE : Takes the errors: ``SpectraVAE(8).fit(spectra.data, errors=spectra.errors)``.
 
     Examples
     --------
     >>> import numpy as np, tempfile, pathlib
     >>> from skae.datasets import load_spectra
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = pathlib.Path(folder, "spectra.csv")
-    ...     _ = file.write_text("wavelength,first,second\n400,1,4\n500,2,5\n600,3,6\n")
-    ...     spectra = load_spectra(file, orient="columns")
+    ...     file = pathlib.Path(folder, "star.csv")
+    ...     _ = file.write_text("wavelength (nm),flux,ivar\n400,1,4\n500,2,0\n600,3,1\n")
+    ...     spectra = load_spectra(file)
     >>> spectra.data
-    array([[1., 2., 3.],
-           [4., 5., 6.]])
-    >>> spectra.wavelengths
-    array([400., 500., 600.])
+    array([[ 1., nan,  3.]])
+    >>> spectra.errors
+    array([[0.5, nan, 1. ]])
+    >>> spectra.wavelengths, spectra.wavelength_unit
+    (array([400., 500., 600.]), 'nm')
     """
+    how = Reading(orient, grid, names, column, hdu, decimal, mask)
+    unused: Counter[str] = Counter()
+    parts, empty = [], Counter[str]()
+    for file in _files_of(path, unused):
+        kind = kind_of(file, _READERS)
+        with reading(file, f"spectra from a {kind} file"):
+            found = _READERS[kind](file, how)
+        for spectra in found:
+            unused.update(spectra.pop("unused"))
+            spectra.files = np.full(len(spectra.data), str(file))
+            kept = _drop_empty(spectra)
+            empty[str(file)] += len(spectra.data) - len(kept.data)
+            parts += apart(kept) if len(kept.data) else []
+    empty = +empty
+    if not parts:
+        raise ValueError(
+            f"path={_short(path)} holds no spectra: all {empty.total()} are empty, no pixel of them was "
+            "seen (ivar is 0, or all is masked)"
+        )
+    _warn_of(unused, empty)
+    if as_list:
+        return parts
+    other = next((part for part in parts if not is_same_grid(parts[0], part)), None)
+    if other is not None:
+        names = sorted({str(part.files[0]) for part in (parts[0], other)})
+        raise ValueError(
+            f"spectra of {' and '.join(map(repr, names))} lie on different grids; bring them to one: "
+            "resample_spectra(load_spectra(path, as_list=True), wavelengths)"
+        )
+    return joined(parts)
+
+
+def _short(path: Any) -> str:
+    listed = [str(path)] if isinstance(path, (str, Path)) else [str(one) for one in path]
+    return repr(listed[0]) if len(listed) == 1 else f"[{listed[0]!r}, … {len(listed)} files]"
+
+
+def _files_of(path: Any, unused: Counter[str]) -> Iterator[Path]:
+    """Yield the files that are meant; those of a folder which are no spectra are noted."""
+    if not isinstance(path, (str, Path)):
+        if len(path) == 0:
+            raise ValueError("path is an empty list; give it a file")
+        yield from map(Path, path)
+        return
     path = Path(path)
-    kind = kind_of(path, _READERS)
-    with reading(path, f"spectra from a {kind} file"):
-        spectra = _READERS[kind](path, orient, grid, column, hdu, decimal)
-        if spectra.data.ndim != 2 or spectra.data.size == 0:
-            raise ValueError(f"its shape is {spectra.data.shape}, not (n_samples, n_bins)")
-    return spectra
-
-
-def _bunch(data: Any, wavelengths: Any = None, errors: Any = None) -> Bunch:
-    def floats(part: Any) -> np.ndarray | None:
-        return None if part is None else np.array(real_numbers(part), dtype=np.float64)
-
-    spectra = Bunch(data=floats(data), wavelengths=floats(wavelengths), errors=floats(errors))
-    if errors is not None:
-        is_none = ~((spectra.errors > 0) & np.isfinite(spectra.errors))
-        spectra.data[is_none] = np.nan
-    return spectra
-
-
-def _as_errors(name: str, values: np.ndarray) -> np.ndarray:
-    """Return standard deviations from what a file calls its errors; infinite where nothing is known."""
-    if _word(name) != "ivar":
-        return values
-    return np.where(values > 0, 1.0 / np.sqrt(np.where(values > 0, values, 1.0)), np.inf)
-
-
-def _word(name: str) -> str:
-    """The word that a name begins with: "wavelength" of "Wavelength (nm)"."""
-    match = re.match(r"[a-z_]*[a-z]", name.strip().lower())
-    whole = match.group() if match else ""
-    return whole if whole in (*_GRID, *_ERROR, *_FLUX) else whole.split("_")[0]
-
-
-def _read_npy(
-    path: Path, orient: str, grid: bool | None, column: str | None, hdu: Any, decimal: str | None
-) -> Bunch:
-    array = map_npy(path)
-    if array.ndim != 2:
-        raise ValueError(f"its shape is {array.shape}, not (n_samples, n_bins)")
-    return _from_array(array, None, orient, grid)
-
-
-def _read_text(
-    path: Path, orient: str, grid: bool | None, column: str | None, hdu: Any, decimal: str | None
-) -> Bunch:
-    import pandas as pd
-
-    table = read_table(path, decimal=decimal)
-    names, array = table.names or table.remark, table.values
-    # pandas writes an index without a name; over it a line of numbers is the grid
-    is_unnamed = np.isnan(array[0, 0]) if names is None else names[0] in ("", "index")
-    body = array[1:] if names is None else array
-    if is_unnamed and len(body) and np.array_equal(body[:, 0], np.arange(len(body))):
-        names = [f"{x:.17g}" for x in array[0, 1:]] if names is None else names[1:]
-        array = body[:, 1:]
-        numbers = pd.to_numeric(names, errors="coerce")
-        if grid is None and orient == "rows" and np.isfinite(numbers).all():
-            return _bunch(array, numbers)
-    return _from_array(array, names, orient, grid)
-
-
-def _from_array(
-    table: np.ndarray, names: list[str] | None, orient: str, grid: bool | None
-) -> Bunch:
-    """Spectra in rows or in columns, of which the first may be their grid."""
-    if orient == "rows":
-        return _bunch(table[1:], table[0]) if grid else _bunch(table)
-    names = [""] * table.shape[1] if names is None else names
-    wavelengths = None
-    if grid or (grid is None and _word(names[0]) in _GRID):
-        wavelengths = _linear(names[0], table[:, 0])
-        names, table = names[1:], table[:, 1:]
-    is_error = np.array([_word(name) in _ERROR for name in names])
-    if not is_error.any():
-        return _bunch(table.T, wavelengths)
-    if is_error.sum() * 2 != len(names):
+    if not path.is_dir():
+        yield path
+        return
+    files = sorted(one for one in path.iterdir() if one.is_file() and one.name[0] != ".")
+    known = [file for file in files if file.name.lower().endswith(tuple(_READERS))]
+    if not known:
         raise ValueError(
-            f"it has {is_error.sum()} columns of errors for {(~is_error).sum()} spectra: {names}"
+            f"path={str(path)!r} is a folder without spectra; known are {', '.join(_READERS)}"
         )
-    errors = [_as_errors(names[j], table[:, j]) for j in np.flatnonzero(is_error)]
-    return _bunch(table.T[~is_error], wavelengths, errors)
+    unused.update(f"file {file.name!r}" for file in files if file not in known)
+    yield from known
 
 
-def _linear(name: str, grid: np.ndarray) -> np.ndarray:
-    return 10.0**grid if _word(name) == "loglam" else grid
+def _drop_empty(spectra: Bunch) -> Bunch:
+    """Leave out spectra whose errors, or masks, say that nothing was seen."""
+    if spectra.errors is None and spectra.flags is None:
+        return spectra
+    is_seen = ~np.isnan(spectra.data).all(axis=1)
+    return spectra if is_seen.all() else rows_of(spectra, is_seen)
 
 
-def _read_fits(
-    path: Path, orient: str, grid: bool | None, column: str | None, hdu: Any, decimal: str | None
-) -> Bunch:
-    from astropy.io import fits
-
-    check_fits(path)
-    with fits.open(path, memmap=False) as units:
-        for unit in units:
-            check_fits_rows(unit)
-        with_data = (unit for unit in units if unit.data is not None)
-        unit = next(with_data, None) if hdu is None else units[hdu]
-        if unit is None or unit.data is None:
-            raise ValueError("it holds no data" + ("" if hdu is None else f" in hdu={hdu!r}"))
-        if unit.data.dtype.names is not None:
-            return _from_table(unit.data, column)
-        data = np.atleast_2d(unit.data)
-        if orient == "columns":
-            return _bunch(data.T, _grid_of(unit.header, 2))
-        return _bunch(data, _grid_of(unit.header, 1))
-
-
-def _grid_of(header: Any, axis: int) -> np.ndarray | None:
-    """The grid along an axis of an image, as its header describes it (Greisen et al., 2006)."""
-    step = header.get(f"CDELT{axis}", header.get(f"CD{axis}_{axis}"))
-    if step is None or f"CRVAL{axis}" not in header:
-        return None
-    pixel = np.arange(1, header[f"NAXIS{axis}"] + 1)
-    first = header[f"CRVAL{axis}"]
-    grid = first + (pixel - header.get(f"CRPIX{axis}", 1.0)) * step
-    kind = str(header.get(f"CTYPE{axis}", "")).upper()
-    if kind.endswith("-LOG"):  # evenly spaced in the natural logarithm
-        return first * np.exp((grid - first) / first)
-    is_decadic = header.get("DC-FLAG", 0) == 1 or "LOG10" in kind or kind == "LOGLAM"
-    return 10.0**grid if is_decadic else grid
-
-
-def _from_table(table: Any, column: str | None) -> Bunch:
-    names = {name.lower(): name for name in table.dtype.names}
-
-    def find(wanted: tuple[str, ...]) -> str | None:
-        return next((word for word in wanted if word in names), None)
-
-    flux = column.lower() if column is not None else find(_FLUX)
-    if flux not in names:
-        raise ValueError(
-            f"it has no column {column or 'flux'!r}, only {list(names.values())}; set column="
+def _warn_of(unused: Counter[str], empty: Counter[str]) -> None:
+    if empty:
+        where = ", ".join(f"{n} in {name!r}" for name, n in empty.most_common(3))
+        more = "" if len(empty) <= 3 else f" and {len(empty) - 3} more files"
+        warn(
+            f"{empty.total()} empty spectra are dropped, of which no pixel was seen: {where}{more}; rows "
+            "says which are kept.",
+            UnusedDataWarning,
         )
-
-    def read(name: str) -> np.ndarray:
-        # one row a bin makes one spectrum, one vector a row makes many
-        numbers = real_numbers(table[names[name]])
-        return np.atleast_2d(np.array(numbers, dtype=np.float64))
-
-    grid, error = find(_GRID), find(_ERROR)
-    if grid is not None and not (read(grid) == read(grid)[0]).all():
-        raise ValueError(
-            f"its spectra lie on grids of their own ({names[grid]}); bring them to one, with "
-            "numpy.interp say"
+    if unused:
+        entries = [
+            name if n == 1 else f"{name} ({n} times)" for name, n in unused.most_common(_MOST_NAMED)
+        ]
+        more = "" if len(unused) <= _MOST_NAMED else f" and {len(unused) - _MOST_NAMED} more"
+        warn(
+            f"Left unused: {', '.join(entries)}{more}. column= and hdu= choose others.",
+            UnusedDataWarning,
         )
-    wavelengths = None if grid is None else _linear(grid, read(grid)[0])
-    errors = None if error is None else _as_errors(error, read(error))
-    return _bunch(read(flux), wavelengths, errors)
 
 
 _READERS = {
-    ".csv": _read_text,
-    ".txt": _read_text,
-    ".npy": _read_npy,
-    ".fits": _read_fits,
-    ".fits.gz": _read_fits,
-    ".fit": _read_fits,
+    ".csv": read_text,
+    ".tsv": read_text,
+    ".txt": read_text,
+    ".dat": read_text,
+    ".asc": read_text,
+    ".ascii": read_text,
+    ".ecsv": read_text,
+    ".npy": read_npy,
+    ".fits": read_fits,
+    ".fits.gz": read_fits,
+    ".fit": read_fits,
+    ".fit.gz": read_fits,
 }

@@ -1,0 +1,103 @@
+"""load_spectra reads any image with its siblings, any table, and the grids that headers describe."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from spectra_as_written import assert_read, pixels
+
+from skae.datasets import load_spectra
+from skae.exceptions import UnusedDataWarning
+
+
+def test_images_with_errors_and_flags_beside_them(tmp_path, rng):
+    flux, ivar, flags = pixels(3, 20, rng)
+    sigma = np.where(ivar > 0, 1 / np.sqrt(np.where(ivar > 0, ivar, 1)), 0.0)
+    science = fits.ImageHDU(flux, name="SCI")
+    science.header.update(
+        CTYPE1="AWAV", CUNIT1="nm", CRVAL1=500.0, CRPIX1=1.0, CDELT1=0.5, BUNIT="adu"
+    )
+    forms = {
+        "sigma": [fits.ImageHDU(sigma, name="ERR")],
+        "variance": [fits.ImageHDU(sigma**2, name="VAR")],
+        "stat": [fits.ImageHDU(sigma**2, name="STAT")],
+        "ivar": [fits.ImageHDU(ivar, name="IVAR")],
+        "ccd": [fits.ImageHDU(sigma**2, name="UNCERT")],
+    }
+    forms["ccd"][0].header["UTYPE"] = "VarianceUncertainty"
+    for name, errors in forms.items():
+        path = tmp_path / f"{name}.fits"
+        units = [fits.PrimaryHDU(), science, *errors, fits.ImageHDU(flags, name="DQ")]
+        fits.HDUList(units).writeto(path)
+        spectra = load_spectra(path)
+        assert_read(spectra, flux, ivar, flags)
+        np.testing.assert_allclose(spectra.wavelengths, 500.0 + 0.5 * np.arange(20))
+        assert (spectra.medium, spectra.wavelength_unit, spectra.unit) == ("air", "nm", "adu")
+
+
+def test_images_in_a_primary_unit_and_a_grid_in_a_unit_of_its_own(tmp_path, rng):
+    flux, ivar, flags = pixels(3, 20, rng)
+    grid = np.linspace(400.0, 700.0, 20) ** 1.1
+    wave = fits.ImageHDU(grid, name="WAVELENGTH")
+    wave.header.update(BUNIT="Angstrom", AIRORVAC="vac")
+    units = [fits.PrimaryHDU(flux), fits.ImageHDU(ivar, name="IVAR"), wave]
+    fits.HDUList([*units, fits.ImageHDU(flags, name="MASK")]).writeto(tmp_path / "cframe.fits")
+    spectra = load_spectra(tmp_path / "cframe.fits")
+    assert_read(spectra, flux, ivar, flags)
+    np.testing.assert_array_equal(spectra.wavelengths, grid)
+    assert (spectra.medium, spectra.wavelength_unit) == ("vacuum", "Angstrom")
+
+
+def test_what_stands_beside_an_image_and_has_another_shape_is_named(tmp_path, rng):
+    flux, ivar, _ = pixels(3, 20, rng)
+    units = [fits.PrimaryHDU(flux), fits.ImageHDU(ivar[:2], name="IVAR")]
+    fits.HDUList(units).writeto(tmp_path / "s.fits")
+    with pytest.warns(UnusedDataWarning, match="Left unused: HDU 'IVAR'"):
+        assert load_spectra(tmp_path / "s.fits").errors is None
+
+
+@pytest.mark.parametrize("kind", ["WAVE-TAB", "MULTISPE", "AWAV-GRI"])
+def test_grids_that_are_not_in_the_header_are_refused(kind, tmp_path):
+    image = fits.PrimaryHDU(np.ones((2, 5)))
+    image.header.update(CTYPE1=kind, CRVAL1=1.0, CDELT1=1.0, CRPIX1=1.0)
+    image.writeto(tmp_path / "s.fits")
+    with pytest.raises(ValueError, match=f"CTYPE1='{kind}', which is not read"):
+        load_spectra(tmp_path / "s.fits")
+
+
+def test_iraf_writes_one_spectrum_in_three_axes_and_cubes_are_refused(tmp_path):
+    image = fits.PrimaryHDU(np.ones((1, 1, 5)))
+    image.header.update(CTYPE1="LINEAR", CRVAL1=400.0, CD1_1=2.0, CRPIX1=1.0)
+    image.writeto(tmp_path / "one.fits")
+    spectra = load_spectra(tmp_path / "one.fits")
+    assert spectra.data.shape == (1, 5)
+    np.testing.assert_allclose(spectra.wavelengths, 400.0 + 2.0 * np.arange(5))
+    fits.PrimaryHDU(np.ones((2, 3, 5))).writeto(tmp_path / "cube.fits")
+    with pytest.raises(ValueError, match=r"has shape \(2, 3, 5\), not \(n_samples, n_bins\)"):
+        load_spectra(tmp_path / "cube.fits")
+
+
+def test_integers_that_are_null_are_missing(tmp_path):
+    counts = np.array([3, -99, 5, 7], dtype=np.int32)
+    columns = [
+        fits.Column("wavelength", "D", array=[1.0, 2.0, 3.0, 4.0], unit="nm"),
+        fits.Column("counts", "J", array=counts, null=-99),
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "s.fits")
+    spectra = load_spectra(tmp_path / "s.fits")
+    np.testing.assert_array_equal(spectra.data, [[3.0, np.nan, 5.0, 7.0]])
+    ascii_table = fits.TableHDU.from_columns(
+        [fits.Column("counts", "I4", array=counts, null="-99", ascii=True)]
+    )
+    ascii_table.writeto(tmp_path / "ascii.fits")
+    np.testing.assert_array_equal(load_spectra(tmp_path / "ascii.fits").data, spectra.data)
+
+
+def test_mask_without_flags_and_files_without_a_seen_pixel_are_refused(tmp_path, rng):
+    flux, ivar, _ = pixels(1, 40, rng)
+    fits.PrimaryHDU(flux).writeto(tmp_path / "image.fits")
+    with pytest.raises(ValueError, match="mask=True has nothing to apply: it has no flags"):
+        load_spectra(tmp_path / "image.fits", mask=True)
+    units = [fits.PrimaryHDU(flux), fits.ImageHDU(0 * ivar, name="IVAR")]
+    fits.HDUList(units).writeto(tmp_path / "empty.fits")
+    with pytest.raises(ValueError, match="holds no spectra: all 1 are empty"):
+        load_spectra(tmp_path / "empty.fits")
