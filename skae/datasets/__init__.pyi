@@ -3,6 +3,7 @@ from .calochallenge import LazyShowers, load_calochallenge, save_calochallenge
 from .correlations import load_photon_correlations, make_photon_correlations
 from .jets import load_jets, make_jets
 from .pulses import make_pulses
+from .resampling import resample_spectra
 from .showers import CaloGeometry, make_showers
 from .spectra import make_spectra
 from .spectra_files import load_spectra
@@ -22,5 +23,6 @@ __all__ = [
     "make_showers",
     "make_spectra",
     "make_stellar_spectra",
+    "resample_spectra",
     "save_calochallenge",
 ]
