@@ -12,7 +12,8 @@ from skae.datasets._binary import real_numbers
 FLUX = ("flux", "flux_density", "counts", "intensity", "spec", "spectrum", "sci", "data")
 LOG_GRID = ("loglam", "loglambda", "log_wave", "logwave")
 GRID = (
-    "wavelength", "wave", "lambda", "lam", "wavelengths", *LOG_GRID, "energy", "frequency", "time", "tau",
+    "wavelength", "wave", "lambda", "lam", "wavelengths", *LOG_GRID, "wl", "energy", "frequency",
+    "freq", "wavenumber", "wavenumbers", "raman", "time", "tau",
 )  # fmt: skip
 INVERSE_VARIANCE = ("ivar", "invvar", "inverse_variance")
 VARIANCE = ("var", "variance", "stat")

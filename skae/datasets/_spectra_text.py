@@ -20,9 +20,9 @@ from skae.datasets._spectra_parts import (
     linear,
     spectra_of,
 )  # fmt: skip
-from skae.datasets._text import read_table
+from skae.datasets._text import Table, read_table
 
-# Two unnamed columns of at least so many rows, the first in order, are a grid and fluxes.
+# Two columns of at least so many rows, the first in order, are a grid and fluxes.
 _LEAST_ROWS = 10
 
 
@@ -40,7 +40,7 @@ def read_text(path: Path, reading: Reading) -> list[Bunch]:
         return [_read_ecsv(path, reading)]
     import pandas as pd
 
-    table = read_table(path, decimal=reading.decimal)
+    table = _table_of(path, reading)
     names, array = table.names or table.remark, table.values
     if table.names is None and names is not None and any("=" in name for name in names):
         names = None  # an entry of a header, "##STATUS=verified, by chemistry"
@@ -58,6 +58,20 @@ def read_text(path: Path, reading: Reading) -> list[Bunch]:
     return [_from_array(array, names, reading)]
 
 
+def _table_of(path: Path, reading: Reading) -> Table:
+    """Read a table; a title that names no columns is none where columns tell what they are."""
+    try:
+        return read_table(path, decimal=reading.decimal, named=reading.names is None)
+    except ValueError:
+        table = read_table(path, decimal=reading.decimal, named=False)
+        if reading.orient is not None or _orient_of(table.values, None, reading) != (
+            "columns",
+            True,
+        ):
+            raise
+        return table
+
+
 def _is_ecsv(path: Path) -> bool:
     with open(path, "rb") as file:
         return re.match(rb"#\s*%ECSV", file.read(64)) is not None
@@ -65,9 +79,9 @@ def _is_ecsv(path: Path) -> bool:
 
 def _read_ecsv(path: Path, reading: Reading) -> Bunch:
     """Read an enhanced CSV table, whose header has units and types, through astropy."""
-    from astropy.table import Table
+    from astropy.table import Table as EnhancedTable
 
-    table = Table.read(path, format="ascii.ecsv")
+    table = EnhancedTable.read(path, format="ascii.ecsv")
 
     def read(name: str) -> np.ndarray:
         values = table[name]
@@ -127,17 +141,15 @@ def _orient_of(
     n_rows, n_columns = table.shape
     steps = np.diff(table[:, 0])
     is_ordered = (steps > 0).all() or (steps < 0).all()
-    if names is not None or n_rows < _LEAST_ROWS or n_columns > 4 or not is_ordered:
+    if reading.grid is False or n_rows < _LEAST_ROWS or not (2 <= n_columns <= 4 and is_ordered):
         return "rows", reading.grid
-    if n_columns == 2 and reading.grid is not False:
+    if n_columns == 2 or (names is not None and word_of(names[1]) in FLUX):
         return "columns", True
-    if n_columns > 2:
-        raise ValueError(
-            f"it has {n_rows} rows of {n_columns} numbers, the first in order, and no names: say "
-            "names=['wavelength', 'flux', 'error'], or what else columns hold, or orient='columns' for "
-            "spectra in columns and orient='rows' for spectra in rows"
-        )
-    return "rows", reading.grid
+    raise ValueError(
+        f"it has {n_rows} rows of {n_columns} numbers, the first in order, and no names that tell: say "
+        "names=['wavelength', 'flux', 'error'], or what else columns hold, or orient='columns' for "
+        "spectra in columns and orient='rows' for spectra in rows"
+    )
 
 
 def _from_columns(

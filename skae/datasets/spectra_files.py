@@ -54,14 +54,14 @@ def load_spectra(
         - An .npy array of shape (n_samples, n_bins).
     orient : {"rows", "columns"}, default=None
         How a text file, an array or an image lies: a spectrum in each row, or in each column. None takes
-        columns where the first is called "wavelength" or the like, or where there are two without names,
-        ten rows or more, the first in order; else rows.
+        columns where the first is called "wavelength" or the like, or where there are two, of ten rows or
+        more, the first in order; else rows. Three or four such columns are refused if names do not tell.
     grid : bool, default=None
         Whether the first column (``orient="columns"``), or line (``orient="rows"``), is the grid.
         None looks at the names of a text file: a first column called "wavelength", "loglam",
         "energy", "time" or the like is the grid, and so are names in a table with an index, as pandas
-        writes it, if all are numbers. Without names only the first of two columns, as above, is taken for
-        a grid.
+        writes it, if all are numbers. Otherwise only the first of two columns, as above, is taken for a
+        grid.
     names : list of str, default=None
         What the columns of a text file or an array hold, in place of its own names:
         ``["wavelength", "flux", "error"]``.
