@@ -34,6 +34,10 @@ _IN_VACUUM = ("SDSS 2.5-M", "LAMOST", "JWST", "DESI")
 _ELSEWHERE = ("-TAB", "-GRI", "-GRA", "-LUT")
 
 
+# What headers call axes of spectra, and of the sky (Greisen et al., 2006; Calabretta & Greisen, 2002).
+_SPECTRAL = ("WAVE", "AWAV", "FREQ", "ENER", "WAVN", "VRAD", "VOPT", "ZOPT", "VELO", "LAMBDA")
+_CELESTIAL = ("RA", "DEC", "GLON", "GLAT", "ELON", "ELAT")
+
 # What tables of JWST call the errors of a surface brightness.
 _ERRORS_OF = {"surf_bright": ["sb_error"]}
 
@@ -144,6 +148,7 @@ def _unit_of_grid(name: str, unit: str | None) -> str | None:
 
 def read_image(units: Any, unit: Any, reading: Reading, used: list[Any], **said: Any) -> Bunch:
     """Read an image of spectra, with those of errors, flags and wavelengths that stand beside it."""
+    reading = reading._replace(orient=reading.orient or _orient_of(unit.header))
     data = _rows(unit, reading)
     axis = 2 if reading.orient == "columns" and unit.header["NAXIS"] > 1 else 1
     error = _sibling(units, unit, ERROR)
@@ -167,6 +172,17 @@ def read_image(units: Any, unit: Any, reading: Reading, used: list[Any], **said:
             "wavelength_unit": wavelength_unit, **said,
         },
     )  # fmt: skip
+
+
+def _orient_of(header: Any) -> str:
+    """Return how spectra lie in an image: in rows, unless its header calls the other axis spectral."""
+    kinds = [str(header.get(f"CTYPE{axis}", "")).upper().partition("-")[0] for axis in (1, 2)]
+    if not any(kind in _SPECTRAL for kind in kinds) and any(kind in _CELESTIAL for kind in kinds):
+        raise ValueError(
+            f"its axes are of CTYPE {kinds}: an image of the sky, no spectra; orient='rows' reads it all "
+            "the same"
+        )
+    return "columns" if kinds[1] in _SPECTRAL and kinds[0] not in _SPECTRAL else "rows"
 
 
 def _rows(unit: Any, reading: Reading) -> np.ndarray:

@@ -76,6 +76,24 @@ def test_iraf_writes_one_spectrum_in_three_axes_and_cubes_are_refused(tmp_path):
         load_spectra(tmp_path / "cube.fits")
 
 
+def test_the_axis_of_wavelengths_is_found_and_images_of_the_sky_are_none(tmp_path):
+    image = fits.PrimaryHDU(np.arange(15.0).reshape(5, 3))
+    image.header.update(CTYPE1="OFFSET", CRVAL1=0.0, CDELT1=1.0)
+    image.header.update(CTYPE2="AWAV", CRVAL2=400.0, CDELT2=2.0, CRPIX2=1.0, CUNIT2="nm")
+    image.writeto(tmp_path / "slit.fits")
+    spectra = load_spectra(tmp_path / "slit.fits")
+    np.testing.assert_array_equal(spectra.data, image.data.T)
+    np.testing.assert_allclose(spectra.wavelengths, 400.0 + 2.0 * np.arange(5))
+    assert (spectra.medium, spectra.wavelength_unit) == ("air", "nm")
+    image.header.update(CTYPE1="RA---TAN", CTYPE2="DEC--TAN")
+    image.writeto(tmp_path / "sky.fits")
+    with pytest.raises(
+        ValueError, match=r"an image of the sky, no spectra; orient='rows' reads it"
+    ):
+        load_spectra(tmp_path / "sky.fits")
+    assert load_spectra(tmp_path / "sky.fits", orient="rows").data.shape == (5, 3)
+
+
 def test_integers_that_are_null_are_missing(tmp_path):
     counts = np.array([3, -99, 5, 7], dtype=np.int32)
     columns = [

@@ -214,6 +214,7 @@ def write_coadd(path, rng, n=4, shift=0.0):
         ]
         units[-5].header["BUNIT"] = "Angstrom"
         units[-4].header["BUNIT"] = "10**-17 erg/(s cm2 Angstrom)"
+        units[-3].header["BUNIT"] = "10**+34 (s2 cm4 Angstrom2) / erg2"
     fits.HDUList(units).writeto(path)
     return targets, arms
 
