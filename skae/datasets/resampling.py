@@ -151,7 +151,7 @@ def _checked(spectra: Mapping) -> Bunch:
     missing = [name for name in ("data", "wavelengths") if part.get(name) is None]
     if missing:
         raise ValueError(f"spectra have no {missing[0]!r}; they are needed to resample them")
-    part.data = np.array(part.data, dtype=np.float64)
+    part.data = np.atleast_2d(np.array(part.data, dtype=np.float64))
     part.wavelengths = np.asarray(part.wavelengths, dtype=np.float64)
     shape = part.data.shape
     if part.data.ndim != 2 or part.wavelengths.shape not in (shape, shape[1:]):
