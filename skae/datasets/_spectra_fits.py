@@ -38,6 +38,9 @@ _ELSEWHERE = ("-TAB", "-GRI", "-GRA", "-LUT")
 _SPECTRAL = ("WAVE", "AWAV", "FREQ", "ENER", "WAVN", "VRAD", "VOPT", "ZOPT", "VELO", "LAMBDA")
 _CELESTIAL = ("RA", "DEC", "GLON", "GLAT", "ELON", "ELAT")
 
+# Kinds of decadic logarithms beside those of IRAF's DC-FLAG: the latter is APOGEE's.
+_DECADIC = ("LOGLAM", "LOG-LINEAR")
+
 # What tables of JWST call the errors of a surface brightness.
 _ERRORS_OF = {"surf_bright": ["sb_error"]}
 
@@ -65,11 +68,18 @@ def is_table(unit: Any) -> bool:
 # -- tables ------------------------------------------------------------------------------------------
 
 
+def holds(unit: Any, names: Sequence[str]) -> bool:
+    """Whether a table has a column of one of these names."""
+    return any(name.lower() in names for name in unit.columns.names)
+
+
 def columns_of(unit: Any) -> Columns:
     """Describe a table, whose integers may have a number for those that are missing (TNULL)."""
 
     def read(name: str) -> np.ndarray:
         values, null = unit.data[name], unit.columns[name].null
+        if values.dtype == object:
+            return _padded(values)
         if null is None or null == "":
             return np.asarray(values)
         stored = unit.data.view(np.ndarray)[name]
@@ -81,6 +91,14 @@ def columns_of(unit: Any) -> Columns:
     return Columns(
         unit.columns.names, read, lambda name: (unit.columns[name].unit or "").strip() or None
     )
+
+
+def _padded(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors of different lengths, NaN behind their ends."""
+    rows = np.full((len(vectors), max(map(len, vectors), default=0)), np.nan)
+    for row, vector in zip(rows, vectors, strict=True):
+        row[: len(vector)] = vector
+    return rows
 
 
 def read_table_unit(units: Any, unit: Any, reading: Reading, used: list[Any], **said: Any) -> Bunch:
@@ -107,7 +125,9 @@ def from_columns(columns: Columns, reading: Reading, **said: Any) -> Bunch:
             f"it has no column {reading.column or 'flux'!r}, only {list(names.values())}; set column="
         )
     own = [f"{flux}_{word}" for word in ERROR] + [f"e_{flux}"] + _ERRORS_OF.get(flux, [])
-    grid, error, flag = find(GRID), find([*own, *ERROR]), find(FLAGS)
+    # "ivar" is of the column "flux" where there is one, and not of a model beside it
+    is_main = find(FLUX) in (None, flux)
+    grid, error, flag = find(GRID), find([*own, *ERROR] if is_main else own), find(FLAGS)
     taken = [word for word in (flux, grid, error, flag) if word is not None]
 
     def read(word: str | None) -> np.ndarray | None:
@@ -252,16 +272,14 @@ def grid_of(header: Any, axis: int) -> np.ndarray | None:
     grid = first + (pixel - header.get(f"CRPIX{axis}", 1.0)) * step
     if kind.endswith("-LOG"):  # evenly spaced in the natural logarithm
         return first * np.exp((grid - first) / first)
-    is_decadic = header.get("DC-FLAG", 0) == 1 or "LOG10" in kind or kind == "LOGLAM"
+    is_decadic = header.get("DC-FLAG", 0) == 1 or "LOG10" in kind or kind in _DECADIC
     return 10.0**grid if is_decadic else grid
 
 
 def unit_of_grid(header: Any, axis: int) -> str | None:
     """Return the unit of the grid along an axis, None where a header says none."""
-    unit = str(header.get(f"CUNIT{axis}", "")).strip()
-    if unit or not (axis == 1 and "COEFF0" in header):
-        return unit or None
-    return "Angstrom"
+    unit = str(header.get(f"CUNIT{axis}", "")).strip() or None
+    return _unit_of_grid("loglam" if axis == 1 and "COEFF0" in header else "", unit)
 
 
 def medium_of(headers: Sequence[Any], axis: int = 1) -> str | None:

@@ -21,7 +21,18 @@ ERROR = (
     "error", "err", "sigma", "flux_error", "flux_err", "uncertainty", "uncert", "stddev", "std", "noise",
     *INVERSE_VARIANCE, *VARIANCE,
 )  # fmt: skip
-FLAGS = ("and_mask", "andmask", "mask", "dq", "flags", "flag", "quality", "qual", "pixelmask")
+FLAGS = (
+    "and_mask",
+    "andmask",
+    "mask",
+    "dq",
+    "flags",
+    "flag",
+    "quality",
+    "qual",
+    "pixelmask",
+    "pixmask",
+)
 
 # What there is one of for each spectrum, and what a table has once.
 _OF_ROWS = ("data", "errors", "flags", "ids", "redshifts", "files", "rows")
@@ -85,10 +96,11 @@ def spectra_of(
         raise ValueError(f"its shape is {data.shape}, not (n_samples, n_bins)")
     unused = list(unused)
     if errors is not None:
-        errors = _standard_deviations(kind, _like(data, errors, "errors"))
+        errors = _standard_deviations(kind, _like(data, real_numbers(errors), "errors"))
         if errors is None:
             unused.append("errors that are 0 or NaN in all pixels")
-    flags = None if flags is None else np.array(_like(data, flags, "flags"), dtype=np.int64)
+    if flags is not None:
+        flags = _like(data, np.asarray(flags).astype(np.int64), "flags")
     if mask is not None and mask is not False:
         _apply(mask, data, errors, flags)
     if errors is not None:
@@ -98,7 +110,7 @@ def spectra_of(
     for name in ("ids", "redshifts"):
         if said.get(name) is not None:
             said[name] = np.atleast_1d(said[name])
-    spectra.update(said, rows=np.arange(len(data)), unused=unused)
+    spectra.update(said, unused=unused)
     return spectra
 
 
@@ -107,7 +119,7 @@ def _floats(values: Any) -> np.ndarray:
 
 
 def _like(data: np.ndarray, values: Any, what: str) -> np.ndarray:
-    values = np.atleast_2d(np.array(real_numbers(values)))
+    values = np.atleast_2d(np.array(values))
     if values.shape != data.shape:
         raise ValueError(f"its {what} have shape {values.shape}, its fluxes {data.shape}")
     return values

@@ -168,7 +168,9 @@ def _from_columns(
     elif len(named) == 1:
         fluxes = named
     if len(fluxes) == 1:
-        errors, flags = errors[:1], flags[:1]
+        # errors are of the column "flux" where there is one, and not of a model beside it
+        is_main = not named or fluxes[0] in named
+        errors, flags = errors[: int(is_main)], flags[:1]
     unused = [f"column {names[j]!r}" for j in range(len(names)) if j not in fluxes + errors + flags]
     if errors and len(errors) != len(fluxes):
         raise ValueError(
@@ -188,5 +190,5 @@ def _from_columns(
 
 
 def _refuse_column(reading: Reading) -> None:
-    if reading.column is not None:
-        raise ValueError(f"column={reading.column!r} needs names; say names= or orient='columns'")
+    if reading.column is not None or reading.names is not None:
+        raise ValueError("column= and names= are of spectra in columns: say orient='columns'")

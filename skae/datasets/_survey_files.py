@@ -19,12 +19,13 @@ from skae.datasets._binary import check_fits, check_fits_rows
 from skae.datasets._spectra_fits import (
     grid_of,
     has_data,
+    holds,
     is_table,
     name_of,
     read_image,
     read_table_unit,
 )  # fmt: skip
-from skae.datasets._spectra_parts import Reading, join_arms, spectra_of
+from skae.datasets._spectra_parts import FLUX, Reading, join_arms, spectra_of
 
 _FLUX_UNITS = ("flux", "sci")
 
@@ -38,12 +39,9 @@ def read_fits(path: Path, reading: Reading) -> list[Bunch]:
         for unit in units:
             check_fits_rows(unit)
         used: list[Any] = []
-        parts = None
-        if reading.hdu is None:
-            tries = (
-                layout(units, reading, used) for layout in (_five_rows, _plate, _tables, _images)
-            )
-            parts = next((found for found in tries if found is not None), None)
+        layouts = (_five_rows, _plate, _tables, _images) if reading.hdu is None else (_images,)
+        tries = (layout(units, reading, used) for layout in layouts)
+        parts = next((found for found in tries if found is not None), None)
         if parts is None:
             parts = [_read_unit(units, reading, used)]
         left = [
@@ -57,8 +55,11 @@ def read_fits(path: Path, reading: Reading) -> list[Bunch]:
 
 def _read_unit(units: Any, reading: Reading, used: list[Any]) -> Bunch:
     """Read what is in one unit, and in those beside it that belong to it."""
-    with_data = (unit for unit in units if has_data(unit))
-    unit = next(with_data, None) if reading.hdu is None else units[reading.hdu]
+    with_data = [unit for unit in units if has_data(unit)]
+    names = FLUX if reading.column is None else (reading.column.lower(),)
+    with_flux = (unit for unit in with_data if not is_table(unit) or holds(unit, names))
+    first = next(with_flux, with_data[0] if with_data else None)
+    unit = first if reading.hdu is None else units[reading.hdu]
     if unit is None or not has_data(unit):
         hdu = reading.hdu
         raise ValueError("it holds no data" + ("" if hdu is None else f" in hdu={hdu!r}"))
@@ -141,6 +142,8 @@ def _images(units: Any, reading: Reading, used: list[Any]) -> list[Bunch] | None
         for unit in units
         if name_of(unit)[1] in _FLUX_UNITS and has_data(unit) and unit.is_image
     ]
+    if reading.hdu is not None:
+        fluxes = [unit for unit in fluxes if unit is units[reading.hdu]]
     if not fluxes:
         return None
     said: dict[str, Any] = {}
@@ -159,20 +162,14 @@ def _images(units: Any, reading: Reading, used: list[Any]) -> list[Bunch] | None
 
 
 def _tables(units: Any, reading: Reading, used: list[Any]) -> list[Bunch] | None:
-    """Spectra of tables called COADD (SDSS, LAMOST), EXTRACT1D or COMBINE1D (JWST)."""
-    names = [unit.name.upper() for unit in units]
-    found = [
-        unit
-        for unit, name in zip(units, names, strict=True)
-        if name in ("COADD", "EXTRACT1D", "COMBINE1D") and is_table(unit) and has_data(unit)
-    ]
-    if not found:
-        return None
-    if found[0].name.upper() == "COADD":
-        return [
-            read_table_unit(units, unit, reading, used, **_target_of(units, used)) for unit in found
-        ]
-    return [_extracted(units, unit, reading, used) for unit in found]
+    """Spectra of tables called COADD (SDSS, LAMOST; of two arms), EXTRACT1D or COMBINE1D (JWST)."""
+    found = [unit for unit in units if is_table(unit) and has_data(unit)]
+    coadds = [u for u in found if u.name.upper() in ("COADD", "COADD_B", "COADD_R")]
+    if coadds:
+        said = _target_of(units, used)
+        return [join_arms([read_table_unit(units, u, reading, used, **said) for u in coadds])]
+    extracted = [u for u in found if u.name.upper() in ("EXTRACT1D", "COMBINE1D")]
+    return [_extracted(units, unit, reading, used) for unit in extracted] or None
 
 
 def _extracted(units: Any, unit: Any, reading: Reading, used: list[Any]) -> Bunch:
@@ -198,7 +195,7 @@ def _target_of(units: Any, used: list[Any]) -> dict[str, Any]:
         ids = [_sdss_id(header, header["FIBERID"])]
     elif "OBSID" in header:
         ids = [str(header["OBSID"]).strip()]
-    if telescope == "LAMOST" and isinstance(header.get("Z"), float):
+    if telescope in ("LAMOST", "SDSS 2.5-M") and isinstance(header.get("Z"), float):
         # unknown ones are -9999
         redshifts = [header["Z"] if header["Z"] > -1.0 else np.nan]
     catalogue = next((u for u in units if u.name.upper() in ("SPECOBJ", "SPALL", "SPZBEST")), None)

@@ -146,6 +146,7 @@ def load_spectra(
         kind = kind_of(file, _READERS)
         with reading(file, f"spectra from a {kind} file"):
             found = _READERS[kind](file, how)
+        _number(found)
         for spectra in found:
             unused.update(spectra.pop("unused"))
             spectra.files = np.full(len(spectra.data), str(file))
@@ -169,6 +170,13 @@ def load_spectra(
             "resample_spectra(load_spectra(path, as_list=True), wavelengths)"
         )
     return joined(parts)
+
+
+def _number(found: list[Bunch]) -> None:
+    """Number the spectra of a file through its parts."""
+    first = 0
+    for spectra in found:
+        spectra.rows = np.arange(first, first := first + len(spectra.data))
 
 
 def _short(path: Any) -> str:

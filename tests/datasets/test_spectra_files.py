@@ -66,6 +66,8 @@ def test_columns_without_names_are_asked_for(tmp_path):
     spectra = load_spectra(tmp_path / "s.npy", names=["loglam", "flux", "ivar"])
     np.testing.assert_allclose(spectra.wavelengths, GRID)
     np.testing.assert_allclose(spectra.errors, 0.5)
+    with pytest.raises(ValueError, match="column= and names= are of spectra in columns"):
+        load_spectra(tmp_path / "s.npy", names=["wavelength", "flux", "ivar"], orient="rows")
     with pytest.raises(ValueError, match="names= has 2 entries, the table 3 columns"):
         load_spectra(tmp_path / "s.npy", names=["wavelength", "flux"])
 

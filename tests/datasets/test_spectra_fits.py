@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from spectra_as_written import assert_read, pixels
 
-from skae.datasets import load_spectra
+from skae.datasets import load_spectra, resample_spectra
 from skae.exceptions import UnusedDataWarning
 
 
@@ -92,6 +92,38 @@ def test_the_axis_of_wavelengths_is_found_and_images_of_the_sky_are_none(tmp_pat
     ):
         load_spectra(tmp_path / "sky.fits")
     assert load_spectra(tmp_path / "sky.fits", orient="rows").data.shape == (5, 3)
+
+
+def test_tables_behind_others_and_vectors_of_different_lengths(tmp_path):
+    catalogue = fits.BinTableHDU.from_columns(
+        [fits.Column("RA", "D", array=[1.0, 2.0])], name="CAT"
+    )
+    fluxes, grids = np.empty(2, dtype=object), np.empty(2, dtype=object)
+    fluxes[:] = [np.arange(4.0), np.arange(6.0)]
+    grids[:] = [400.0 + np.arange(4.0), 500.0 + np.arange(6.0)]
+    columns = [fits.Column("WAVE", "PD()", array=grids), fits.Column("FLUX", "PD()", array=fluxes)]
+    fits.HDUList([fits.PrimaryHDU(), catalogue, fits.BinTableHDU.from_columns(columns)]).writeto(
+        tmp_path / "s.fits"
+    )
+    with pytest.warns(UnusedDataWarning, match="Left unused: HDU 'CAT'"):
+        spectra = load_spectra(tmp_path / "s.fits", as_list=True)
+    np.testing.assert_array_equal(spectra[0].data, [[0, 1, 2, 3, np.nan, np.nan]])
+    np.testing.assert_array_equal(spectra[1].wavelengths, grids[1])
+    moved = resample_spectra(spectra[1], [501.5, 503.5])
+    np.testing.assert_allclose(moved.data, [[1.5, 3.5]])
+
+
+def test_flags_of_64_bits_and_grids_of_apogee(tmp_path):
+    flags = np.zeros((2, 5), dtype=np.int64)
+    flags[0, 1] = 1 << 60
+    flux = fits.ImageHDU(np.ones((2, 5)), name="FLUX")
+    flux.header.update(CTYPE1="LOG-LINEAR", CRVAL1=4.179, CDELT1=6e-6, CRPIX1=1)
+    fits.HDUList([fits.PrimaryHDU(), flux, fits.ImageHDU(flags, name="MASK")]).writeto(
+        tmp_path / "s.fits"
+    )
+    spectra = load_spectra(tmp_path / "s.fits", mask=1 << 60)
+    np.testing.assert_array_equal(np.isnan(spectra.data), flags > 0)
+    np.testing.assert_allclose(spectra.wavelengths, 10 ** (4.179 + 6e-6 * np.arange(5)))
 
 
 def test_integers_that_are_null_are_missing(tmp_path):

@@ -65,6 +65,10 @@ def test_sdss_spec_lite(tmp_path, rng):
     np.testing.assert_allclose(spectra.redshifts, [0.123], rtol=1e-6)
     assert list(spectra.files) == [str(path)]
     assert list(spectra.rows) == [0]
+    # the errors are those of the flux, and not of a model
+    model = quietly(path, column="model")
+    np.testing.assert_array_equal(model.data, np.ones((1, 40)))
+    assert model.errors is None
 
 
 def test_flags_are_applied_when_they_are_asked_for(tmp_path, rng):
@@ -183,6 +187,30 @@ def test_lamost(release, tmp_path, rng):
     assert np.isnan(spectra.redshifts).all()
 
 
+def test_lamost_of_medium_resolution_has_two_arms(tmp_path, rng):
+    """With nothing between them; of single exposures nothing is read."""
+    arms, units = {}, [fits.PrimaryHDU()]
+    lamost_header(units[0])
+    for name, first in (("COADD_B", 4950.0), ("COADD_R", 6300.0), ("B-84414855-01", 4950.0)):
+        flux, ivar, flags = arms[name] = pixels(1, 30, rng)
+        grid = np.float32(first * np.exp(2e-5 * np.arange(30)))[np.newaxis]
+        values = {"FLUX": flux, "IVAR": ivar, "WAVELENGTH": grid, "PIXMASK": flags}
+        columns = [fits.Column(key, "30E", array=value) for key, value in values.items()]
+        units.append(fits.BinTableHDU.from_columns(columns, name=name))
+    fits.HDUList(units).writeto(tmp_path / "med.fits.gz")
+    with pytest.warns(UnusedDataWarning, match="Left unused: HDU 'B-84414855-01'"):
+        spectra = load_spectra(tmp_path / "med.fits.gz")
+    both = (
+        np.concatenate(pair, axis=1) for pair in zip(arms["COADD_B"], arms["COADD_R"], strict=True)
+    )
+    flux, ivar, flags = both
+    np.testing.assert_allclose(spectra.data, np.where(ivar > 0, flux, np.nan))
+    np.testing.assert_array_equal(spectra.flags, flags)
+    np.testing.assert_allclose(spectra.wavelengths[[0, 30]], [4950.0, 6300.0])
+    red = quietly(tmp_path / "med.fits.gz", hdu="COADD_R")
+    assert_read(red, *arms["COADD_R"])
+
+
 # -- DESI --------------------------------------------------------------------------------------------
 
 ARMS = {
@@ -245,13 +273,14 @@ def test_desi_arms_are_joined_by_inverse_variance(tmp_path, rng):
 
 
 def test_one_arm_of_desi(tmp_path, rng):
-    _, arms = write_coadd(tmp_path / "coadd.fits", rng, shift=0.3)
+    targets, arms = write_coadd(tmp_path / "coadd.fits", rng, shift=0.3)
     with pytest.raises(ValueError, match=r"its arms overlap.* name one arm with hdu="):
         quietly(tmp_path / "coadd.fits")
     spectra = quietly(tmp_path / "coadd.fits", hdu="R_FLUX")
     assert_read(spectra, *(part[:-1] for part in arms["R"]))
     np.testing.assert_allclose(spectra.wavelengths, ARMS["R"] + 0.3)
-    assert spectra.medium is None or spectra.medium == "vacuum"
+    assert spectra.medium == "vacuum"
+    np.testing.assert_array_equal(spectra.ids, targets[:-1])
 
 
 def test_masks_are_applied_before_arms_are_joined(tmp_path, rng):
@@ -339,3 +368,4 @@ def test_orders_of_jwst_lie_on_grids_of_their_own(tmp_path, rng):
         np.testing.assert_array_equal(one.data, [flux])
         np.testing.assert_array_equal(one.errors, [errors])
         np.testing.assert_array_equal(one.wavelengths, grid)
+    assert [list(one.rows) for one in spectra] == [[0], [1]]
