@@ -16,6 +16,7 @@ from skae.datasets._spectra_parts import (
     GRID,
     Reading,
     is_log,
+    kind_of_errors,
     linear,
     spectra_of,
 )  # fmt: skip
@@ -139,18 +140,12 @@ def from_columns(columns: Columns, reading: Reading, **said: Any) -> Bunch:
         "wavelength_unit": None if grid is None else _unit_of_grid(grid, columns.unit(names[grid])),
         **said,
     }
-    kind = "error" if error is None else _kind(error)
+    kind = "error" if error is None else kind_of_errors(error)
     return spectra_of(
         read(flux), None if grid is None else linear(grid, read(grid)), read(error),
         _integers(read(flag)), kind=kind, mask=reading.mask,
         unused=[f"column {name!r}" for word, name in names.items() if word not in taken], **said,
     )  # fmt: skip
-
-
-def _kind(name: str) -> str:
-    """What errors of this name are: the last word of "flux_ivar"."""
-    last = name.rsplit("_", 1)[-1]
-    return name if name in ERROR else last if last in ERROR else "error"
 
 
 def _integers(flags: np.ndarray | None) -> np.ndarray | None:
@@ -183,7 +178,7 @@ def read_image(units: Any, unit: Any, reading: Reading, used: list[Any], **said:
     else:
         wavelengths = grid_of(unit.header, axis)
         wavelength_unit = unit_of_grid(unit.header, axis)
-    kind = "error" if error is None else _UTYPES.get(error.header.get("UTYPE"), _word_of(error))
+    kind = "error" if error is None else _kind_of_unit(error)
     return spectra_of(
         data, wavelengths, None if error is None else _rows(error, reading),
         None if flags is None else _integers(_rows(flags, reading)), kind=kind, mask=reading.mask,
@@ -225,6 +220,10 @@ def name_of(unit: Any) -> tuple[str, str]:
     head, _, last = name.rpartition("_")
     known = (*FLUX, *ERROR, *FLAGS, *GRID)
     return ("", name) if name in known or last not in known else (f"{head}_", last)
+
+
+def _kind_of_unit(unit: Any) -> str:
+    return _UTYPES.get(unit.header.get("UTYPE")) or kind_of_errors(_word_of(unit))
 
 
 def _word_of(unit: Any) -> str:

@@ -78,7 +78,7 @@ def spectra_of(
     flags : array-like of shape (n_samples, n_bins), default=None
         Bits of a mask.
     kind : str, default="error"
-        What the file calls its errors.
+        "error", "variance" or "ivar".
     mask : int or bool, default=None
         Which bits say that a pixel was not seen.
     unused : sequence of str, default=()
@@ -130,11 +130,11 @@ def _standard_deviations(kind: str, values: np.ndarray) -> np.ndarray | None:
     values = values.astype(np.float64)
     known = np.isfinite(values) & (values > 0)
     values[~known] = np.nan
-    if kind in INVERSE_VARIANCE:
+    if kind == "ivar":
         return 1.0 / np.sqrt(values)
     if not known.any():
         return None
-    return np.sqrt(values) if kind in VARIANCE else values
+    return np.sqrt(values) if kind == "variance" else values
 
 
 def _apply(mask: int, data: np.ndarray, errors: Any, flags: np.ndarray | None) -> None:
@@ -155,6 +155,14 @@ def _one_grid(data: np.ndarray, wavelengths: Any) -> np.ndarray | None:
     if grid.shape not in (data.shape, data.shape[1:]):
         raise ValueError(f"its grid has shape {grid.shape}, its fluxes {data.shape}")
     return grid
+
+
+def kind_of_errors(name: str) -> str:
+    """Return what errors of this name are: "error", "variance", or "ivar", as those of "flux_ivar"."""
+    words = name, name.rsplit("_", 1)[-1]
+    if any(word in INVERSE_VARIANCE for word in words):
+        return "ivar"
+    return "variance" if any(word in VARIANCE for word in words) else "error"
 
 
 def is_log(name: str) -> bool:
@@ -266,31 +274,19 @@ def join_arms(arms: Sequence[Bunch]) -> Bunch:
     """
     if len(arms) == 1:
         return arms[0]
-    if len({len(arm.data) for arm in arms}) > 1 or any(arm.wavelengths is None for arm in arms):
-        raise ValueError(
-            "its arms have other numbers of spectra, or no wavelengths; name one with hdu="
-        )
-    narrowest = min(np.abs(np.diff(arm.wavelengths)).min() for arm in arms)
-    every = np.sort(np.concatenate([arm.wavelengths for arm in arms]))
-    grid = every[np.r_[True, np.diff(every) > SAME_PIXEL * narrowest]]
     has_errors = all(arm.errors is not None for arm in arms)
-    if (len(grid) < len(every) and not has_errors) or np.diff(grid).min() < 0.9 * narrowest:
-        raise ValueError(
-            "its arms overlap, and their pixels cannot be averaged: they lie at other places, or have no "
-            "errors; name one arm with hdu="
-        )
+    grid, places = _grid_of_arms(arms, has_errors)
     shape = (len(arms[0].data), len(grid))
-    total, weight, flags = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=np.int64)
-    of_unseen = np.zeros(shape, dtype=np.int64)
-    for arm in arms:
-        places = np.searchsorted(grid, arm.wavelengths - 0.5 * narrowest)
+    total, weight = np.zeros((2, *shape))
+    flags, of_unseen = np.zeros((2, *shape), dtype=np.int64)
+    for arm, columns in zip(arms, places, strict=True):
         seen = ~np.isnan(arm.data)
-        arm_weight = np.where(seen, 1.0 if arm.errors is None else arm.errors**-2.0, 0.0)
-        total[:, places] += arm_weight * np.where(seen, arm.data, 0.0)
-        weight[:, places] += arm_weight
-        if arm.flags is not None:
-            flags[:, places] |= np.where(seen, arm.flags, 0)
-            of_unseen[:, places] |= arm.flags
+        arm_weight = np.where(seen, arm.errors**-2.0 if has_errors else 1.0, 0.0)
+        total[:, columns] += arm_weight * np.where(seen, arm.data, 0.0)
+        weight[:, columns] += arm_weight
+        bits = np.zeros_like(flags[:, columns]) if arm.flags is None else arm.flags
+        flags[:, columns] |= np.where(seen, bits, 0)
+        of_unseen[:, columns] |= bits
     weight[weight == 0] = np.nan
     whole = Bunch(**arms[0])
     whole.update({name: agreed(arms, name) for name in _OF_TABLE[1:]})
@@ -300,3 +296,20 @@ def join_arms(arms: Sequence[Bunch]) -> Bunch:
     whole.flags = np.where(np.isnan(weight), of_unseen, flags) if has_flags else None
     whole.unused = [entry for arm in arms for entry in arm.unused]
     return whole
+
+
+def _grid_of_arms(arms: Sequence[Bunch], has_errors: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the grid that arms have together, and the places of each one's pixels in it."""
+    if len({len(arm.data) for arm in arms}) > 1 or any(np.ndim(a.wavelengths) != 1 for a in arms):
+        raise ValueError(
+            "its arms have other numbers of spectra, or no common wavelengths; name one with hdu="
+        )
+    narrowest = min(np.abs(np.diff(arm.wavelengths)).min() for arm in arms)
+    every = np.sort(np.concatenate([arm.wavelengths for arm in arms]))
+    grid = every[np.r_[True, np.diff(every) > SAME_PIXEL * narrowest]]
+    if (len(grid) < len(every) and not has_errors) or np.diff(grid).min() < 0.9 * narrowest:
+        raise ValueError(
+            "its arms overlap, and their pixels cannot be averaged: they lie at other places, or have no "
+            "errors; name one arm with hdu="
+        )
+    return grid, [np.searchsorted(grid, arm.wavelengths - 0.5 * narrowest) for arm in arms]

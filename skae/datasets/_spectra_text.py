@@ -15,8 +15,8 @@ from skae.datasets._spectra_parts import (
     FLAGS,
     FLUX,
     GRID,
-    INVERSE_VARIANCE,
     Reading,
+    kind_of_errors,
     linear,
     spectra_of,
 )  # fmt: skip
@@ -99,10 +99,13 @@ def _read_ecsv(path: Path, reading: Reading) -> Bunch:
 
 
 def word_of(name: str) -> str:
-    """Return the word that a name begins with: "wavelength" of "Wavelength (nm)"."""
-    match = re.match(r"[a-z_]*[a-z]", name.strip().lower())
+    """Return the word that tells what a column is: "ivar" of "flux_ivar", "wave" of "Wave (nm)"."""
+    match = re.match(r"[a-z_]*[a-z]", re.sub(r"[\s.-]+", "_", name.strip().lower()))
     whole = match.group() if match else ""
-    return whole if whole in (*GRID, *ERROR, *FLUX, *FLAGS) else whole.split("_")[0]
+    if whole in (*GRID, *ERROR, *FLUX, *FLAGS):
+        return whole
+    first, last = whole.split("_")[0], whole.rsplit("_", 1)[-1]
+    return last if last in (*ERROR, *FLAGS) and first not in GRID else first
 
 
 def _unit_in(name: str) -> str | None:
@@ -156,37 +159,43 @@ def _from_columns(
     table: np.ndarray, names: list[str], wavelengths: Any, reading: Reading, said: dict[str, Any]
 ) -> Bunch:
     """Spectra in columns, which may have columns of errors and of flags beside them."""
-    words = [word_of(name) for name in names]
-    fluxes = [j for j, word in enumerate(words) if word not in (*ERROR, *FLAGS)]
-    errors = [j for j, word in enumerate(words) if word in ERROR]
-    flags = [j for j, word in enumerate(words) if word in FLAGS]
-    named = [j for j in fluxes if words[j] in FLUX]
-    if reading.column is not None:
-        fluxes = [j for j, name in enumerate(names) if name.lower() == reading.column.lower()]
-        if not fluxes:
-            raise ValueError(f"it has no column {reading.column!r}, only {names}; set column=")
-    elif len(named) == 1:
-        fluxes = named
-    if len(fluxes) == 1:
-        # errors are of the column "flux" where there is one, and not of a model beside it
-        is_main = not named or fluxes[0] in named
-        errors, flags = errors[: int(is_main)], flags[:1]
+    fluxes, errors, flags = _roles(names, reading.column)
     unused = [f"column {names[j]!r}" for j in range(len(names)) if j not in fluxes + errors + flags]
     if errors and len(errors) != len(fluxes):
         raise ValueError(
             f"it has {len(errors)} columns of errors for {len(fluxes)} spectra: {names}; name the fluxes "
             "with column="
         )
-    kinds = {"ivar" if words[j] in INVERSE_VARIANCE else words[j] for j in errors}
+    kinds = {kind_of_errors(word_of(names[j])) for j in errors} or {"error"}
     if len(kinds) > 1:
         raise ValueError(f"its columns of errors are of different kinds: {sorted(kinds)}")
     units = {_unit_in(names[j]) for j in fluxes}
     return spectra_of(
         table.T[fluxes], wavelengths, table.T[errors] if errors else None,
         np.nan_to_num(table.T[flags]) if len(flags) == len(fluxes) else None,
-        kind=kinds.pop() if kinds else "error", mask=reading.mask, unused=unused,
+        kind=kinds.pop(), mask=reading.mask, unused=unused,
         unit=units.pop() if len(units) == 1 else None, **said,
     )  # fmt: skip
+
+
+def _roles(names: list[str], column: str | None) -> tuple[list[int], list[int], list[int]]:
+    """Return which columns are fluxes, errors and flags."""
+    words = [word_of(name) for name in names]
+    fluxes = [j for j, word in enumerate(words) if word not in (*ERROR, *FLAGS)]
+    errors = [j for j, word in enumerate(words) if word in ERROR]
+    flags = [j for j, word in enumerate(words) if word in FLAGS]
+    named = [j for j in fluxes if words[j] in FLUX]
+    if column is not None:
+        fluxes = [j for j, name in enumerate(names) if name.lower() == column.lower()]
+        if not fluxes:
+            raise ValueError(f"it has no column {column!r}, only {names}; set column=")
+    elif len(named) == 1:
+        fluxes = named
+    if len(fluxes) > 1:
+        return fluxes, errors, flags
+    # errors are of the column "flux" where there is one, and not of a model beside it
+    is_main = not named or fluxes[0] in named
+    return fluxes, errors[: int(is_main)], flags[:1]
 
 
 def _refuse_column(reading: Reading) -> None:

@@ -146,19 +146,21 @@ def _images(units: Any, reading: Reading, used: list[Any]) -> list[Bunch] | None
         fluxes = [unit for unit in fluxes if unit is units[reading.hdu]]
     if not fluxes:
         return None
-    said: dict[str, Any] = {}
-    fibres = next((unit for unit in units if unit.name.upper() == "FIBERMAP"), None)
-    if fibres is not None and is_table(fibres) and "TARGETID" in fibres.columns.names:
-        used.append(fibres)
-        said = {"ids": np.asarray(fibres.data["TARGETID"], dtype=np.int64), "medium": "vacuum"}
-    if "ids" in said and len(said["ids"]) != fluxes[0].header.get("NAXIS2"):
-        raise ValueError(f"its FIBERMAP has {len(said['ids'])} rows, its fluxes other ones")
-    prefixes = {name_of(unit)[0] for unit in fluxes}
-    if "ids" not in said and len(fluxes) == 1:
-        said = {key: one for key, one in _target_of(units, used).items() if one is not None}
+    said = _fibres_of(units, fluxes[0], used)
     parts = [read_image(units, unit, reading, used, **said) for unit in fluxes]
-    is_of_arms = len(parts) > 1 and len(prefixes) == len(parts)
+    is_of_arms = len({name_of(unit)[0] for unit in fluxes}) == len(parts)
     return [join_arms(parts)] if is_of_arms else parts
+
+
+def _fibres_of(units: Any, flux: Any, used: list[Any]) -> dict[str, Any]:
+    """Return the targets of DESI's fibres, whose wavelengths are those of vacuum."""
+    fibres = next((unit for unit in units if unit.name.upper() == "FIBERMAP"), None)
+    if fibres is None or not is_table(fibres) or "TARGETID" not in fibres.columns.names:
+        return {}
+    if fibres.header["NAXIS2"] != flux.header.get("NAXIS2"):
+        raise ValueError(f"its FIBERMAP has {fibres.header['NAXIS2']} rows, its fluxes other ones")
+    used.append(fibres)
+    return {"ids": np.asarray(fibres.data["TARGETID"], dtype=np.int64), "medium": "vacuum"}
 
 
 def _tables(units: Any, reading: Reading, used: list[Any]) -> list[Bunch] | None:

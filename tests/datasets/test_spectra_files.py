@@ -59,6 +59,13 @@ def test_columns_without_names_are_asked_for(tmp_path):
         load_spectra(tmp_path / "s.txt")
     spectra = load_spectra(tmp_path / "s.txt", names=["wavelength", "flux", "error"])
     np.testing.assert_allclose(spectra.errors, [0.1 * FLUX], atol=1e-4)
+    (tmp_path / "titled.txt").write_text("a title of five words\n" + lines(GRID, FLUX, FLUX))
+    for orient, message in (
+        (None, "no names that tell"),
+        ("columns", "has 5 entries for 3 columns"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_spectra(tmp_path / "titled.txt", orient=orient)
     both = load_spectra(tmp_path / "s.txt", orient="columns", grid=True)
     np.testing.assert_allclose(both.data, [FLUX, 0.1 * FLUX], atol=1e-4)
     assert load_spectra(tmp_path / "s.txt", orient="rows").data.shape == (12, 3)
@@ -93,6 +100,38 @@ def test_the_sky_and_the_fit_beside_a_spectrum_are_none(tmp_path):
     np.testing.assert_allclose(spectra.data, [FLUX + 1])
     with pytest.raises(ValueError, match="no column 'sky', only"):
         load_spectra(tmp_path / "s.csv", column="sky")
+
+
+@pytest.mark.parametrize("name", ["flux_ivar", "Flux ivar", "IVAR", "invvar"])
+def test_names_of_inverse_variances(name, tmp_path):
+    text = f"wavelength,flux,{name},wave_err\n" + lines(
+        GRID, FLUX, 4 + 0 * FLUX, GRID, separator=","
+    )
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.warns(UnusedDataWarning, match="Left unused: column 'wave_err'"):
+        np.testing.assert_allclose(load_spectra(tmp_path / "s.csv").errors, 0.5)
+
+
+def test_several_spectra_with_errors_each(tmp_path):
+    text = "wavelength,a,a_err,b,b error\n" + lines(GRID, FLUX, FLUX, FLUX + 1, FLUX, separator=",")
+    (tmp_path / "s.csv").write_text(text)
+    spectra = load_spectra(tmp_path / "s.csv")
+    np.testing.assert_allclose(spectra.data, [FLUX, FLUX + 1])
+    np.testing.assert_allclose(spectra.errors, [FLUX, FLUX])
+    (tmp_path / "s.csv").write_text(text.replace("b error", "b ivar"))
+    with pytest.raises(ValueError, match=r"errors are of different kinds: \['error', 'ivar'\]"):
+        load_spectra(tmp_path / "s.csv")
+
+
+def test_an_ecsv_header_runs_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    header = '# %ECSV 1.0\n# ---\n# meta: !!python/object/apply:os.mkdir ["boom"]\n'
+    (tmp_path / "s.ecsv").write_text(
+        header + "# datatype:\n# - {name: flux, datatype: float64}\nflux\n1\n"
+    )
+    with pytest.raises(ValueError, match="cannot be read as spectra"):
+        load_spectra("s.ecsv")
+    assert not (tmp_path / "boom").exists()
 
 
 def test_text_with_inverse_variances_and_flags(tmp_path):

@@ -113,6 +113,17 @@ def test_tables_behind_others_and_vectors_of_different_lengths(tmp_path):
     np.testing.assert_allclose(moved.data, [[1.5, 3.5]])
 
 
+def test_units_of_logarithms_are_those_of_wavelengths(tmp_path):
+    columns = [
+        fits.Column("loglam", "D", array=[2.0, 3.0, 4.0], unit="log10(nm)"),
+        fits.Column("flux", "D", array=[1.0, 2.0, 3.0]),
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "s.fits")
+    spectra = load_spectra(tmp_path / "s.fits")
+    np.testing.assert_allclose(spectra.wavelengths, [100.0, 1000.0, 10000.0])
+    assert spectra.wavelength_unit == "nm"
+
+
 def test_flags_of_64_bits_and_grids_of_apogee(tmp_path):
     flags = np.zeros((2, 5), dtype=np.int64)
     flags[0, 1] = 1 << 60

@@ -6,7 +6,7 @@ from astropy.io import fits
 from spectra_as_written import assert_read, pixels, quietly
 
 from skae import SpectraVAE
-from skae.datasets import load_spectra
+from skae.datasets import load_spectra, resample_spectra
 from skae.exceptions import UnusedDataWarning
 
 LOGLAM = 3.58 + 1e-4 * np.arange(40)
@@ -369,3 +369,55 @@ def test_orders_of_jwst_lie_on_grids_of_their_own(tmp_path, rng):
         np.testing.assert_array_equal(one.errors, [errors])
         np.testing.assert_array_equal(one.wavelengths, grid)
     assert [list(one.rows) for one in spectra] == [[0], [1]]
+
+
+def test_slitless_spectra_of_jwst_are_rows_of_one_table(tmp_path, rng):
+    """As pipelines from 2025 on write them: a row for each source, NaN behind its end."""
+    grid = np.tile(np.linspace(1.0, 2.0, 12), (3, 1))
+    grid[1:] += [[0.1], [0.2]]
+    flux, errors = rng.normal(size=(3, 12)), rng.uniform(0.1, 0.2, (3, 12))
+    grid[2, 9:], flux[2, 9:], errors[2, 9:] = np.nan, np.nan, np.nan
+    primary = fits.PrimaryHDU()
+    primary.header.update(TELESCOP="JWST", TARGNAME="field")
+    columns = [
+        fits.Column("SOURCE_ID", "J", array=[7, 8, 9]),
+        fits.Column("WAVELENGTH", "12D", array=grid, unit="um"),
+        fits.Column("FLUX", "12D", array=flux, unit="Jy"),
+        fits.Column("FLUX_ERROR", "12D", array=errors, unit="Jy"),
+    ]
+    table = fits.BinTableHDU.from_columns(columns, name="EXTRACT1D")
+    fits.HDUList([primary, table]).writeto(tmp_path / "x1d.fits")
+    spectra = quietly(tmp_path / "x1d.fits", as_list=True)
+    assert [list(one.ids) for one in spectra] == [[7], [8], [9]]
+    table = resample_spectra(spectra, [1.35, 1.45, 1.55])
+    assert list(table.ids) == [7, 8, 9]
+    assert np.isfinite(table.data).all()
+
+
+def test_parts_that_do_not_fit_are_refused(tmp_path, rng):
+    flux, ivar, _ = pixels(3, 20, rng)
+    targets = [fits.Column("TARGETID", "K", array=[1, 2])]
+    fibres = fits.BinTableHDU.from_columns(targets, name="FIBERMAP")
+    units = [fits.PrimaryHDU(), fibres, fits.ImageHDU(flux, name="B_FLUX")]
+    fits.HDUList(units).writeto(tmp_path / "fibres.fits")
+    with pytest.raises(ValueError, match="its FIBERMAP has 2 rows"):
+        load_spectra(tmp_path / "fibres.fits")
+    units = [
+        fits.PrimaryHDU(),
+        fits.ImageHDU(flux, name="B_FLUX"),
+        fits.ImageHDU(flux, name="R_FLUX"),
+    ]
+    fits.HDUList(units).writeto(tmp_path / "arms.fits")
+    with pytest.raises(ValueError, match=r"no common wavelengths; name one with hdu="):
+        load_spectra(tmp_path / "arms.fits")
+    columns = [
+        fits.Column("flux", "20E", array=flux),
+        fits.Column("wavelength", "10E", array=flux[:, :10]),
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "grid.fits")
+    with pytest.raises(ValueError, match=r"its grid has shape \(3, 10\), its fluxes \(3, 20\)"):
+        load_spectra(tmp_path / "grid.fits")
+    columns[1] = fits.Column("error", "10E", array=ivar[:, :10])
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "errors.fits")
+    with pytest.raises(ValueError, match=r"its errors have shape \(3, 10\), its fluxes \(3, 20\)"):
+        load_spectra(tmp_path / "errors.fits")
