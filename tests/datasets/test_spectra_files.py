@@ -134,6 +134,15 @@ def test_an_ecsv_header_runs_nothing(tmp_path, monkeypatch):
     assert not (tmp_path / "boom").exists()
 
 
+def test_errors_are_those_of_the_flux(tmp_path):
+    text = "wavelength,flux,error,model\n" + lines(GRID, FLUX, FLUX, FLUX - 1, separator=",")
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.warns(UnusedDataWarning, match="column 'flux', column 'error'"):
+        spectra = load_spectra(tmp_path / "s.csv", column="model")
+    np.testing.assert_allclose(spectra.data, [FLUX - 1])
+    assert spectra.errors is None
+
+
 def test_text_with_inverse_variances_and_flags(tmp_path):
     ivar, flags = np.full(12, 4.0), np.zeros(12)
     ivar[3], flags[5] = 0.0, 2

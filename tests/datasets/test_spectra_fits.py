@@ -34,6 +34,18 @@ def test_images_with_errors_and_flags_beside_them(tmp_path, rng):
         assert (spectra.medium, spectra.wavelength_unit, spectra.unit) == ("air", "nm", "adu")
 
 
+def test_units_of_one_name_are_told_apart_by_their_versions(tmp_path, rng):
+    flux, ivar, flags = pixels(2, 20, rng)
+    units = [fits.PrimaryHDU()]
+    for k in range(2):
+        images = {"SCI": flux[[k]], "IVAR": ivar[[k]], "DQ": flags[[k]]}
+        units += [fits.ImageHDU(image, name=name, ver=k + 1) for name, image in images.items()]
+    fits.HDUList(units).writeto(tmp_path / "s.fits")
+    spectra = load_spectra(tmp_path / "s.fits")
+    assert_read(spectra, flux, ivar, flags)
+    assert list(spectra.rows) == [0, 1]
+
+
 def test_images_in_a_primary_unit_and_a_grid_in_a_unit_of_its_own(tmp_path, rng):
     flux, ivar, flags = pixels(3, 20, rng)
     grid = np.linspace(400.0, 700.0, 20) ** 1.1
