@@ -396,32 +396,3 @@ def test_slitless_spectra_of_jwst_are_rows_of_one_table(tmp_path, rng):
     table = resample_spectra(spectra, [1.35, 1.45, 1.55])
     assert list(table.ids) == [7, 8, 9]
     assert np.isfinite(table.data).all()
-
-
-def test_parts_that_do_not_fit_are_refused(tmp_path, rng):
-    flux, ivar, _ = pixels(3, 20, rng)
-    targets = [fits.Column("TARGETID", "K", array=[1, 2])]
-    fibres = fits.BinTableHDU.from_columns(targets, name="FIBERMAP")
-    units = [fits.PrimaryHDU(), fibres, fits.ImageHDU(flux, name="B_FLUX")]
-    fits.HDUList(units).writeto(tmp_path / "fibres.fits")
-    with pytest.raises(ValueError, match="its FIBERMAP has 2 rows"):
-        load_spectra(tmp_path / "fibres.fits")
-    units = [
-        fits.PrimaryHDU(),
-        fits.ImageHDU(flux, name="B_FLUX"),
-        fits.ImageHDU(flux, name="R_FLUX"),
-    ]
-    fits.HDUList(units).writeto(tmp_path / "arms.fits")
-    with pytest.raises(ValueError, match=r"no common wavelengths; name one with hdu="):
-        load_spectra(tmp_path / "arms.fits")
-    columns = [
-        fits.Column("flux", "20E", array=flux),
-        fits.Column("wavelength", "10E", array=flux[:, :10]),
-    ]
-    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "grid.fits")
-    with pytest.raises(ValueError, match=r"its grid has shape \(3, 10\), its fluxes \(3, 20\)"):
-        load_spectra(tmp_path / "grid.fits")
-    columns[1] = fits.Column("error", "10E", array=ivar[:, :10])
-    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "errors.fits")
-    with pytest.raises(ValueError, match=r"its errors have shape \(3, 10\), its fluxes \(3, 20\)"):
-        load_spectra(tmp_path / "errors.fits")
