@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils.validation import check_is_fitted
 
 from skae._sklearn import _fit_context
@@ -12,7 +13,9 @@ from skae.estimators._data import warn_of_ignored
 from skae.estimators._poor_fit import faults_of_rare_columns
 from skae.estimators._spectra_rows import check_gaps, validate_spectra, with_checked_errors
 from skae.estimators._variational import BaseVAE
+from skae.modules.spectra.factor_analysis import FactorModel, resized
 from skae.modules.spectra.likelihoods import LIKELIHOODS
+from skae.modules.spectra.linear import FactorAnalysis
 from skae.training.batches import Units
 from skae.transformers._messages import name_column
 
@@ -26,10 +29,11 @@ class VAEWithErrors(BaseVAE):
 
         Rows with errors and a linear decoder, Gaussian noise and prior are fitted by
         expectation-maximisation until the likelihood rises no more, ``max_epochs`` times at most: one
-        epoch is one pass over all rows, ``batch_size`` at a time, which changes only the memory
-        needed. ``lr``, ``optimizer`` and ``lr_schedule`` mean nothing then; ``early_stopping`` keeps the
-        model that is best on rows held out, :meth:`partial_fit` makes one step by the rows that it gets,
-        and ``checkpoint`` saves behind each pass.
+        epoch is one pass over all rows, ``batch_size`` at a time, which changes only the memory needed.
+        ``lr``, ``optimizer`` and ``lr_schedule`` mean nothing then; ``early_stopping`` keeps the model
+        that is best on rows held out, :meth:`partial_fit` makes one step by the rows that it gets, and
+        ``checkpoint`` saves behind each pass. With ``warm_start=True`` another ``n_components`` keeps the
+        factors that there are, so that each fit of a path over several numbers takes few passes.
 
         Parameters
         ----------
@@ -58,7 +62,13 @@ class VAEWithErrors(BaseVAE):
             If ``checkpoint`` cannot be written or read; what was saved before is still there.
         """
         fresh = not (self.warm_start and hasattr(self, "net_"))
-        return self._train(X, y, sample_weight, fresh=fresh, errors=errors)
+        self._first_model = None
+        if not fresh and self._is_exact and self.n_components != self.n_components_:
+            fresh, self._first_model = True, self._model_in_units_of_rows()
+        try:
+            return self._train(X, y, sample_weight, fresh=fresh, errors=errors)
+        finally:
+            self._first_model = None
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None, errors=None):
@@ -149,9 +159,34 @@ class VAEWithErrors(BaseVAE):
         return self.n_features_in_ // (1 + self._errors_are_columns)
 
     @property
+    def _is_exact(self) -> bool:
+        """Whether what was fitted is a linear Gaussian model of rows with errors."""
+        return isinstance(self.module_, FactorAnalysis)
+
+    @property
     def _has_converged(self) -> bool:
         """Whether expectation-maximisation ended by itself, after few steps as it may be."""
-        return self.net_.module_.is_closed and self.has_errors_ and self.n_iter_ < self.max_epochs
+        return self._is_exact and self.n_iter_ < self.max_epochs
+
+    def _model_in_units_of_rows(self) -> FactorModel:
+        model, unit = self.module_.plain_model, self.scale_
+        center = torch.as_tensor(np.broadcast_to(self.center_, (self._n_fluxes,))).double()
+        return FactorModel(
+            model.centre.cpu() * unit + center,
+            model.loadings.cpu() * unit,
+            model.scatter.cpu() * unit**2,
+        )
+
+    def _begin_at(self, start: FactorModel) -> FactorModel:
+        """Return a model to begin with: that of an earlier fit, in these units, or ``start``."""
+        if (first := self._first_model) is None:
+            return start
+        center = torch.as_tensor(np.broadcast_to(self.center_, (self._n_fluxes,))).double()
+        unit = self.scale_
+        earlier = FactorModel(
+            (first.centre - center) / unit, first.loadings / unit, first.scatter / unit**2
+        )
+        return resized(earlier, start)
 
     @property
     def _units(self) -> Units:

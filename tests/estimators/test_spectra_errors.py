@@ -340,6 +340,22 @@ def test_a_converged_fit_goes_on_by_next_to_nothing(rows):
     np.testing.assert_allclose(vae.transform(flux, errors), before, atol=0.01)
 
 
+def test_a_path_over_components_is_short(rows):
+    """Likelihoods are those of fits from the beginning, and passes fewer, down as well as up."""
+    flux, errors, _ = rows
+    path = SpectraVAE(warm_start=True, smooth_loadings=False, random_state=0)
+    scores, passes, cold = [], 0, 0
+    for k in (6, 4, 3, 2, 3):
+        path.set_params(n_components=k).fit(flux, errors=errors)
+        assert path.transform(flux, errors).shape == (N_ROWS, k)
+        alone = SpectraVAE(k, smooth_loadings=False, random_state=0).fit(flux, errors=errors)
+        scores.append([part.score(flux, errors=errors) for part in (path, alone)])
+        if len(scores) > 1:
+            passes, cold = passes + path.n_iter_, cold + alone.n_iter_
+    np.testing.assert_allclose(*np.transpose(scores), atol=0.05)
+    assert passes < 0.7 * cold
+
+
 def test_parts_of_the_rows_make_steps(rows):
     flux, errors, _ = rows
     vae = SpectraVAE(3, random_state=0)

@@ -57,6 +57,25 @@ class FactorModel:
         return variance + (twice * moments_of(known)) @ self.uncertainty.T
 
 
+def resized(model: FactorModel, start: FactorModel) -> FactorModel:
+    """Return a model with as many factors as ``start``: the first ones, or what start has besides.
+
+    Its scatter takes what is left out.
+    """
+    k, n = len(start.loadings), len(model.loadings)
+    if len(start.scatter) != len(model.scatter):
+        return start
+    if k <= n:
+        left = model.loadings[k:].square().sum(dim=0)
+        scatter = model.scatter + (left.mean() if len(model.scatter) == 1 else left)
+        return FactorModel(model.centre, model.loadings[:k], scatter)
+    axes = torch.linalg.qr(model.loadings.T).Q
+    rest = start.loadings - (start.loadings @ axes) @ axes.T
+    _, sizes, others = torch.linalg.svd(rest, full_matrices=False)
+    more = (sizes[:, None] * others)[: k - n]
+    return FactorModel(model.centre, torch.cat([model.loadings, more]), model.scatter)
+
+
 @dataclass
 class Posterior:
     """Posterior of the factors of rows, and what rows are worth."""
