@@ -39,7 +39,7 @@ autodoc_default_options = {
     "members": True,
     "inherited-members": True,
     "exclude-members": "get_metadata_routing, set_output, set_fit_request, set_partial_fit_request, "
-    "set_predict_request, set_score_request",
+    "set_predict_request, set_score_request, set_transform_request",
 }
 
 # the gallery's processes start anew when the examples that they have run fill the memory
