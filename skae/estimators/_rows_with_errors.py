@@ -68,7 +68,7 @@ class VAEWithErrors(BaseVAE):
         try:
             return self._train(X, y, sample_weight, fresh=fresh, errors=errors)
         finally:
-            self._first_model = None
+            del self._first_model
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None, errors=None):
@@ -170,7 +170,7 @@ class VAEWithErrors(BaseVAE):
 
     def _model_in_units_of_rows(self) -> FactorModel:
         model, unit = self.module_.plain_model, self.scale_
-        center = torch.as_tensor(np.broadcast_to(self.center_, (self._n_fluxes,))).double()
+        center = torch.tensor(np.broadcast_to(self.center_, (self._n_fluxes,)))
         return FactorModel(
             model.centre.cpu() * unit + center,
             model.loadings.cpu() * unit,
@@ -179,9 +179,9 @@ class VAEWithErrors(BaseVAE):
 
     def _begin_at(self, start: FactorModel) -> FactorModel:
         """Return a model to begin with: that of an earlier fit, in these units, or ``start``."""
-        if (first := self._first_model) is None:
+        if (first := getattr(self, "_first_model", None)) is None:
             return start
-        center = torch.as_tensor(np.broadcast_to(self.center_, (self._n_fluxes,))).double()
+        center = torch.tensor(np.broadcast_to(self.center_, (self._n_fluxes,)))
         unit = self.scale_
         earlier = FactorModel(
             (first.centre - center) / unit, first.loadings / unit, first.scatter / unit**2

@@ -29,7 +29,7 @@ from skae.modules.blocks import dense_stack
 from skae.modules.spectra.coordinates import Coordinates
 from skae.modules.spectra.error_coordinates import columns_with_errors, factors_with_errors
 from skae.modules.spectra.likelihoods import LIKELIHOODS, Likelihood
-from skae.modules.spectra.linear import FactorAnalysis, Mean, first_factors
+from skae.modules.spectra.linear import N_ROUGH_STEPS, FactorAnalysis, Mean, first_factors
 from skae.modules.spectra.pca_init import decoder_at_factors, encoder_at_factors
 from skae.modules.spectra.principal import principal_factors, standardised_columns
 from skae.modules.spectra.priors import PRIORS
@@ -140,8 +140,8 @@ class SpectraVAE(VAEWithErrors):
     smooth_loadings : bool, default=True
         Whether loadings of a linear Gaussian model with errors have a prior: that they step from column
         to column as those of well-known columns do. Columns seen in few rows then follow their
-        neighbours, and noise is not learnt for a feature. Columns in no order have large steps, which
-        makes it weak. False leaves maximum likelihood.
+        neighbours, and noise is not learnt for a feature. It sets in over the first 30 passes. Columns in
+        no order have large steps, which makes it weak. False leaves maximum likelihood.
 
     {shared_parameters}
 
@@ -270,7 +270,8 @@ class SpectraVAE(VAEWithErrors):
         run = super()._plan(epochs, X, validation)
         if not (self.has_errors_ and self._is_linear):
             return run
-        converged = ("skae_converged", Converged(_CONVERGED * self._n_fluxes))
+        fewest = N_ROUGH_STEPS if self.smooth_loadings else 1
+        converged = ("skae_converged", Converged(_CONVERGED * self._n_fluxes, fewest))
         callbacks = [*run.callbacks, converged]
         return replace(run, step=ExpectationStep, callbacks=callbacks, lr_schedule="constant")
 

@@ -192,20 +192,24 @@ class ExpectedSums:
         return squares
 
     def better(
-        self, *, smooth_around: Tensor | None = None, with_uncertainty: bool = False
+        self,
+        *,
+        smooth_around: Tensor | None = None,
+        smoothness: float = 1.0,
+        with_uncertainty: bool = False,
     ) -> FactorModel:
         """Return the model that maximises the expected log-likelihood, its factors standard again.
 
         With ``smooth_around``, what was taken off the pixels ``(d,)``, loadings and means of those that
-        few rows tell of follow their neighbours. Its uncertainty is what rows, and neighbours, leave to
-        loadings and means.
+        few rows tell of follow their neighbours, as much as ``smoothness`` says, of 1. Its uncertainty is
+        what rows, and neighbours, leave to loadings and means.
         """
         model, k, squares = self.model, self.k, self._squares()
         solved = torch.linalg.solve(squares, self.products).T
         solved[k] += model.centre
         if smooth_around is not None:
             solved[k] += smooth_around
-            stiffness = stiffness_of(solved, squares.diagonal(dim1=1, dim2=2).T)
+            stiffness = smoothness * stiffness_of(solved, squares.diagonal(dim1=1, dim2=2).T)
             # of means themselves, not of what they change by
             centre = model.centre + smooth_around
             products = self.products + squares[:, :, k] * centre[:, None]

@@ -19,6 +19,9 @@ from skae.modules.spectra.likelihoods import NoiseLikelihood
 from skae.modules.spectra.principal import FilledRows
 from skae.modules.spectra.priors import NormalPrior
 
+#: steps over which loadings become smooth: at once, factors that begin as noise would end as nothing
+N_ROUGH_STEPS = 30
+
 
 class FactorAnalysis(SeededModule):
     """Rows as sums of a few loadings, whose factors' posterior is known for each row's own errors.
@@ -61,6 +64,7 @@ class FactorAnalysis(SeededModule):
             torch.zeros(0) if smooth_around is None else smooth_around - smooth_around.mean()
         )
         self.taken_off = nn.Buffer(taken_off.double())
+        self.n_steps = nn.Buffer(torch.zeros((), dtype=torch.int64))
         self.centre = nn.Parameter(start.centre.float())
         self.loadings = nn.Parameter(start.loadings.float())
         self.scatter = nn.Buffer(start.scatter.float())
@@ -135,8 +139,10 @@ class FactorAnalysis(SeededModule):
     @torch.no_grad()
     def maximise(self, sums: "RowSums") -> None:
         """Take the model under which the rows that were added are likelier."""
+        self.n_steps.add_(1)
         better = sums.expected.better(
             smooth_around=self.taken_off if self.is_smooth else None,
+            smoothness=min(1.0, float(self.n_steps) / N_ROUGH_STEPS),
             with_uncertainty=self.doubts_loadings,
         )
         self.centre.copy_(better.centre)
