@@ -107,9 +107,9 @@ def table(name, shapes, wavelengths, components):
           f"{torch.get_num_threads()} torch threads, medians of three surveys")  # fmt: skip
     print(f"{'K':>8s} {'':26s}{'χ² mean':>9s}{'median':>9s}{'error':>9s}{'AUC':>9s}{'faint':>9s}"
           f"{'bright':>9s}{'width':>9s}{'s':>9s}")  # fmt: skip
-    print_medians([list(rows_at_choice(survey, seed)) for seed, survey in enumerate(surveys)])
     for k in components:
         print_medians([list(rows_of(survey, k, seed)) for seed, survey in enumerate(surveys)])
+    print_medians([list(rows_at_choice(survey, seed)) for seed, survey in enumerate(surveys)])
 
 
 def print_medians(of_surveys):
