@@ -46,7 +46,7 @@ _ANOMALY_WIDTH = 1.5
     n_pixels=Interval(Integral, 8, None, closed="left"),
     brightness_range=Interval(Real, 1, None, closed="left"),
     max_redshift=NOT_NEGATIVE,
-    gaps=Interval(Real, 0, 1, closed="left"),
+    gaps=Interval(Real, 0, 1 / 3, closed="left"),
     anomalies=SHARE,
     anomaly_strength=POSITIVE,
     random_state="random_state",
@@ -67,7 +67,8 @@ def make_stellar_spectra(
     A star is a black body of 3000 to 20,000 K, behind some dust, with lines of hydrogen, of metals and
     bands of titanium oxide that follow the temperature, the abundance of metals and the gravity. Its
     brightness is log-uniform. The variance of a pixel is that of the sky, which has lines, times a factor
-    of each row, and (2 % of the flux)². The beginning of a row, and a part inside of it, were not seen.
+    of each row, and (2 % of the flux)². The beginning of half of the rows was not seen, and a part inside
+    of each.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def make_stellar_spectra(
     max_redshift : float, default=0
         Redshifts are uniform up to it.
     gaps : float, default=0.09
-        Share of the pixels that were not seen.
+        Share of the pixels that were not seen, less than a third: something is seen of each row.
     anomalies : float, default=0
         Share of the rows that have an emission line more, of any wavelength.
     anomaly_strength : float, default=64
@@ -169,9 +170,10 @@ def _shapes(rest, temperature, rng):
 
 
 def _gaps(n, n_pixels, share, rng):
-    """Return which pixels were not seen: half of them at the beginning of rows, half inside."""
+    """Return which pixels were not seen: at the beginning of half of the rows, and inside of each."""
     pixels = np.arange(n_pixels)
     length = rng.uniform(0.0, share * n_pixels, (2, n, 1))
+    length[0] *= 2.0 * (rng.uniform(size=(n, 1)) < 0.5)
     start = rng.uniform(size=(n, 1)) * (n_pixels - length[1])
     inside = (pixels >= start) & (pixels < start + length[1])
     return (pixels < length[0]) | inside

@@ -70,6 +70,16 @@ def test_anomalies_have_the_strength_that_was_asked_for():
     assert strange.is_anomaly.mean() == pytest.approx(0.3, abs=0.08)
 
 
+@pytest.mark.parametrize("gaps", [0.09, 0.33])
+def test_something_is_seen_of_each_row_and_of_each_column(gaps):
+    spectra = make_stellar_spectra(500, gaps=gaps, random_state=0)
+    seen = ~np.isnan(spectra.flux)
+    np.testing.assert_array_equal(seen, ~np.isnan(spectra.errors))
+    assert seen.mean() == pytest.approx(1.0 - gaps, abs=0.06)
+    assert seen.mean(axis=0).min() > 0.3
+    assert seen.any(axis=1).all()
+
+
 def test_seeds_and_wrong_arguments():
     first, second = (make_stellar_spectra(5, random_state=3).flux for _ in range(2))
     np.testing.assert_array_equal(first, second)
