@@ -64,6 +64,9 @@ class VAEWithErrors(BaseVAE):
         fresh = not (self.warm_start and hasattr(self, "net_"))
         self._first_model = None
         if not fresh and self._is_exact and self.n_components != self.n_components_:
+            self._check_errors(errors)
+            same = {"n_components": self._structure["n_components"]}
+            self._check_unchanged({**self._current_structure(), **same})
             fresh, self._first_model = True, self._model_in_units_of_rows()
         try:
             return self._train(X, y, sample_weight, fresh=fresh, errors=errors)
@@ -177,16 +180,21 @@ class VAEWithErrors(BaseVAE):
             model.scatter.cpu() * unit**2,
         )
 
-    def _begin_at(self, start: FactorModel) -> FactorModel:
+    def _begin_at(self, start: FactorModel, *, learns_scatter: bool) -> FactorModel:
         """Return a model to begin with: that of an earlier fit, in these units, or ``start``."""
         if (first := getattr(self, "_first_model", None)) is None:
             return start
+        if len(first.centre) != self._n_fluxes:
+            raise ValueError(
+                f"X has {self._n_fluxes} columns of fluxes, but the fit that warm_start=True goes on "
+                f"from had {len(first.centre)}: fit afresh with warm_start=False."
+            )
         center = torch.tensor(np.broadcast_to(self.center_, (self._n_fluxes,)))
         unit = self.scale_
         earlier = FactorModel(
             (first.centre - center) / unit, first.loadings / unit, first.scatter / unit**2
         )
-        return resized(earlier, start)
+        return resized(earlier, start, learns_scatter=learns_scatter)
 
     @property
     def _units(self) -> Units:
@@ -223,7 +231,8 @@ class VAEWithErrors(BaseVAE):
         self.has_errors_ = has_errors
         if has_errors:
             options = {"reset": reset, "columns": self._errors_are_columns}
-            return with_checked_errors(self, X, errors, **options), None
+            X, self._n_seen = with_checked_errors(self, X, errors, **options)
+            return X, None
         X = self._check_rows(X, counts, self.missing == "mask", reset=reset)
         if self.missing == "mask" and reset:
             check_gaps(self, X, axis=0)
@@ -233,9 +242,8 @@ class VAEWithErrors(BaseVAE):
         check_is_fitted(self, "net_")
         self._check_errors(errors)
         if self.has_errors_:
-            return with_checked_errors(
-                self, X, errors, reset=False, columns=self._errors_are_columns
-            )
+            options = {"reset": False, "columns": self._errors_are_columns}
+            return with_checked_errors(self, X, errors, **options)[0]
         likelihood = self.module_.likelihood  # what was fitted, whatever the parameters are by now
         return self._check_rows(X, likelihood.takes_counts, likelihood.has_gaps, reset=False)
 

@@ -75,11 +75,10 @@ class SeenFluxes:
 
 def with_checked_errors(
     estimator: Any, X: Any, errors: Any, *, reset: bool, columns: bool
-) -> np.ndarray:
-    """Check rows and their errors, and return both in one array, ``(n, 2 d)``.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Check rows and their errors; return both in one array, ``(n, 2 d)``, and how many saw each column.
 
-    With ``columns`` the errors are columns of X already. With ``reset`` the estimator keeps how many rows
-    saw each column.
+    With ``columns`` the errors are columns of X already.
     """
     X = validate_table(estimator, X, reset=reset, gaps=True)
     if columns:
@@ -113,8 +112,7 @@ def with_checked_errors(
     _refuse_empty(estimator, np.concatenate(per_row), "rows")
     if reset:
         _refuse_empty(estimator, per_column == 0, "columns")
-        estimator._n_seen = per_column
-    return X
+    return X, per_column
 
 
 def check_sampled_errors(

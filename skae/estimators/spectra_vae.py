@@ -293,7 +293,7 @@ class SpectraVAE(VAEWithErrors):
         if self.has_errors_ and self._is_linear:
             at_random = self.init == "random"
             start = first_factors(rows.x, rows.weight, likelihood, k, at_random=at_random)
-            start = self._begin_at(start)
+            start = self._begin_at(start, learns_scatter=self._noise_is_free)
             likelihood.learn_noise(start.scatter.sqrt(), 0.0)
             options = {
                 "learns_scatter": self._noise_is_free,

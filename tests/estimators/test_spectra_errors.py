@@ -356,6 +356,26 @@ def test_a_path_over_components_is_short(rows):
     assert passes < cold
 
 
+def test_a_path_keeps_the_noise_that_was_given_and_all_else(rows):
+    flux, errors, _ = rows
+    options = {"noise_sigma": 0.3, "smooth_loadings": False, "random_state": 0}
+    path = SpectraVAE(6, warm_start=True, **options).fit(flux, errors=errors)
+    path.set_params(n_components=2).fit(flux, errors=errors)
+    alone = SpectraVAE(2, **options).fit(flux, errors=errors)
+    np.testing.assert_allclose(path.noise_sigma_, 0.3, rtol=1e-6)
+    assert path.score(flux, errors=errors) == pytest.approx(
+        alone.score(flux, errors=errors), abs=0.05
+    )
+    before = path.transform(flux, errors)
+    with pytest.raises(ValueError, match="errors are missing"):
+        path.set_params(n_components=3).fit(flux)
+    with pytest.raises(ValueError, match="X has 20 columns of fluxes"):
+        path.fit(flux[:, :20], errors=errors[:, :20])
+    with pytest.raises(ValueError, match="hidden_layer_sizes"):
+        path.set_params(hidden_layer_sizes=(4,)).fit(flux, errors=errors)
+    np.testing.assert_array_equal(path.transform(flux, errors), before)
+
+
 def test_parts_of_the_rows_make_steps(rows):
     flux, errors, _ = rows
     vae = SpectraVAE(3, random_state=0)

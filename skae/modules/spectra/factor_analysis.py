@@ -14,12 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from skae.modules.spectra.smooth import n_neighbours, smooth_solution, stiffness_of
+
 # Least variance beyond the errors, of that of the rows: a share of nothing stays nothing.
 _LEAST_SCATTER = 1e-16
-
-
-# Most that neighbours say of values, in what rows say of those of the typical pixel.
-_MOST_STIFFNESS = 1e6
 
 
 @dataclass
@@ -57,23 +55,22 @@ class FactorModel:
         return variance + (twice * moments_of(known)) @ self.uncertainty.T
 
 
-def resized(model: FactorModel, start: FactorModel) -> FactorModel:
+def resized(model: FactorModel, start: FactorModel, *, learns_scatter: bool) -> FactorModel:
     """Return a model with as many factors as ``start``: the first ones, or what start has besides.
 
-    Its scatter takes what is left out.
+    Where scatter is learnt, it takes what is left out; else it is that of ``start``.
     """
     k, n = len(start.loadings), len(model.loadings)
-    if len(start.scatter) != len(model.scatter):
-        return start
+    scatter = model.scatter if learns_scatter else start.scatter
     if k <= n:
-        left = model.loadings[k:].square().sum(dim=0)
-        scatter = model.scatter + (left.mean() if len(model.scatter) == 1 else left)
+        if learns_scatter:
+            scatter = scatter + model.loadings[k:].square().sum(dim=0).mean()
         return FactorModel(model.centre, model.loadings[:k], scatter)
     axes = torch.linalg.qr(model.loadings.T).Q
     rest = start.loadings - (start.loadings @ axes) @ axes.T
     _, sizes, others = torch.linalg.svd(rest, full_matrices=False)
     more = (sizes[:, None] * others)[: k - n]
-    return FactorModel(model.centre, torch.cat([model.loadings, more]), model.scatter)
+    return FactorModel(model.centre, torch.cat([model.loadings, more]), scatter)
 
 
 @dataclass
@@ -236,86 +233,6 @@ class ExpectedSums:
             rows, columns = pairs_of(k + 1)
             uncertainty = (undone @ torch.linalg.inv(squares) @ undone.T)[:, rows, columns]
         return FactorModel(centre, torch.stack(loadings), scatter, uncertainty)
-
-
-def stiffness_of(values: Tensor, weight: Tensor) -> Tensor:
-    """Return the inverse mean squares of steps along the pixels, ``(m,)``, of values ``(m, d)``.
-
-    Pixels do not count of whose mean, the last of the values, rows tell less than half as much as of that
-    of the typical one; ``weight`` says how much, in inverse squares.
-    """
-    often = weight[-1] > 0.5 * weight[-1].median()
-    both = often[1:] & often[:-1]
-    steps = values.diff(dim=1)[:, both]
-    if not steps.shape[1]:
-        return torch.zeros_like(values[:, 0])
-    most = _MOST_STIFFNESS * weight.median(dim=1).values
-    return torch.minimum(1.0 / steps.square().mean(dim=1).clamp_min(1e-300), most)
-
-
-def n_neighbours(values: Tensor) -> Tensor:
-    """Return how many neighbours each pixel of values ``(m, d)`` has, ``(d,)``."""
-    count = torch.full_like(values[0], 2.0)
-    count[0] -= 1.0
-    count[-1] -= 1.0
-    return count
-
-
-def smooth_solution(squares: Tensor, products: Tensor, stiffness: Tensor) -> Tensor:
-    """Return the values ``(m, d)`` that are likeliest if steps along the pixels are Gaussian.
-
-    They minimise the sum of :math:`v_j^T S_j v_j / 2 - p_j^T v_j` and of half the squared steps times
-    their stiffness.
-    """
-    own = squares + torch.diag_embed(stiffness * n_neighbours(products.T)[:, None])
-    to_next = -torch.diag(stiffness).expand(len(own) - 1, -1, -1)
-    return solve_chain(own, to_next, products[:, :, None])[:, :, 0].T
-
-
-def solve_chain(own: Tensor, to_next: Tensor, right: Tensor) -> Tensor:
-    """Solve a symmetric, positive definite system of blocks that see their neighbours alone.
-
-    Every other block is eliminated, all at once, which leaves such a chain again (cyclic reduction).
-
-    Parameters
-    ----------
-    own : Tensor of shape (n, m, m)
-        Blocks on the diagonal.
-    to_next : Tensor of shape (n - 1, m, m)
-        Blocks at its right.
-    right : Tensor of shape (n, m, 1)
-        The right-hand side.
-
-    Returns
-    -------
-    solution : Tensor of shape (n, m, 1)
-    """
-    if len(own) == 1:
-        return torch.linalg.solve(own, right)
-    m = own.shape[1]
-    before, behind = (
-        to_next[::2].mT,
-        to_next[1::2],
-    )  # of the odd ones, the last may have none behind
-    if len(behind) < len(before):
-        behind = torch.cat([behind, torch.zeros_like(before[:1])])
-    solved = torch.linalg.solve(own[1::2], torch.cat([before, behind, right[1::2]], dim=2))
-    of_before, of_behind, of_right = solved.split([m, m, 1], dim=2)
-    kept, rest = own[::2].clone(), right[::2].clone()
-    n_left, n_right = (
-        len(before),
-        len(kept) - 1,
-    )  # odd ones that have a neighbour in front, and behind
-    kept[:n_left] -= before.mT @ of_before
-    rest[:n_left] -= before.mT @ of_right
-    kept[1:] -= behind[:n_right].mT @ of_behind[:n_right]
-    rest[1:] -= behind[:n_right].mT @ of_right[:n_right]
-    even = solve_chain(kept, -before[:n_right].mT @ of_behind[:n_right], rest)
-    odd = of_right - of_before @ even[:n_left]
-    odd[:n_right] -= of_behind[:n_right] @ even[1:]
-    solution = torch.empty_like(right)
-    solution[::2], solution[1::2] = even, odd
-    return solution
 
 
 def principal_axes(loadings: Tensor, weight: Tensor) -> Tensor:
