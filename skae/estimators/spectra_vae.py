@@ -335,20 +335,18 @@ class SpectraVAE(VAEWithErrors):
 
     def _read(self, rows: Rows, likelihood: Likelihood) -> Coordinates:
         """Return the coordinates in which the encoder sees rows."""
+        if self.init == "random":
+            return self._standardise(rows, likelihood)
+        # a linear decoder writes no more factors than it has coordinates
+        is_linear = self.decoder == "dense" and not np.size(self.hidden_layer_sizes)
         if self.has_errors_:
-            if self.init == "random":
-                return columns_with_errors(rows.x, rows.weight, likelihood)
-            k, d = self.n_components, self._n_fluxes
-            # a curved family of rows needs more factors than it has coordinates
-            n_factors = max(k, min(k + _MORE_FACTORS, d // 2, len(rows) // 10))
+            k, most = self.n_components, min(self._n_fluxes // 2, len(rows) // 10)
+            n_factors = k if is_linear else max(k, min(k + _MORE_FACTORS, most))
             options = {
                 "learns_scatter": self._noise_is_free,
                 "smooth_around": self._taken_off,
             }
             return factors_with_errors(rows.x, rows.weight, likelihood, n_factors, **options)
-        if self.init == "random":
-            return self._standardise(rows, likelihood)
-        is_linear = self.decoder == "dense" and not np.size(self.hidden_layer_sizes)
         return principal_factors(
             rows.x,
             rows.weight,
@@ -356,7 +354,6 @@ class SpectraVAE(VAEWithErrors):
             n_components=self.n_components,
             has_gaps=self.missing == "mask",
             beta=self.beta,
-            # a linear decoder writes no more, and fewer are told apart in rows with gaps
             at_most=self.n_components if is_linear else None,
         )
 

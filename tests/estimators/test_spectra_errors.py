@@ -356,6 +356,40 @@ def test_a_path_over_components_is_short(rows):
     assert passes < cold
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"beta": 2.0},
+        {"likelihood": "laplace"},
+        {"prior": "mixture", "n_mixture": 3},
+        {"init": "random"},
+        {"hidden_layer_sizes": (8,), "likelihood": "laplace", "init": "random"},
+        {"decoder": "lstm", "hidden_size": 4},
+    ],
+)
+def test_models_that_are_trained_by_gradients_read_errors_too(options, rows):
+    flux, errors, _ = rows
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PoorFitWarning)  # after two epochs
+        vae = SpectraVAE(3, max_epochs=2, random_state=0, **options).fit(flux, errors=errors)
+    mean, std = vae.reconstruct(flux, return_std=True, errors=errors)
+    assert mean.shape == std.shape == flux.shape
+    scores = vae.score_samples(flux, errors)
+    assert np.isfinite(scores).all()
+    if (
+        "init" not in options
+    ):  # which starts where larger errors tell less, and at random it is learnt
+        less = vae.posterior(flux, 10.0 * errors)[1]
+        assert (less > vae.posterior(flux, errors)[1]).mean() > 0.5
+
+
+def test_rows_of_which_nothing_is_known_leave_nothing_to_learn(rows):
+    flux, errors, _ = rows
+    vae = SpectraVAE(3, random_state=0).fit(flux, errors=1e8 * errors)
+    np.testing.assert_allclose(vae.transform(flux, 1e8 * errors), 0.0, atol=1e-3)
+    assert np.isfinite(vae.score(flux, errors=1e8 * errors))
+
+
 def test_a_path_keeps_the_noise_that_was_given_and_all_else(rows):
     flux, errors, _ = rows
     options = {"noise_sigma": 0.3, "smooth_loadings": False, "random_state": 0}

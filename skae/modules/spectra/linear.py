@@ -19,6 +19,9 @@ from skae.modules.spectra.likelihoods import NoiseLikelihood
 from skae.modules.spectra.principal import FilledRows
 from skae.modules.spectra.priors import NormalPrior
 
+# Least variance beyond the errors whose logarithm is kept, in units of the rows.
+_LEAST_SCATTER = 1e-30
+
 #: steps over which loadings become smooth: at once, factors that begin as noise would end as nothing
 N_ROUGH_STEPS = 30
 
@@ -151,7 +154,7 @@ class FactorAnalysis(SeededModule):
         if better.uncertainty is not None:
             self.uncertainty.copy_(better.uncertainty)
         if self.learns_scatter and self.likelihood.noise_floor == 0.0:
-            self.likelihood.log_noise.copy_(0.5 * better.scatter.log())
+            self.likelihood.log_noise.copy_(0.5 * better.scatter.clamp_min(_LEAST_SCATTER).log())
 
 
 class RowSums:
