@@ -141,10 +141,10 @@ def faults_of_neighbours(pulls: np.ndarray) -> Iterator[str]:
     if related > _RELATED:
         times = np.sqrt((1.0 + related) / (1.0 - related)) if related < 1.0 else np.inf
         yield (
-            f"Residuals of neighbouring columns are correlated by {related:.2f}, which noise of each for "
-            f"itself is not: errors of latent coordinates are too small by a factor of {times:.2g} or "
-            "so. Try more latent coordinates or hidden layers; where neighbours share their noise, as "
-            "after resampling, take fewer columns."
+            f"Residuals of neighbouring columns have a correlation of {related:.2f}, where independent "
+            "noise has none: errors of latent coordinates are too small by a factor of about "
+            f"{times:.2g}. Try more latent coordinates or hidden layers; where neighbours share their "
+            "noise, as after resampling, take fewer columns."
         )
 
 
@@ -157,10 +157,10 @@ def faults_of_rare_columns(
     if rare.any():
         first = int(rare.argmax())
         yield (
-            f"{rare.sum()} of {len(n_seen)} columns were seen in fewer than {fewest} rows, "
-            f"{_ROWS_OF_EACH} for each number that is learnt of them, the first, {name(first)}, in "
-            f"{n_seen[first]}: what is said there follows neighbours, or is noise. Leave these columns "
-            "out, or take fewer components."
+            f"{rare.sum()} of {len(n_seen)} columns were seen in fewer than {fewest} rows, which is "
+            f"{_ROWS_OF_EACH} for each number learnt of a column; the first is {name(first)}, seen in "
+            f"{n_seen[first]}. What the model says there comes from neighbouring columns, or is noise. "
+            "Leave these columns out, or take fewer components."
         )
 
 
