@@ -191,6 +191,7 @@ def test_sixteen_threads_get_the_serial_answers(rng, two_torch_threads):
 # -- interrupts --------------------------------------------------------------------------------
 
 INTERRUPTED = """
+    import os
     import sys
     import numpy as np
     from sklearn.model_selection import GridSearchCV
@@ -199,7 +200,7 @@ INTERRUPTED = """
 
     class Ready(Callback):
         def on_train_begin(self, net, **kwargs):
-            print("begin", flush=True)
+            os.write(1, b"begin\\n")  # whole, whoever else writes
 
     if __name__ == "__main__":
         X = np.random.default_rng(0).normal(size=(500, 4))
@@ -217,20 +218,20 @@ INTERRUPTED = """
 def test_an_interrupt_ends_a_whole_search(n_jobs, tmp_path):
     script = tmp_path / "search.py"
     script.write_text(textwrap.dedent(INTERRUPTED))
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, str(script), str(n_jobs)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
-    )
-    try:
-        assert process.stdout.readline() == "begin\n"
-        os.killpg(process.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
-        output, _ = process.communicate(timeout=60)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+    ) as process:
+        try:
+            assert process.stdout.readline() == "begin\n"
+            os.killpg(process.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
+            output, _ = process.communicate(timeout=60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     lines = output.splitlines()
     assert lines[-1] == "ended"
     assert lines.count("begin") <= n_jobs - 1, "no further fit began"
