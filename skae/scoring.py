@@ -70,14 +70,15 @@ def make_shower_scorer(metric="frechet", *, geometry="dataset_2", random_state=0
     >>> from sklearn.model_selection import GridSearchCV
     >>> from sklearn.pipeline import make_pipeline
     >>> from skae.datasets import make_showers
-    >>> X = make_showers(200, random_state=0)
+    >>> X = make_showers(200, geometry="dataset_1_photons", random_state=0)
     >>> model = make_pipeline(
-    ...     skae.LogRatioTransformer("log1p", reference=0), skae.CaloShowerVAE(max_epochs=1)
+    ...     skae.LogRatioTransformer("log1p", reference=0),
+    ...     skae.CaloShowerVAE(geometry="dataset_1_photons", max_epochs=1),
     ... )
     >>> search = GridSearchCV(
     ...     model,
     ...     {"caloshowervae__n_components": [2, 8]},
-    ...     scoring=skae.make_shower_scorer("response"),
+    ...     scoring=skae.make_shower_scorer("response", geometry="dataset_1_photons"),
     ...     cv=2,
     ... )
     >>> best = search.fit(X).best_estimator_

@@ -19,7 +19,7 @@ def test_it_trains_judges_and_writes(tmp_path, capsys, monkeypatch):
     example = imported(EXAMPLE)
     geometry = CaloGeometry([(0, 5, 20)] * 2, [4] * 2, layer_edges=(0, 40, 90))
     for name, seed in (("train", 0), ("test", 1)):
-        X = make_showers(300, geometry=geometry, threshold=0.01515, random_state=seed)
+        X = make_showers(120, geometry=geometry, threshold=0.01515, random_state=seed)
         save_calochallenge(tmp_path / f"{name}.hdf5", X, source="parametrised")
     (tmp_path / "binning.xml").write_text(XML)
     arguments = [

@@ -32,8 +32,8 @@ class VAEWithErrors(BaseVAE):
         epoch is one pass over all rows, ``batch_size`` at a time, which changes only the memory needed.
         ``lr``, ``optimizer`` and ``lr_schedule`` mean nothing then; ``early_stopping`` keeps the model
         that is best on rows held out, :meth:`partial_fit` makes one step by the rows that it gets, and
-        ``checkpoint`` saves behind each pass. With ``warm_start=True`` another ``n_components`` keeps the
-        factors that there are, so that each fit of a path over several numbers takes few passes.
+        ``checkpoint`` saves behind each pass. With ``warm_start=True`` another ``n_components`` begins
+        with the factors that there are.
 
         Parameters
         ----------
@@ -155,6 +155,21 @@ class VAEWithErrors(BaseVAE):
             The (weighted) mean of the rows' scores.
         """
         return self._mean_score(self.score_samples(X, errors), sample_weight)
+
+    @property
+    def misfit_sigma_(self) -> np.ndarray:
+        """Standard deviation of rows around what the components follow, ``(n_features,)``."""
+        check_is_fitted(self, "net_")
+        if not (self._is_exact and self.module_.learns_misfit):
+            raise AttributeError(
+                "misfit_sigma_ is there for linear Gaussian models of rows with errors alone, with "
+                "misfit_errors=True."
+            )
+        return self.module_.misfit.cpu().numpy().astype(np.float64) ** 0.5 * self.scale_
+
+    @property
+    def _misfit(self) -> np.ndarray | float:
+        return getattr(self, "misfit_sigma_", 0.0)
 
     @property
     def _n_fluxes(self) -> int:

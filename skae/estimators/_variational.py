@@ -176,7 +176,7 @@ class BaseVAE(BaseAutoencoder):
         errors : array-like of shape (n_samples, n_features) or (n_features,), default=None
             Errors with which rows are observed, which the noise is added to in squares: needed for noise
             where the model was fitted to rows with errors, and refused elsewhere. Pixels that were not
-            seen are NaN.
+            seen are NaN. Where there is a ``misfit_sigma_``, noise includes it.
 
         Returns
         -------
@@ -206,6 +206,7 @@ class BaseVAE(BaseAutoencoder):
 
         if errors is None:
             return self._row_units.undo(self._apply(observe, drawn, PLAIN))
+        errors = np.hypot(errors, self._misfit)
         drawn = self._apply(observe, np.hstack([drawn, errors / self.scale_]), PLAIN)
         return np.where(np.isnan(errors), np.nan, self._row_units.undo(drawn))
 
@@ -247,18 +248,24 @@ class BaseVAE(BaseAutoencoder):
         -------
         pulls : ndarray of shape (n_samples, n_features)
             ``(X - mean) / noise_std(mean)`` with the ``mean`` of :meth:`reconstruct`; NaN where nothing
-            was observed.
+            was observed. Where there is a ``misfit_sigma_``, it is added to the noise in squares: what a
+            model of few components follows in no row is not odd.
         """
         X = self._validate_rows(X, errors)
         mean, _ = self._reconstruct(X)
-        return self._pulls(X, mean)
+        return self._pulls(X, mean, self._misfit)
 
-    def _pulls(self, X: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    #: standard deviation of rows around what the model follows, beyond their noise
+    _misfit: np.ndarray | float = 0.0
+
+    def _pulls(
+        self, X: np.ndarray, mean: np.ndarray, misfit: np.ndarray | float = 0.0
+    ) -> np.ndarray:
         """Return pulls of rows that were checked, ``(n, n_features)`` or with errors behind them."""
         if X.shape == mean.shape:
             return (X - mean) / self.noise_std(mean)
         values, errors = np.hsplit(X, 2)
-        return (values - mean) / self.noise_std(mean, errors)
+        return (values - mean) / np.hypot(self.noise_std(mean, errors), misfit).astype(mean.dtype)
 
 
 class BetaWarmUp(Callback):

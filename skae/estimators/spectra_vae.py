@@ -29,7 +29,7 @@ from skae.modules.blocks import dense_stack
 from skae.modules.spectra.coordinates import Coordinates
 from skae.modules.spectra.error_coordinates import columns_with_errors, factors_with_errors
 from skae.modules.spectra.likelihoods import LIKELIHOODS, Likelihood
-from skae.modules.spectra.linear import N_ROUGH_STEPS, FactorAnalysis, Mean, first_factors
+from skae.modules.spectra.linear import FactorAnalysis, Mean, first_factors
 from skae.modules.spectra.pca_init import decoder_at_factors, encoder_at_factors
 from skae.modules.spectra.principal import principal_factors, standardised_columns
 from skae.modules.spectra.priors import PRIORS
@@ -79,9 +79,12 @@ class SpectraVAE(VAEWithErrors):
         model. "poisson" is for counts that were neither scaled nor subtracted from; its noise follows
         from the mean.
 
-    noise_sigma : float, array-like of shape (n_features,) or "learn", default="learn"
+    noise_sigma : float, array-like of shape (n_features,), "learn" or None, default=None
         Standard deviation of the noise, in the units of X: one number, one for each column as
         spectrographs give them, or a number to be learnt. For Laplace noise it is √2 times the scale.
+        Where rows have errors it is what scatters beyond them, in squares. None learns it, but takes 0
+        for a linear Gaussian model with errors, so that bright rows tell what their errors say; see
+        ``misfit_errors``.
 
     beta : float, default=1.0
         Weight of the divergence in training [4]_; 1 is the bound. More makes for simpler latents and
@@ -134,14 +137,19 @@ class SpectraVAE(VAEWithErrors):
 
     loading_errors : bool, default=True
         Whether posteriors of a linear Gaussian model with errors know that its loadings were found from
-        finitely many rows, and :meth:`reconstruct` that rows scatter by ``noise_sigma_`` around it.
-        Without it, bands around bright rows are too narrow. Scores take the loadings as they are.
+        finitely many rows. Without it, bands around bright rows are too narrow. Scores take the loadings
+        as they are.
+
+    misfit_errors : bool, default=True
+        Whether posteriors and bands of a linear Gaussian model with errors allow for what so few
+        components do not follow: a variance for each column, ``misfit_sigma_`` squared, which is learnt.
+        Neither means nor scores know of it.
 
     smooth_loadings : bool, default=True
-        Whether loadings of a linear Gaussian model with errors have a prior: that they step from column
-        to column as those of well-known columns do. Columns seen in few rows then follow their
-        neighbours, and noise is not learnt for a feature. It sets in over the first 30 passes. Columns in
-        no order have large steps, which makes it weak. False leaves maximum likelihood.
+        Whether loadings of a linear Gaussian model with errors have a prior where little is known: to and
+        from columns that rows tell less than half as much of as of the typical one, they step as others
+        do. Columns seen in few rows then follow their neighbours, and noise is not learnt for a feature.
+        Columns in no order have large steps, which makes it weak. False leaves maximum likelihood.
 
     {shared_parameters}
 
@@ -155,6 +163,10 @@ class SpectraVAE(VAEWithErrors):
     noise_sigma_ : ndarray of shape (n_features,)
         Standard deviation of the noise, given or learnt; beyond the errors where there are some. Not
         there with "poisson".
+
+    misfit_sigma_ : ndarray of shape (n_features,)
+        Standard deviation of rows around what the components follow, beyond errors and a ``noise_sigma``
+        that was given. Only there with ``misfit_errors`` and a linear Gaussian model with errors.
 
     has_errors_ : bool
         Whether it was fitted to rows with errors; then all rows must have them.
@@ -197,7 +209,7 @@ class SpectraVAE(VAEWithErrors):
         default="gaussian", allowed=StrOptions(set(LIKELIHOODS)), shapes=True
     )
     noise_sigma: Any = parameter(
-        default="learn", allowed=[Real, "array-like", StrOptions({"learn"})], shapes=True
+        default=None, allowed=[Real, "array-like", StrOptions({"learn"}), None], shapes=True
     )
     beta: Any = parameter(default=1.0, allowed=POSITIVE, shapes=True)
     beta_warm_up: Any = parameter(default=0.0, allowed=SHARE)
@@ -217,6 +229,7 @@ class SpectraVAE(VAEWithErrors):
     missing: Any = parameter(default="error", allowed=StrOptions({"error", "mask"}), shapes=True)
     error_columns: Any = parameter(default=False, allowed="boolean", shapes=True)
     loading_errors: Any = parameter(default=True, allowed="boolean", shapes=True)
+    misfit_errors: Any = parameter(default=True, allowed="boolean", shapes=True)
     smooth_loadings: Any = parameter(default=True, allowed="boolean", shapes=True)
     batch_size: Any = 128
 
@@ -227,11 +240,11 @@ class SpectraVAE(VAEWithErrors):
         self.grid_ = check_grid(self.times, self.wavelengths, self._n_fluxes)
         if self.decoder == "multires":
             check_downsampling(self.downsampling, self.hidden_size)
-        if not self._noise_is_free:
+        if self.noise_sigma is not None and not self._noise_is_free:
             if not LIKELIHOODS[self.likelihood].has_noise:
                 raise ValueError(
                     f"noise_sigma is not for likelihood={self.likelihood!r}: the noise of counts follows "
-                    "from their mean. Leave it at 'learn', or use likelihood='gaussian'."
+                    "from their mean. Leave it at None, or use likelihood='gaussian'."
                 )
             check_noise(self.noise_sigma, self._n_fluxes, beside_errors=self.has_errors_)
         warn_if_overcomplete(self.n_components, self._n_fluxes)
@@ -254,6 +267,9 @@ class SpectraVAE(VAEWithErrors):
 
     @property
     def _noise_is_free(self) -> bool:
+        """Whether the noise, beyond errors where there are some, is learnt."""
+        if self.noise_sigma is None:
+            return not (self.has_errors_ and self._is_linear)
         return isinstance(self.noise_sigma, str)
 
     @property
@@ -270,8 +286,7 @@ class SpectraVAE(VAEWithErrors):
         run = super()._plan(epochs, X, validation)
         if not (self.has_errors_ and self._is_linear):
             return run
-        fewest = N_ROUGH_STEPS if self.smooth_loadings else 1
-        converged = ("skae_converged", Converged(_CONVERGED * self._n_fluxes, fewest))
+        converged = ("skae_converged", Converged(_CONVERGED * self._n_fluxes))
         callbacks = [*run.callbacks, converged]
         return replace(run, step=ExpectationStep, callbacks=callbacks, lr_schedule="constant")
 
@@ -282,7 +297,8 @@ class SpectraVAE(VAEWithErrors):
         noise = None
         if not self._noise_is_free:
             options = {"beside_errors": self.has_errors_}
-            noise = check_noise(self.noise_sigma, self._n_fluxes, self.scale_, **options)
+            given = 0.0 if self.noise_sigma is None else self.noise_sigma
+            noise = check_noise(given, self._n_fluxes, self.scale_, **options)
             noise = torch.tensor(noise / self.scale_)
         likelihood = LIKELIHOODS[self.likelihood](
             noise,
@@ -298,6 +314,7 @@ class SpectraVAE(VAEWithErrors):
             options = {
                 "learns_scatter": self._noise_is_free,
                 "doubts_loadings": self.loading_errors,
+                "learns_misfit": self.misfit_errors,
                 "smooth_around": self._taken_off,
             }
             return FactorAnalysis(start, likelihood, **options), Mean()

@@ -94,11 +94,10 @@ class Converged(Callback):
     """End a fit when an epoch has changed the training loss by next to nothing."""
 
     tol: float  # in the units of the loss
-    fewest: int = 1  # epochs before that
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Compare the last two epochs, of an earlier fit as well."""
-        if len(net.history) > self.fewest:
+        if len(net.history) > 1:
             before, loss = net.history[-2:, "train_loss"]
             if abs(before - loss) <= self.tol:
                 net.stop_training = True

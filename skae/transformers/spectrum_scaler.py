@@ -4,6 +4,7 @@ Surveys give each pixel of each spectrum an error. A step of a Pipeline that sca
 these too, so both travel in one table, fluxes first.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,10 +96,13 @@ class SpectrumScaler(OneToOneFeatureMixin, TableTransformer):
     by : {"row", "column"}, default="row"
         Whether each spectrum is divided by its own brightness, so that bright and faint ones of one
         shape are alike, or each column by its standard deviation in training.
-    statistic : {"median", "mean"}, default="median"
-        What a row's brightness is: the size of the median or the mean of its fluxes. Where this is less
-        than a third of that of absolute fluxes, as in a row of noise around zero, it is the latter, which
-        noise makes larger in any faint row. A row of zeros stays as it is.
+    statistic : {"weighted_median", "median", "mean"}, default="weighted_median"
+        What a row's brightness is: the size of the median or the mean of its fluxes, or of the median
+        with weights of one over the errors, which is the number that is closest to all fluxes in units of
+        these. Noisy pixels then hardly count, so that faint rows are less off; without errors it is the
+        median. Where brightness is less than a third of that of absolute fluxes, as in a row of noise
+        around zero, it is the latter, which noise makes larger in any faint row. A row of zeros stays as
+        it is.
     error_columns : bool, default=False
         Whether X holds errors behind fluxes, as :func:`skae.with_errors` makes it. They are divided by
         the same numbers. Pixels whose flux or error is NaN were not seen, and do not count.
@@ -130,7 +134,9 @@ class SpectrumScaler(OneToOneFeatureMixin, TableTransformer):
     """
 
     by: Any = parameter(default="row", allowed=StrOptions({"row", "column"}), kw_only=False)
-    statistic: Any = parameter(default="median", allowed=StrOptions({"median", "mean"}))
+    statistic: Any = parameter(
+        default="weighted_median", allowed=StrOptions({"weighted_median", "median", "mean"})
+    )
     error_columns: Any = parameter(default=False, allowed="boolean")
 
     def transform(self, X):
@@ -208,13 +214,17 @@ class SpectrumScaler(OneToOneFeatureMixin, TableTransformer):
     def _brightness(self, flux, errors):
         seen = _seen(flux, errors)
         seen[np.isnan(seen).all(axis=1)] = 0.0
-        mean = np.nanmedian if self.statistic == "median" else np.nanmean
-        scale = np.abs(mean(seen, axis=1, keepdims=True))
-        of_sizes = mean(np.abs(seen), axis=1, keepdims=True)
+        if self.statistic == "mean":
+            typical = partial(np.nanmean, axis=1)
+        elif self.statistic == "median" or errors is None:
+            typical = partial(np.nanmedian, axis=1)
+        else:
+            typical = partial(_weighted_median, weight=1.0 / errors)
+        scale, of_sizes = np.abs(typical(seen)), typical(np.abs(seen))
         scale = np.where(scale > _LEAST_SHARE * of_sizes, scale, of_sizes)
         # more than half of a row may be zeros
-        scale = np.where(scale > 0.0, scale, np.nanmean(np.abs(seen), axis=1, keepdims=True))
-        return np.where(scale > 0.0, scale, 1.0)
+        scale = np.where(scale > 0.0, scale, np.nanmean(np.abs(seen), axis=1))
+        return np.where(scale > 0.0, scale, 1.0)[:, None]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -226,6 +236,19 @@ def _seen(flux, errors):
     """Return fluxes in float64, NaN where nothing was seen."""
     flux = flux.astype(np.float64)
     return flux if errors is None else np.where(np.isnan(errors), np.nan, flux)
+
+
+def _weighted_median(values, weight):
+    """Return the median of each row by weights; values that are NaN do not count."""
+    order = np.argsort(values, axis=1)
+    weight = np.where(np.isnan(values) | np.isnan(weight), 0.0, weight)
+    total = np.take_along_axis(weight, order, axis=1).cumsum(axis=1, dtype=np.float64)
+    half, rounding = 0.5 * total[:, -1:], 1.0 + 1e-12
+    # where both sides weigh the same it is midway
+    last = values.shape[1] - 1
+    places = [(total * rounding < half).sum(axis=1), (total <= half * rounding).sum(axis=1)]
+    at = np.take_along_axis(order, np.minimum(np.stack(places, axis=1), last), axis=1)
+    return np.take_along_axis(values, at, axis=1).mean(axis=1)
 
 
 def _spread(flux):

@@ -767,11 +767,11 @@ def test_epochs_follow_the_number_of_showers(scaled):
     model = CaloShowerVAE(**options, beta_warm_up=0.5)
     assert model.max_epochs is None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skae.estimators.calo_shower_vae._STEPS", 240)
-        model.fit(scaled[:20])
+        patch.setattr("skae.estimators.calo_shower_vae._STEPS", 96)
+        model.fit(scaled[:8])
         assert model.n_iter_ == len(model.loss_curve_) == 12
         assert seen[:7] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1.0, 1.0])
         # a longer sample takes fewer, but ten at least, and a short one no more than forty
         model = clone(model).set_params(callbacks=None)
-        assert model.fit(scaled[:60]).n_iter_ == 10
+        assert model.fit(scaled[:24]).n_iter_ == 10
         assert model.fit(scaled[:2]).n_iter_ == 40

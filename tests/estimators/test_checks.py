@@ -29,7 +29,7 @@ TRANSFORMERS = [
     SpectraVAE(max_epochs=5, missing="mask"),
     CaloShowerVAE(max_epochs=2, n_components=3, hidden_size=16),
     CaloShowerVAE(
-        max_epochs=20, n_components=9, hidden_size=16, prior="rbm", rbm_topology="zephyr", lr=1e-2
+        max_epochs=4, n_components=9, hidden_size=16, prior="rbm", rbm_topology="zephyr", lr=1e-2
     ),
 ]
 # scikit-learn's tables have one or two columns

@@ -78,6 +78,24 @@ def test_rows_are_divided_by_what_was_seen_of_them(table, statistic, mean):
         np.testing.assert_allclose(row[6:][sigma > 0.0], (sigma / unit)[sigma > 0.0])
 
 
+def test_a_weighted_median_is_closest_to_all_fluxes_in_units_of_their_errors(table):
+    flux, errors = table
+    scaled = SpectrumScaler(error_columns=True).fit_transform(skae.with_errors(flux, errors))
+    for row, given_row, sigma in zip(scaled, flux, errors, strict=True):
+        seen = sigma > 0.0
+        distances = np.abs(given_row[seen][:, None] - given_row[seen]) / sigma[seen]
+        unit = given_row[seen][distances.sum(axis=1).argmin()]
+        np.testing.assert_allclose(row[:6], given_row / unit)
+    # of equal errors it is the median, midway where there are two
+    for d in (5, 6):
+        X = skae.with_errors(flux[:, :d], np.full((20, d), 0.3))
+        by_weight, by_order = (
+            SpectrumScaler(statistic=name, error_columns=True).fit_transform(X)
+            for name in ("weighted_median", "median")
+        )
+        np.testing.assert_allclose(by_weight, by_order)
+
+
 def test_pulls_do_not_change(table):
     flux, errors = table
     X = skae.with_errors(flux, errors)

@@ -136,6 +136,7 @@ def factors_with_errors(
         likelihood,
         learns_scatter=learns_scatter,
         doubts_loadings=False,
+        learns_misfit=False,
         smooth_around=smooth_around,
     )
     for _ in range(_N_STEPS):

@@ -9,12 +9,17 @@ doi:10.1086/668105, leaves out the prior of the factors): row i, pixel j,
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from skae.modules.spectra.smooth import n_neighbours, smooth_solution, stiffness_of
+from skae.modules.spectra.smooth import (
+    prior_precision,
+    rare_links,
+    smooth_solution,
+    stiffness_of,
+)
 
 # Least variance beyond the errors, of that of the rows: a share of nothing stays nothing.
 _LEAST_SCATTER = 1e-16
@@ -34,12 +39,16 @@ class FactorModel:
         Variance beyond the errors.
     uncertainty : Tensor of shape (d, (k + 1) (k + 2) / 2) or None
         Posterior covariance of each pixel's loadings and mean, at :func:`pairs_of`; None leaves it out.
+    misfit : Tensor of shape (d,) or None
+        Variance of rows around what factors can follow, beyond errors. It is no part of the likelihood,
+        in which rows with small errors would no longer tell what their errors say.
     """
 
     centre: Tensor
     loadings: Tensor
     scatter: Tensor
     uncertainty: Tensor | None = None
+    misfit: Tensor | None = None
 
     def variances(self, known: Posterior) -> Tensor:
         """Return the variance of the mean of each pixel, ``(n, d)``, of rows with these posteriors."""
@@ -53,6 +62,20 @@ class FactorModel:
         rows, columns = pairs_of(k + 1)
         twice = torch.where(rows == columns, 1.0, 2.0).to(self.loadings)
         return variance + (twice * moments_of(known)) @ self.uncertainty.T
+
+    def widened(self, known: Posterior, variance: Tensor) -> Posterior:
+        """Return posteriors that allow for the misfit, of rows whose errors squared are ``(n, d)``.
+
+        Their covariance is that of factors found as if there were none: a sandwich (P. J. Huber, 1967).
+        """
+        if self.misfit is None:
+            return known
+        weight = 1.0 / (variance + self.scatter)
+        rows, columns = pairs_of(len(self.loadings))
+        products = (self.loadings[rows] * self.loadings[columns]).T
+        between = symmetric((weight.square() * self.misfit) @ products, len(self.loadings))
+        covariance = known.covariance
+        return replace(known, covariance=covariance + covariance @ between @ covariance)
 
 
 def resized(model: FactorModel, start: FactorModel, *, learns_scatter: bool) -> FactorModel:
@@ -154,6 +177,7 @@ class ExpectedSums:
         self.squares, self.products = zeros(d, (k + 1) * (k + 2) // 2), zeros(d, k + 1)
         self.first, self.second = zeros(k), zeros(k * (k + 1) // 2)
         self.excess, self.weights = torch.zeros_like(model.scatter), torch.zeros_like(model.scatter)
+        self.misfit, self.misfit_weights = zeros(d), zeros(d)
         self.log_likelihood, self.total = 0.0, 0.0
 
     def add(self, x: Tensor, variance: Tensor, share: Tensor) -> Tensor:
@@ -169,13 +193,19 @@ class ExpectedSums:
         self.products[:, k] += (counted * residual).sum(dim=0)
         self.first += share @ mean
         self.second += share @ moments[:, self.among]
-        if self.learns_scatter:
+        if self.learns_scatter or model.misfit is not None:
             squares = (residual - mean @ model.loadings).square() + model.variances(posterior)
+        if self.learns_scatter:
             for total, part in (
                 (self.excess, counted * weight * squares),
                 (self.weights, counted),
             ):
                 total += part.sum(dim=0) if len(total) > 1 else part.sum()
+        if model.misfit is not None:
+            known = variance if self.learns_scatter else variance + model.scatter
+            weight = share[:, None] / (known + model.misfit).square()
+            self.misfit += torch.where(weight > 0.0, weight * (squares - known), 0.0).sum(dim=0)
+            self.misfit_weights += weight.sum(dim=0)
         self.log_likelihood += float(share @ posterior.log_likelihood)
         self.total += float(share.sum())
         return posterior.log_likelihood
@@ -192,27 +222,27 @@ class ExpectedSums:
         self,
         *,
         smooth_around: Tensor | None = None,
-        smoothness: float = 1.0,
         with_uncertainty: bool = False,
     ) -> FactorModel:
         """Return the model that maximises the expected log-likelihood, its factors standard again.
 
         With ``smooth_around``, what was taken off the pixels ``(d,)``, loadings and means of those that
-        few rows tell of follow their neighbours, as much as ``smoothness`` says, of 1. Its uncertainty is
-        what rows, and neighbours, leave to loadings and means.
+        few rows tell of follow their neighbours. Its uncertainty is what rows, and neighbours, leave to
+        loadings and means. The misfit makes a step of Fisher's scoring.
         """
         model, k, squares = self.model, self.k, self._squares()
         solved = torch.linalg.solve(squares, self.products).T
         solved[k] += model.centre
         if smooth_around is not None:
             solved[k] += smooth_around
-            stiffness = smoothness * stiffness_of(solved, squares.diagonal(dim1=1, dim2=2).T)
+            links = rare_links(self.squares[:, -1])
+            stiffness = stiffness_of(solved, squares.diagonal(dim1=1, dim2=2).T, links)
             # of means themselves, not of what they change by
             centre = model.centre + smooth_around
             products = self.products + squares[:, :, k] * centre[:, None]
-            solved = smooth_solution(squares, products, stiffness)
+            solved = smooth_solution(squares, products, stiffness, links)
             solved[k] -= smooth_around
-            squares = squares + torch.diag_embed(stiffness * n_neighbours(solved)[:, None])
+            squares = squares + torch.diag_embed(prior_precision(stiffness, links))
         # factors are moved and stretched so that they are standard normal on average, which loadings
         # and the centre undo: EM with expanded parameters (Liu et al., 1998, doi:10.1093/biomet/85.4.755)
         mean = self.first / self.total
@@ -232,7 +262,10 @@ class ExpectedSums:
         if with_uncertainty:
             rows, columns = pairs_of(k + 1)
             uncertainty = (undone @ torch.linalg.inv(squares) @ undone.T)[:, rows, columns]
-        return FactorModel(centre, torch.stack(loadings), scatter, uncertainty)
+        misfit = None
+        if model.misfit is not None:
+            misfit = (self.misfit / self.misfit_weights.clamp_min(1e-300)).clamp_min(0.0)
+        return FactorModel(centre, torch.stack(loadings), scatter, uncertainty, misfit)
 
 
 def principal_axes(loadings: Tensor, weight: Tensor) -> Tensor:

@@ -22,9 +22,6 @@ from skae.modules.spectra.priors import NormalPrior
 # Least variance beyond the errors whose logarithm is kept, in units of the rows.
 _LEAST_SCATTER = 1e-30
 
-#: steps over which loadings become smooth: at once, factors that begin as noise would end as nothing
-N_ROUGH_STEPS = 30
-
 
 class FactorAnalysis(SeededModule):
     """Rows as sums of a few loadings, whose factors' posterior is known for each row's own errors.
@@ -42,6 +39,8 @@ class FactorAnalysis(SeededModule):
         Whether that is learnt.
     doubts_loadings : bool
         Whether posteriors know that loadings and the mean row are not known exactly.
+    learns_misfit : bool
+        Whether they allow for what the factors do not follow.
     smooth_around : Tensor of shape (d,) or None
         What was taken off the pixels, if loadings and means of those that few rows tell of follow their
         neighbours.
@@ -57,6 +56,7 @@ class FactorAnalysis(SeededModule):
         *,
         learns_scatter: bool,
         doubts_loadings: bool,
+        learns_misfit: bool,
         smooth_around: Tensor | None,
     ):
         super().__init__()
@@ -67,13 +67,14 @@ class FactorAnalysis(SeededModule):
             torch.zeros(0) if smooth_around is None else smooth_around - smooth_around.mean()
         )
         self.taken_off = nn.Buffer(taken_off.double())
-        self.n_steps = nn.Buffer(torch.zeros((), dtype=torch.int64))
         self.centre = nn.Parameter(start.centre.float())
         self.loadings = nn.Parameter(start.loadings.float())
         self.scatter = nn.Buffer(start.scatter.float())
         k, d = start.loadings.shape
         n_pairs = (k + 1) * (k + 2) // 2 if doubts_loadings else 0
         self.uncertainty = nn.Buffer(torch.zeros(d, n_pairs, dtype=torch.float32))
+        self.learns_misfit = learns_misfit
+        self.misfit = nn.Buffer(torch.zeros(d if learns_misfit else 0, dtype=torch.float32))
         self.prior = NormalPrior(k)
         self.full_beta = 1.0
         self.beta = nn.Buffer(torch.ones((), dtype=torch.float32))
@@ -82,11 +83,12 @@ class FactorAnalysis(SeededModule):
     def model(self) -> FactorModel:
         """The model, in double precision."""
         uncertainty = in_double(self.uncertainty) if self.doubts_loadings else None
-        return replace(self.plain_model, uncertainty=uncertainty)
+        misfit = in_double(self.misfit) if self.learns_misfit else None
+        return replace(self.plain_model, uncertainty=uncertainty, misfit=misfit)
 
     @property
     def plain_model(self) -> FactorModel:
-        """The same without doubt about its loadings: the Gaussian that rows are scored by."""
+        """The same without doubt or misfit: the Gaussian that rows are scored by."""
         parts = self.centre, self.loadings, self.scatter
         return FactorModel(*(in_double(part.detach()) for part in parts))
 
@@ -98,6 +100,12 @@ class FactorAnalysis(SeededModule):
         """Return the posterior of rows ``(n, 2 d)``."""
         return posterior_of(self.model, *self.seen(x))
 
+    def widened(self, x: Tensor) -> Posterior:
+        """Return the same as wide as the misfit makes it."""
+        model = self.model
+        numbers, variance = self.seen(x)
+        return model.widened(posterior_of(model, numbers, variance), variance)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return minus the log-likelihood of each row, ``(n,)``."""
         return -self.bound(x, 1, 1)
@@ -106,7 +114,7 @@ class FactorAnalysis(SeededModule):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and log standard deviations of the posterior, each ``(n, k)``."""
-        known = self.known(x)
+        known = self.widened(x)
         variances = known.covariance.diagonal(dim1=1, dim2=2)
         return known.mean.float(), 0.5 * variances.log().float()
 
@@ -127,10 +135,10 @@ class FactorAnalysis(SeededModule):
 
     def mean_and_std(self, x: Tensor, n_draws: int) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the decoded posterior, each ``(n, d)``."""
-        known, model = self.known(x), self.model
+        known, model = self.widened(x), self.model
         variance = model.variances(known)
-        if self.doubts_loadings and self.learns_scatter:
-            variance = variance + model.scatter  # what the model does not follow belongs to the row
+        if model.misfit is not None:
+            variance = variance + model.misfit  # what factors do not follow belongs to the row
         return model.centre + known.mean @ model.loadings, variance.clamp_min(0.0).sqrt()
 
     # -- expectation-maximisation --------------------------------------------------------------
@@ -142,10 +150,8 @@ class FactorAnalysis(SeededModule):
     @torch.no_grad()
     def maximise(self, sums: "RowSums") -> None:
         """Take the model under which the rows that were added are likelier."""
-        self.n_steps.add_(1)
         better = sums.expected.better(
             smooth_around=self.taken_off if self.is_smooth else None,
-            smoothness=min(1.0, float(self.n_steps) / N_ROUGH_STEPS),
             with_uncertainty=self.doubts_loadings,
         )
         self.centre.copy_(better.centre)
@@ -153,6 +159,8 @@ class FactorAnalysis(SeededModule):
         self.scatter.copy_(better.scatter)
         if better.uncertainty is not None:
             self.uncertainty.copy_(better.uncertainty)
+        if better.misfit is not None:
+            self.misfit.copy_(better.misfit)
         if self.learns_scatter and self.likelihood.noise_floor == 0.0:
             self.likelihood.log_noise.copy_(0.5 * better.scatter.clamp_min(_LEAST_SCATTER).log())
 

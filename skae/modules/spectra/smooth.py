@@ -1,4 +1,4 @@
-"""Values that step from pixel to pixel as most of them do: a Gaussian random walk as a prior."""
+"""Values that step as most do to and from pixels that little is known of: a Gaussian random walk."""
 
 import torch
 from torch import Tensor
@@ -7,37 +7,39 @@ from torch import Tensor
 _MOST_STIFFNESS = 1e6
 
 
-def stiffness_of(values: Tensor, weight: Tensor) -> Tensor:
-    """Return the inverse mean squares of steps along the pixels, ``(m,)``, of values ``(m, d)``.
+def rare_links(weight: Tensor) -> Tensor:
+    """Return 1 for each step along the pixels, ``(d - 1,)``, that ends where rows tell little, else 0.
 
-    Pixels do not count of whose mean, the last of the values, rows tell less than half as much as of that
-    of the typical one; ``weight`` says how much, in inverse squares.
+    That is less than half as much as of the typical pixel; ``weight`` ``(d,)`` says how much, in inverse
+    squares.
     """
-    often = weight[-1] > 0.5 * weight[-1].median()
-    both = often[1:] & often[:-1]
-    steps = values.diff(dim=1)[:, both]
+    rare = ~(weight > 0.5 * weight.median())
+    return (rare[1:] | rare[:-1]).to(weight)
+
+
+def stiffness_of(values: Tensor, weight: Tensor, links: Tensor) -> Tensor:
+    """Return the inverse mean squares of the other steps, ``(m,)``; values and weights are ``(m, d)``."""
+    steps = values.diff(dim=1)[:, links == 0.0]
     if not steps.shape[1]:
         return torch.zeros_like(values[:, 0])
     most = _MOST_STIFFNESS * weight.median(dim=1).values
     return torch.minimum(1.0 / steps.square().mean(dim=1).clamp_min(1e-300), most)
 
 
-def n_neighbours(values: Tensor) -> Tensor:
-    """Return how many neighbours each pixel of values ``(m, d)`` has, ``(d,)``."""
-    count = torch.full_like(values[0], 2.0)
-    count[0] -= 1.0
-    count[-1] -= 1.0
-    return count
+def prior_precision(stiffness: Tensor, links: Tensor) -> Tensor:
+    """Return what neighbours tell of values that are free themselves, ``(d, m)``."""
+    n_links = torch.nn.functional.pad(links, (1, 0)) + torch.nn.functional.pad(links, (0, 1))
+    return n_links[:, None] * stiffness
 
 
-def smooth_solution(squares: Tensor, products: Tensor, stiffness: Tensor) -> Tensor:
-    """Return the values ``(m, d)`` that are likeliest if steps along the pixels are Gaussian.
+def smooth_solution(squares: Tensor, products: Tensor, stiffness: Tensor, links: Tensor) -> Tensor:
+    """Return the values ``(m, d)`` that are likeliest if steps along these links are Gaussian.
 
     They minimise the sum of :math:`v_j^T S_j v_j / 2 - p_j^T v_j` and of half the squared steps times
     their stiffness.
     """
-    own = squares + torch.diag_embed(stiffness * n_neighbours(products.T)[:, None])
-    to_next = -torch.diag(stiffness).expand(len(own) - 1, -1, -1)
+    own = squares + torch.diag_embed(prior_precision(stiffness, links))
+    to_next = -torch.diag_embed(links[:, None] * stiffness)
     return solve_chain(own, to_next, products[:, :, None])[:, :, 0].T
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skae.modules.spectra.smooth import smooth_solution, stiffness_of
+from skae.modules.spectra.smooth import rare_links, smooth_solution, stiffness_of
 
 
 @pytest.mark.parametrize("d", [4, 7, 8, 13])
@@ -15,15 +15,19 @@ def test_smooth_values_solve_the_whole_system(d, rng):
     squares, products = roots @ roots.transpose(0, 2, 1), rng.normal(size=(d, m))
     products[2] = 0.0
     stiffness = np.array([0.5, 2.0, 100.0])
+    links = np.ones(d - 1)
+    links[0] = 0.0
     whole = np.zeros((d, m, d, m))
     for j in range(d):
         whole[j, :, j] += squares[j]
         for i in (j - 1, j + 1):
             if 0 <= i < d:
-                whole[j, :, j] += np.diag(stiffness)
-                whole[j, :, i] -= np.diag(stiffness)
+                link = links[min(i, j)]
+                whole[j, :, j] += link * np.diag(stiffness)
+                whole[j, :, i] -= link * np.diag(stiffness)
     expected = np.linalg.solve(whole.reshape(d * m, d * m), products.ravel()).reshape(d, m).T
-    found = smooth_solution(*(torch.from_numpy(part) for part in (squares, products, stiffness)))
+    given = (torch.from_numpy(part) for part in (squares, products, stiffness, links))
+    found = smooth_solution(*given)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     # between its neighbours lies what nothing is known of
     np.testing.assert_allclose(found[:, 2], 0.5 * (found[:, 1] + found[:, 3]), rtol=1e-9)
@@ -33,6 +37,8 @@ def test_stiffness_is_that_of_steps_of_pixels_that_are_known():
     values = torch.tensor([[0.0, 1.0, 3.0, 1e3, 5.0, 6.0], [1.0, 1.0, 1.0, 9.0, 1.0, 1.0]]).double()
     weight = torch.ones_like(values)
     weight[:, 3] = 1e-3
+    links = rare_links(weight[-1])
+    assert links.tolist() == [0.0, 0.0, 1.0, 1.0, 0.0]
     # steps 1, 2 and 1 of the first; none of the second, whose stiffness ends at a million
     expected = torch.tensor([1.0 / 2.0, 1e6]).double()
-    torch.testing.assert_close(stiffness_of(values, weight), expected)
+    torch.testing.assert_close(stiffness_of(values, weight, links), expected)
