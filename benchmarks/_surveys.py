@@ -16,7 +16,7 @@ HIDDEN = 0.02
 ANOMALIES, STRENGTH, LINE_WIDTH = 0.2, 64.0, 1.5
 
 
-@dataclass
+@dataclass(eq=False)
 class Survey:
     """Rows in units of their own brightness, ``(n, d)``; the first ``n_train`` are trained on."""
 
@@ -96,8 +96,12 @@ class Figures:
     others: dict = field(default_factory=dict)
 
 
-def judge(method, n_components, seconds, survey, mean, std):
-    """Return the figures of mean rows and their standard deviations, of the judged ones."""
+def judge(method, n_components, seconds, survey, mean, std, misfit=0.0):
+    """Return the figures of mean rows and their standard deviations, of the judged ones.
+
+    Where a model says what it does not follow, pulls by which anomalies are found are in units of errors
+    and of this misfit.
+    """
     from sklearn.metrics import roc_auc_score
 
     rows = slice(survey.n_train, None)
@@ -108,7 +112,7 @@ def judge(method, n_components, seconds, survey, mean, std):
     fair = ~gap & plain[:, None]
     off = (mean - truth) / errors
     seen = ~np.isnan(survey.errors[rows])
-    pulls = np.where(seen, np.abs(survey.flux[rows] - mean) / errors, 0.0)
+    pulls = np.where(seen, np.abs(survey.flux[rows] - mean) / np.hypot(errors, misfit), 0.0)
     auc = roc_auc_score(survey.is_anomaly[rows], pulls.max(axis=1))
     order = np.argsort(np.median(truth / errors, axis=1))
     order = order[plain[order]]
