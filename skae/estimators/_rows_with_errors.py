@@ -11,7 +11,12 @@ from sklearn.utils.validation import check_is_fitted
 from skae._sklearn import _fit_context
 from skae.estimators._data import warn_of_ignored
 from skae.estimators._poor_fit import faults_of_rare_columns
-from skae.estimators._spectra_rows import check_gaps, validate_spectra, with_checked_errors
+from skae.estimators._spectra_rows import (
+    check_gaps,
+    validate_spectra,
+    with_checked_errors,
+    with_checked_exposure,
+)
 from skae.estimators._variational import BaseVAE
 from skae.modules.spectra.factor_analysis import FactorModel, resized
 from skae.modules.spectra.likelihoods import LIKELIHOODS
@@ -24,7 +29,7 @@ class VAEWithErrors(BaseVAE):
     """An estimator with ``error_columns``, ``likelihood`` and ``missing``, and the keyword ``errors``."""
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None, errors=None):
+    def fit(self, X, y=None, sample_weight=None, errors=None, exposure=None, background=None):
         """Train the network, or fit a linear Gaussian model.
 
         Rows with errors and a linear decoder, Gaussian noise and prior are fitted by
@@ -46,6 +51,12 @@ class VAEWithErrors(BaseVAE):
         errors : array-like of shape (n_samples, n_features), default=None
             Standard deviation of the noise of each number, in the units of X. NaN, infinity, 0 and
             negative ones say that the number was not observed, whatever ``missing`` is.
+        exposure : array-like of shape (n_samples,) or (n_samples, n_features), default=None
+            Of counts (``likelihood="poisson"``): for how long, on what area, how efficiently they were
+            counted, in any unit. The model is then one of rates, counts per unit of it. 0, NaN and
+            infinity say that nothing was observed.
+        background : array-like of shape (n_samples,) or (n_samples, n_features), default=None
+            Counts that are expected beside those of the model, known, not part of it.
 
         Returns
         -------
@@ -64,17 +75,20 @@ class VAEWithErrors(BaseVAE):
         fresh = not (self.warm_start and hasattr(self, "net_"))
         self._first_model = None
         if not fresh and self._is_exact and self.n_components != self.n_components_:
-            self._check_errors(errors)
+            self._check_errors(errors, exposure, background)
             same = {"n_components": self._structure["n_components"]}
             self._check_unchanged({**self._current_structure(), **same})
             fresh, self._first_model = True, self._model_in_units_of_rows()
         try:
-            return self._train(X, y, sample_weight, fresh=fresh, errors=errors)
+            beside = {"errors": errors, "exposure": exposure, "background": background}
+            return self._train(X, y, sample_weight, fresh=fresh, **beside)
         finally:
             del self._first_model
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, sample_weight=None, errors=None):
+    def partial_fit(
+        self, X, y=None, sample_weight=None, errors=None, exposure=None, background=None
+    ):
         """Train for one epoch on these rows, at the constant rate ``lr``.
 
         Parameters
@@ -87,6 +101,8 @@ class VAEWithErrors(BaseVAE):
             Weights of the rows, relative to the mean weight of the first chunk.
         errors : array-like of shape (n_samples, n_features), default=None
             Errors of X, as in :meth:`fit`.
+        exposure, background : array-like of shape (n_samples,) or (n_samples, n_features), default=None
+            Of counts, as in :meth:`fit`.
 
         Returns
         -------
@@ -95,9 +111,12 @@ class VAEWithErrors(BaseVAE):
         """
         warn_of_ignored(self)
         fresh = not hasattr(self, "net_")
-        return self._train(X, y, sample_weight, fresh=fresh, partial=True, errors=errors)
+        beside = {"errors": errors, "exposure": exposure, "background": background}
+        return self._train(X, y, sample_weight, fresh=fresh, partial=True, **beside)
 
-    def fit_transform(self, X, y=None, sample_weight=None, errors=None):
+    def fit_transform(
+        self, X, y=None, sample_weight=None, errors=None, exposure=None, background=None
+    ):
         """Fit, and encode the same rows.
 
         Parameters
@@ -110,15 +129,18 @@ class VAEWithErrors(BaseVAE):
             Weights of the rows.
         errors : array-like of shape (n_samples, n_features), default=None
             Errors of X, as in :meth:`fit`.
+        exposure, background : array-like of shape (n_samples,) or (n_samples, n_features), default=None
+            Of counts, as in :meth:`fit`.
 
         Returns
         -------
         latent : ndarray of shape (n_samples, n_components)
             Means of the posteriors.
         """
-        return self.fit(X, y, sample_weight, errors).transform(X, errors)
+        beside = errors, exposure, background
+        return self.fit(X, y, sample_weight, *beside).transform(X, *beside)
 
-    def transform(self, X, errors=None):
+    def transform(self, X, errors=None, exposure=None, background=None):
         """Encode rows.
 
         Parameters
@@ -127,15 +149,19 @@ class VAEWithErrors(BaseVAE):
             Rows, in the units of the training data.
         errors : array-like of shape (n_samples, n_features), default=None
             Their errors, as in :meth:`fit`.
+        exposure, background : array-like of shape (n_samples,) or (n_samples, n_features), default=None
+            Of counts, as in :meth:`fit`.
 
         Returns
         -------
         latent : ndarray of shape (n_samples, n_components)
             Means of the posteriors, in the dtype of X.
         """
-        return self._apply(self._tensor_transform, self._validate_rows(X, errors))
+        return self._apply(
+            self._tensor_transform, self._validate_rows(X, errors, exposure, background)
+        )
 
-    def score(self, X, y=None, sample_weight=None, errors=None):
+    def score(self, X, y=None, sample_weight=None, errors=None, exposure=None, background=None):
         """Return the mean of :meth:`score_samples`; higher is better.
 
         Parameters
@@ -148,13 +174,16 @@ class VAEWithErrors(BaseVAE):
             Weights of the rows.
         errors : array-like of shape (n_samples, n_features), default=None
             Errors of X, as in :meth:`fit`.
+        exposure, background : array-like of shape (n_samples,) or (n_samples, n_features), default=None
+            Of counts, as in :meth:`fit`.
 
         Returns
         -------
         score : float
             The (weighted) mean of the rows' scores.
         """
-        return self._mean_score(self.score_samples(X, errors), sample_weight)
+        scores = self.score_samples(X, errors, exposure, background)
+        return self._mean_score(scores, sample_weight)
 
     @property
     def misfit_sigma_(self) -> np.ndarray:
@@ -213,6 +242,9 @@ class VAEWithErrors(BaseVAE):
 
     @property
     def _units(self) -> Units:
+        if self.has_exposure_:  # counts stay counts
+            scale = np.repeat([1.0, 1.0 / self._rate_unit, 1.0], self._n_fluxes)
+            return Units(0.0, scale)
         units = self._row_units
         if not self.has_errors_:
             return units
@@ -221,7 +253,12 @@ class VAEWithErrors(BaseVAE):
 
     @property
     def _row_units(self) -> Units:
-        return super()._units
+        return Units(0.0, self._rate_unit) if self.has_exposure_ else super()._units
+
+    @property
+    def _n_parts(self) -> int:
+        """Numbers that rows have of each column: with an error 2, with an exposure and a background 3."""
+        return 3 if self.has_exposure_ else 1 + self.has_errors_
 
     def _find_faults(self, X: np.ndarray, y: np.ndarray | None, is_short: bool) -> Iterator[str]:
         yield from super()._find_faults(X, y, is_short)
@@ -230,20 +267,42 @@ class VAEWithErrors(BaseVAE):
             yield from faults_of_rare_columns(self._n_seen, self.n_components_, names)
 
     def _validate_training_data(
-        self, X: Any, y: Any, *, reset: bool, errors: Any = None
+        self,
+        X: Any,
+        y: Any,
+        *,
+        reset: bool,
+        errors: Any = None,
+        exposure: Any = None,
+        background: Any = None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         if reset:
             self._errors_are_columns = bool(self.error_columns)
         has_errors = self._errors_are_columns or errors is not None
         if not reset:
-            self._check_errors(errors)
+            self._check_errors(errors, exposure, background)
         counts = LIKELIHOODS[self.likelihood].takes_counts
         if has_errors and counts:
             raise ValueError(
                 "likelihood='poisson' takes no errors: the noise of counts follows from their mean. Use "
                 "likelihood='gaussian'."
             )
-        self.has_errors_ = has_errors
+        beside = exposure is not None, background is not None
+        if any(beside) and not counts:
+            raise ValueError(
+                f"likelihood={self.likelihood!r} takes no exposure and no background, which counts have. "
+                "Use likelihood='poisson', or errors= for rates."
+            )
+        self.has_errors_, self.has_exposure_, self._given_of_counts = (
+            has_errors,
+            any(beside),
+            beside,
+        )
+        if any(beside):
+            X = with_checked_exposure(self, X, exposure, background, reset=reset)
+            if reset:
+                self._rate_unit = 1.0 / float(np.nanmean(X[:, X.shape[1] // 3 : -X.shape[1] // 3]))
+            return X, None
         if has_errors:
             options = {"reset": reset, "columns": self._errors_are_columns}
             X, self._n_seen = with_checked_errors(self, X, errors, **options)
@@ -253,17 +312,30 @@ class VAEWithErrors(BaseVAE):
             check_gaps(self, X, axis=0)
         return X, None
 
-    def _validate_rows(self, X: Any, errors: Any = None) -> np.ndarray:
+    def _validate_rows(
+        self, X: Any, errors: Any = None, exposure: Any = None, background: Any = None
+    ) -> np.ndarray:
         check_is_fitted(self, "net_")
-        self._check_errors(errors)
+        self._check_errors(errors, exposure, background)
+        if self.has_exposure_:
+            return with_checked_exposure(self, X, exposure, background, reset=False)
         if self.has_errors_:
             options = {"reset": False, "columns": self._errors_are_columns}
             return with_checked_errors(self, X, errors, **options)[0]
         likelihood = self.module_.likelihood  # what was fitted, whatever the parameters are by now
         return self._check_rows(X, likelihood.takes_counts, likelihood.has_gaps, reset=False)
 
-    def _check_errors(self, errors: Any) -> None:
+    def _check_errors(self, errors: Any, exposure: Any = None, background: Any = None) -> None:
         """Refuse rows without errors where the model was fitted to such with them, and the other way."""
+        given = {"exposure": exposure is not None, "background": background is not None}
+        for (name, is_given), was_given in zip(given.items(), self._given_of_counts, strict=True):
+            if is_given != was_given:
+                raise ValueError(
+                    f"{name} is missing: this SpectraVAE was fitted with it, and guesses none. Pass "
+                    f"{name}=, of each row or of each number in it."
+                    if was_given
+                    else f"{name} was given, but this SpectraVAE was fitted without: fit it afresh."
+                )
         if self._errors_are_columns or self.has_errors_ == (errors is not None):
             return
         if self.has_errors_:
@@ -274,6 +346,28 @@ class VAEWithErrors(BaseVAE):
         raise ValueError(
             "errors were given, but this SpectraVAE was fitted without: fit it afresh with errors=."
         )
+
+    def _check_sampled_exposure(
+        self, exposure: Any, background: Any, shape: tuple[int, int], *, noise: bool
+    ) -> np.ndarray | None:
+        """Return exposures and backgrounds with which counts are to be drawn, beside one another."""
+        if not noise:
+            if exposure is not None or background is not None:
+                raise ValueError("noise=False draws rates: leave exposure and background out.")
+            return None
+        self._check_errors(None if not self.has_errors_ else True, exposure, background)
+        if not self.has_exposure_:
+            return None
+        nothing = np.zeros(shape)
+        given = with_checked_exposure(self, nothing, exposure, background, reset=False)
+        return (given / self._units.scale)[:, shape[1] :]
+
+    def _expected_counts(self, mean: np.ndarray, exposure: Any, background: Any) -> np.ndarray:
+        """Return the counts that are expected where rates are ``mean``."""
+        self._check_errors(None, exposure, background)
+        given = with_checked_exposure(self, np.zeros_like(mean), exposure, background, reset=False)
+        _, exposure, background = np.hsplit(given, 3)
+        return exposure * mean + background
 
     def _check_rows(self, X: Any, counts: bool, gaps: bool, *, reset: bool) -> np.ndarray:
         return validate_spectra(self, X, counts=counts, gaps=gaps, reset=reset)

@@ -53,24 +53,28 @@ def check_gaps(estimator: Any, X: np.ndarray, *, axis: int) -> None:
 
 
 class SeenFluxes:
-    """Rows without the errors behind them, NaN where nothing was observed; read as they are needed.
+    """Rows without the errors, or exposures, behind them, NaN where nothing was observed.
+
+    They are read as they are needed.
 
     Parameters
     ----------
-    X : ndarray of shape (n, 2 d)
-        Rows with errors.
+    X : ndarray of shape (n, n_parts d)
+        Rows with what belongs to each of their numbers.
+    n_parts : int
+        How many parts they have.
     """
 
-    def __init__(self, X: np.ndarray):
-        self.rows, self.dtype = X, X.dtype
-        self.shape = len(X), X.shape[1] // 2
+    def __init__(self, X: np.ndarray, n_parts: int):
+        self.rows, self.dtype, self.n_parts = X, X.dtype, n_parts
+        self.shape = len(X), X.shape[1] // n_parts
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, part: slice) -> np.ndarray:
-        fluxes, errors = np.hsplit(self.rows[part], 2)
-        return np.where(errors > 0.0, fluxes, np.nan)
+        numbers, beside = np.hsplit(self.rows[part], self.n_parts)[:2]
+        return np.where(beside > 0.0, numbers, np.nan)
 
 
 def with_checked_errors(
@@ -113,6 +117,47 @@ def with_checked_errors(
     if reset:
         _refuse_empty(estimator, per_column == 0, "columns")
     return X, per_column
+
+
+def with_checked_exposure(
+    estimator: Any, X: Any, exposure: Any, background: Any, *, reset: bool
+) -> np.ndarray:
+    """Check counts, exposures and backgrounds; return all in one array, ``(n, 3 d)``.
+
+    Exposures are NaN where nothing was seen.
+    """
+    X = validate_table(estimator, X, reset=reset, gaps=True)
+    check_counts(estimator, X)
+    exposure = _of_each_count("exposure", 1.0 if exposure is None else exposure, X.shape)
+    background = _of_each_count("background", 0.0 if background is None else background, X.shape)
+    if (background < 0.0).any():
+        row, column = np.argwhere(background < 0.0)[0]
+        raise ValueError(
+            f"background has negative counts, {background[row, column]:.6g} in row {row}, "
+            f"{name_column(estimator, int(column))}: give the counts that are expected from it in each "
+            "bin, which is what they are on average, not what was subtracted."
+        )
+    table = np.empty((len(X), 3 * X.shape[1]), dtype=X.dtype if X.dtype.kind == "f" else np.float64)
+    counts, exposures, backgrounds = np.hsplit(table, 3)  # views
+    counts[...], backgrounds[...] = X, background
+    with np.errstate(invalid="ignore"):
+        seen = ~np.isnan(X) & np.isfinite(exposure) & (exposure > 0.0) & np.isfinite(background)
+    exposures[...] = np.where(seen, exposure, np.nan)
+    _refuse_empty(estimator, ~seen.any(axis=1), "rows")
+    if reset:
+        _refuse_empty(estimator, ~seen.any(axis=0), "columns")
+    return table
+
+
+def _of_each_count(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Bring a number of each row, or of each number in it, to the shape of the rows."""
+    values = np.asarray(to_host(values), dtype=np.float64)
+    if values.shape not in ((), shape[:1], shape):
+        raise ValueError(
+            f"{name} has shape {values.shape}, but X {shape}: give one number for each row, "
+            f"({shape[0]},), or one for each number in it, {shape}."
+        )
+    return np.broadcast_to(values[:, None] if values.ndim == 1 else values, shape)
 
 
 def check_sampled_errors(

@@ -28,7 +28,7 @@ class BaseVAE(BaseAutoencoder):
     #: numbers of a row that are no errors
     _n_fluxes: int
 
-    def posterior(self, X, errors=None):
+    def posterior(self, X, errors=None, exposure=None, background=None):
         """Return the posterior of the latent coordinates, Gaussian.
 
         Parameters
@@ -37,6 +37,8 @@ class BaseVAE(BaseAutoencoder):
             Rows, in the units of the training data.
         errors : array-like of shape (n_samples, n_features), default=None
             Their errors, as in :meth:`fit`.
+        exposure, background : array-like of shape (n_samples,) or (n_samples, n_features), default=None
+            Of counts, as in :meth:`fit`.
 
         Returns
         -------
@@ -51,7 +53,7 @@ class BaseVAE(BaseAutoencoder):
             mean, log_std = module.posterior(x)
             return mean, torch.exp(log_std)
 
-        return self._apply(posterior, self._validate_rows(X, errors))
+        return self._apply(posterior, self._validate_rows(X, errors, exposure, background))
 
     @property
     def _settled_from(self) -> float:
@@ -68,7 +70,9 @@ class BaseVAE(BaseAutoencoder):
         warm_up = ("skae_beta_warm_up", BetaWarmUp(self.beta_warm_up, epochs))
         return replace(run, callbacks=[warm_up, *run.callbacks])
 
-    def score_samples(self, X, errors=None, *, n_importance=1, n_draws=_DRAWS):
+    def score_samples(
+        self, X, errors=None, exposure=None, background=None, *, n_importance=1, n_draws=_DRAWS
+    ):
         """Bound the log-likelihood of each row from below, in nats; a low score marks an anomaly.
 
         The bound is the ELBO, with ``n_importance`` > 1 the importance-weighted one. Both count every
@@ -81,6 +85,8 @@ class BaseVAE(BaseAutoencoder):
             Rows.
         errors : array-like of shape (n_samples, n_features), default=None
             Their errors, as in :meth:`fit`.
+        exposure, background : array-like of shape (n_samples,) or (n_samples, n_features), default=None
+            Of counts, as in :meth:`fit`.
         n_importance : int, default=1
             Draws that are weighted against one another. The more, the tighter the bound: with ``n_draws``
             held fixed, and divisible by it, from 2 on each doubling raises the score of every row.
@@ -95,7 +101,7 @@ class BaseVAE(BaseAutoencoder):
         """
         check_count("n_importance", n_importance)
         check_count("n_draws", n_draws)
-        X = self._validate_rows(X, errors)
+        X = self._validate_rows(X, errors, exposure, background)
         module = self.module_
         return self._apply(lambda x: module.bound(x, int(n_importance), int(n_draws)), X)
 
@@ -108,7 +114,7 @@ class BaseVAE(BaseAutoencoder):
     def _tensor_score_samples(self, x: Tensor) -> Tensor:
         return self.module_.bound(x, 1, _DRAWS)
 
-    def reconstruct(self, X, return_std=False, errors=None):
+    def reconstruct(self, X, return_std=False, errors=None, exposure=None, background=None):
         """Return the mean of each row that its posterior expects.
 
         ``inverse_transform(transform(X))`` is the mean at the posterior's centre, this the average over
@@ -122,15 +128,17 @@ class BaseVAE(BaseAutoencoder):
             Return the standard deviation as well.
         errors : array-like of shape (n_samples, n_features), default=None
             Errors of X, as in :meth:`fit`.
+        exposure, background : array-like of shape (n_samples,) or (n_samples, n_features), default=None
+            Of counts, as in :meth:`fit`.
 
         Returns
         -------
         mean : ndarray of shape (n_samples, n_features)
-            Rows without noise, by the same draws for all rows.
+            Rows without noise, by the same draws for all rows; with exposures their rates.
         std : ndarray of shape (n_samples, n_features)
             Standard deviation that the posterior leaves to the mean; only with ``return_std=True``.
         """
-        mean, std = self._reconstruct(self._validate_rows(X, errors))
+        mean, std = self._reconstruct(self._validate_rows(X, errors, exposure, background))
         return (mean, std) if return_std else mean
 
     def _reconstruct(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +147,7 @@ class BaseVAE(BaseAutoencoder):
     @property
     def _spread_units(self) -> Units:
         """Units of standard deviations."""
-        return Units(0.0, self.scale_)
+        return Units(0.0, self._row_units.scale)
 
     def _mean_and_std(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.module_.mean_and_std(x, _DRAWS)
@@ -149,8 +157,9 @@ class BaseVAE(BaseAutoencoder):
         if not varying.any():
             return
         counted = likelihood.takes_counts
-        if counted and np.mean(X % 1.0 > 0.0) > 0.01:  # NaN is not
-            row, column = np.argwhere(X % 1.0 > 0.0)[0]
+        d = self._n_fluxes
+        if counted and np.mean(X[:, :d] % 1.0 > 0.0) > 0.01:  # NaN is not
+            row, column = np.argwhere(X[:, :d] % 1.0 > 0.0)[0]
             yield (
                 f"X does not hold counts, but {X[row, column]:.6g} in {name_column(self, int(column))}. "
                 "Counts are whole: pass them as they were counted, or use likelihood='gaussian'."
@@ -162,7 +171,15 @@ class BaseVAE(BaseAutoencoder):
         yield from faults_of_widths(pulls, is_short, counted=counted)
         yield from faults_of_neighbours(pulls)
 
-    def sample(self, n_samples=1, noise=True, random_state=None, errors=None):
+    def sample(
+        self,
+        n_samples=1,
+        noise=True,
+        random_state=None,
+        errors=None,
+        exposure=None,
+        background=None,
+    ):
         """Draw rows from the model.
 
         Parameters
@@ -177,16 +194,19 @@ class BaseVAE(BaseAutoencoder):
             Errors with which rows are observed, which the noise is added to in squares: needed for noise
             where the model was fitted to rows with errors, and refused elsewhere. Pixels that were not
             seen are NaN. Where there is a ``misfit_sigma_``, noise includes it.
+        exposure, background : array-like of shape (n_samples,) or (n_samples, n_features), default=None
+            With which counts are made: as many of the two as the model was fitted with.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Rows, in the units of the training data.
+            Rows, in the units of the training data; with ``noise=False`` rates where these had exposures.
         """
         check_is_fitted(self, "net_")
         check_count("n_samples", n_samples)
-        has_errors = self.module_.likelihood.has_errors
-        errors = check_sampled_errors(errors, (n_samples, self._n_fluxes), has_errors, noise=noise)
+        shape = n_samples, self._n_fluxes
+        errors = check_sampled_errors(errors, shape, self.has_errors_, noise=noise)
+        beside = self._check_sampled_exposure(exposure, background, shape, noise=noise)
         rng = np.random.RandomState(draw_seed(random_state))
         normal = rng.standard_normal((n_samples, self.n_components_))
         uniform = rng.uniform(size=(n_samples, 1))
@@ -204,13 +224,15 @@ class BaseVAE(BaseAutoencoder):
         def observe(rows: Tensor) -> Tensor:
             return likelihood.sample(rows[:, :d], likelihood.noise_of(rows), generator)
 
+        if beside is not None:
+            return self._apply(observe, np.hstack([drawn, beside]), PLAIN)
         if errors is None:
             return self._row_units.undo(self._apply(observe, drawn, PLAIN))
         errors = np.hypot(errors, self._misfit)
         drawn = self._apply(observe, np.hstack([drawn, errors / self.scale_]), PLAIN)
         return np.where(np.isnan(errors), np.nan, self._row_units.undo(drawn))
 
-    def noise_std(self, mean, errors=None):
+    def noise_std(self, mean, errors=None, exposure=None, background=None):
         """Return the standard deviation of the noise around mean rows.
 
         Parameters
@@ -219,19 +241,24 @@ class BaseVAE(BaseAutoencoder):
             Mean rows, as :meth:`reconstruct` or :meth:`inverse_transform` return them.
         errors : array-like of shape (n_samples, n_features), default=None
             Errors of the rows, which the noise is added to in squares. NaN gives NaN.
+        exposure, background : array-like of shape (n_samples,) or (n_samples, n_features), default=None
+            Of counts, as in :meth:`fit`.
 
         Returns
         -------
         std : ndarray of shape (n_samples, n_features)
-            ``noise_sigma_``, or with "poisson" the square root of the mean.
+            ``noise_sigma_``, or with "poisson" the square root of the mean, of counts where rows have
+            exposures.
         """
         check_is_fitted(self, "net_")
         mean = check_array(to_host(mean), dtype=[np.float64, np.float32])
+        if self.has_exposure_:
+            return np.sqrt(self._expected_counts(mean, exposure, background))
         units = self._row_units, self._spread_units
         std = self._apply(self.module_.likelihood.std, mean, *units)
         return std if errors is None else np.hypot(std, errors).astype(std.dtype)
 
-    def pulls(self, X, errors=None):
+    def pulls(self, X, errors=None, exposure=None, background=None):
         """Return how far each number is from its reconstruction, in standard deviations of the noise.
 
         A likelihood sums over the row, so a spike in one bin drowns in the noise of the others; it
@@ -243,6 +270,8 @@ class BaseVAE(BaseAutoencoder):
             Rows.
         errors : array-like of shape (n_samples, n_features), default=None
             Their errors, as in :meth:`fit`.
+        exposure, background : array-like of shape (n_samples,) or (n_samples, n_features), default=None
+            Of counts, as in :meth:`fit`.
 
         Returns
         -------
@@ -251,7 +280,7 @@ class BaseVAE(BaseAutoencoder):
             was observed. Where there is a ``misfit_sigma_``, it is added to the noise in squares: what a
             model of few components follows in no row is not odd.
         """
-        X = self._validate_rows(X, errors)
+        X = self._validate_rows(X, errors, exposure, background)
         mean, _ = self._reconstruct(X)
         return self._pulls(X, mean, self._misfit)
 
@@ -261,9 +290,13 @@ class BaseVAE(BaseAutoencoder):
     def _pulls(
         self, X: np.ndarray, mean: np.ndarray, misfit: np.ndarray | float = 0.0
     ) -> np.ndarray:
-        """Return pulls of rows that were checked, ``(n, n_features)`` or with errors behind them."""
+        """Return pulls of rows that were checked, with what stands behind their numbers."""
         if X.shape == mean.shape:
             return (X - mean) / self.noise_std(mean)
+        if self.has_exposure_:
+            counts, exposure, background = np.hsplit(X, 3)
+            expected = exposure * mean + background
+            return (counts - expected) / np.sqrt(expected)
         values, errors = np.hsplit(X, 2)
         return (values - mean) / np.hypot(self.noise_std(mean, errors), misfit).astype(mean.dtype)
 

@@ -28,7 +28,7 @@ from skae.estimators._spectra_rows import SeenFluxes, check_noise
 from skae.modules.blocks import dense_stack
 from skae.modules.spectra.coordinates import Coordinates
 from skae.modules.spectra.error_coordinates import columns_with_errors, factors_with_errors
-from skae.modules.spectra.likelihoods import LIKELIHOODS, Likelihood
+from skae.modules.spectra.likelihoods import LIKELIHOODS, Likelihood, Rates
 from skae.modules.spectra.linear import FactorAnalysis, Mean, first_factors
 from skae.modules.spectra.pca_init import decoder_at_factors, encoder_at_factors
 from skae.modules.spectra.principal import principal_factors, standardised_columns
@@ -248,20 +248,21 @@ class SpectraVAE(VAEWithErrors):
                 )
             check_noise(self.noise_sigma, self._n_fluxes, beside_errors=self.has_errors_)
         warn_if_overcomplete(self.n_components, self._n_fluxes)
-        if (self.missing == "mask" or self.has_errors_) and self.noise is not None:
+        if (self.missing == "mask" or self._n_parts > 1) and self.noise is not None:
             raise ValueError(
-                "noise cannot corrupt what was not observed, nor errors: use noise=None with "
-                "missing='mask' and with errors."
+                "noise cannot corrupt what was not observed, nor errors, nor exposures: use noise=None "
+                "with missing='mask', with errors and with exposures."
             )
 
     def _learn_units(self, data: TrainingData, **options: Any) -> TrainingData:
-        if self.has_errors_:
-            super()._learn_units(data._replace(X=SeenFluxes(data.X)), gaps=True)
-            return self._in_units(data)
-        gaps = self.missing == "mask"
+        gaps = self.missing == "mask" or self._n_parts > 1
+        seen = data
+        if self._n_parts > 1:
+            seen = data._replace(X=SeenFluxes(data.X, self._n_parts))
         if not LIKELIHOODS[self.likelihood].takes_counts:
-            return super()._learn_units(data, gaps=gaps)
-        super()._learn_units(data, gaps=gaps, around=np.zeros_like)
+            super()._learn_units(seen, gaps=gaps)
+            return self._in_units(data)
+        super()._learn_units(seen, gaps=gaps, around=np.zeros_like)
         self.scale_ = 1.0  # counts stay counts
         return self._in_units(data)
 
@@ -304,7 +305,7 @@ class SpectraVAE(VAEWithErrors):
             noise,
             unit=self.scale_,
             has_gaps=self.missing == "mask",
-            has_errors=self.has_errors_,
+            n_parts=self._n_parts,
         )
         if self.has_errors_ and self._is_linear:
             at_random = self.init == "random"
@@ -356,14 +357,15 @@ class SpectraVAE(VAEWithErrors):
             return self._standardise(rows, likelihood)
         # a linear decoder writes no more factors than it has coordinates
         is_linear = self.decoder == "dense" and not np.size(self.hidden_layer_sizes)
-        if self.has_errors_:
+        if self._n_parts > 1:
             k, most = self.n_components, min(self._n_fluxes // 2, len(rows) // 10)
             n_factors = k if is_linear else max(k, min(k + _MORE_FACTORS, most))
             options = {
                 "learns_scatter": self._noise_is_free,
                 "smooth_around": self._taken_off,
             }
-            return factors_with_errors(rows.x, rows.weight, likelihood, n_factors, **options)
+            seen_by = self._seen_by(rows, likelihood)
+            return factors_with_errors(rows.x, rows.weight, seen_by, n_factors, **options)
         return principal_factors(
             rows.x,
             rows.weight,
@@ -375,9 +377,13 @@ class SpectraVAE(VAEWithErrors):
         )
 
     def _standardise(self, rows: Rows, likelihood: Likelihood) -> Coordinates:
-        if self.has_errors_:
-            return columns_with_errors(rows.x, rows.weight, likelihood)
+        if self._n_parts > 1:
+            return columns_with_errors(rows.x, rows.weight, self._seen_by(rows, likelihood))
         return standardised_columns(rows.x, rows.weight, has_gaps=self.missing == "mask")
+
+    def _seen_by(self, rows: Rows, likelihood: Likelihood) -> Likelihood:
+        """Return the likelihood of what encoders see of rows: rates, where there are exposures."""
+        return Rates(rows.x, rows.weight) if self.has_exposure_ else likelihood
 
     @property
     def _rows_at_once(self) -> int | None:

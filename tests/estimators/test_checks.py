@@ -43,6 +43,12 @@ REGRESSORS = [
 ESTIMATORS = TRANSFORMERS + REGRESSORS
 
 
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch):
+    """What voxels have in common is of no account here, and is sought at each fit."""
+    monkeypatch.setattr("skae.modules.showers.neighbours._ROUNDS", 5)
+
+
 def expected_failures(estimator):
     return {} if isinstance(estimator, MatchedFilterLocator) else MINIBATCHES
 

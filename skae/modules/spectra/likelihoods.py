@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from skae.modules.blocks import inverse_softplus
+from skae.modules.moments import Rows, chunks_of
 
 # From here on Stirling's series is exact to 1e-9.
 _STIRLING_FROM = 8.0
@@ -43,9 +44,10 @@ class Likelihood(nn.Module, ABC):
         What rows, means and noise are in units of: densities are those of the numbers themselves.
     has_gaps : bool
         Rows may have NaN, which were not observed and do not count.
-    has_errors : bool
-        Rows are ``(n, 2 d)``: behind the numbers stand their errors, which the noise adds to in squares,
-        and NaN or 0 where nothing was observed.
+    n_parts : int
+        2 where rows are ``(n, 2 d)``: behind the numbers stand their errors, which the noise adds to in
+        squares. 3 where they are ``(n, 3 d)``: behind counts stand exposures, and expected counts of a
+        background. NaN or 0 in the second part says that nothing was observed.
     """
 
     #: whether rows are counts: not negative, neither shifted nor scaled
@@ -63,10 +65,10 @@ class Likelihood(nn.Module, ABC):
         *,
         unit: float = 1.0,
         has_gaps: bool = False,
-        has_errors: bool = False,
+        n_parts: int = 1,
     ):
         super().__init__()
-        self.unit, self.has_gaps, self.has_errors = unit, has_gaps or has_errors, has_errors
+        self.unit, self.has_gaps, self.n_parts = unit, has_gaps or n_parts > 1, n_parts
 
     def forward(self, output: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tensor:
         """Return the loss of each row, ``(n,)``, from (mean, noise, penalty) and rows ``(n, d)``."""
@@ -75,10 +77,10 @@ class Likelihood(nn.Module, ABC):
 
     def values(self, x: Tensor) -> Tensor:
         """Return the numbers of rows ``(n, d)``, NaN where nothing was observed."""
-        if not self.has_errors:
+        if self.n_parts == 1:
             return x
-        numbers, errors = x.chunk(2, dim=1)
-        return torch.where(errors > 0.0, numbers, math.nan)
+        numbers, beside = x.chunk(self.n_parts, dim=1)[:2]
+        return torch.where(beside > 0.0, numbers, math.nan)
 
     def values_and_variances(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return numbers and squared errors of rows ``(n, 2 d)``, infinite where nothing was observed."""
@@ -87,8 +89,11 @@ class Likelihood(nn.Module, ABC):
         return values, torch.where(torch.isnan(values), math.inf, squares)
 
     def noise_of(self, x: Tensor) -> Tensor:
-        """Return the standard deviation of the noise in rows: ``(1,)``, ``(d,)`` or ``(n, d)``."""
-        if not self.has_errors:
+        """Return the standard deviation of the noise in rows: ``(1,)``, ``(d,)`` or ``(n, d)``.
+
+        Of counts that have exposures it is these and the background, ``(2, n, d)``.
+        """
+        if self.n_parts == 1:
             return self.noise
         errors = x.chunk(2, dim=1)[1]
         return torch.hypot(torch.where(errors > 0.0, errors, 1.0), self.noise)
@@ -270,9 +275,21 @@ class PoissonLikelihood(Likelihood):
         """Return the standard deviation of counts around mean rows."""
         return mean.sqrt()
 
+    def noise_of(self, x: Tensor) -> Tensor:
+        """Return exposures and backgrounds of rows, ``(2, n, d)``: 1 and 0 where nothing was observed."""
+        if self.n_parts == 1:
+            return self.noise
+        _, exposure, background = x.chunk(3, dim=1)
+        seen = exposure > 0.0
+        return torch.stack([torch.where(seen, exposure, 1.0), torch.where(seen, background, 0.0)])
+
+    def expected(self, mean: Tensor, noise: Tensor) -> Tensor:
+        """Return the counts that are expected where ``mean`` is the rate of the source."""
+        return mean if self.n_parts == 1 else torch.addcmul(noise[1], mean, noise[0])
+
     def sample(self, mean: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
         """Draw counts."""
-        return torch.poisson(mean, generator=generator)
+        return torch.poisson(self.expected(mean, noise), generator=generator)
 
     def link(self, rows: Tensor) -> Tensor:
         """Softplus: the rate itself where several counts are expected, exponential far below one."""
@@ -285,11 +302,53 @@ class PoissonLikelihood(Likelihood):
 
     def half_deviances(self, x: Tensor, mean: Tensor, noise: Tensor) -> Tensor:
         """Return half the deviance of each number, ``(n, d)``."""
-        return _HalfPoissonDeviance.apply(x, mean)
+        return _HalfPoissonDeviance.apply(x, self.expected(mean, noise))
 
     def log_peaks(self, x: Tensor, noise: Tensor) -> Tensor:
         """Return what the deviance leaves of the factorial, ``(n, d)``."""
         return -_rest_of_factorial(x)
+
+
+class Rates(GaussianLikelihood):
+    """Rates of counts that have exposures, with the errors that the mean rate of their column gives them.
+
+    So an encoder sees such rows; their likelihood is that of counts.
+
+    Parameters
+    ----------
+    counts : rows of shape (n, 3 d)
+        Counts, exposures and backgrounds; slices are asked of them, no more.
+    weight : weights of shape (n,), or None
+        Their weights.
+    """
+
+    def __init__(self, counts: Rows, weight: Rows | None):
+        super().__init__(None, n_parts=3)
+        first = second = torch.zeros(())
+        for x, share in chunks_of(counts, weight, absolute=True):
+            seen, exposure, background = x.chunk(3, dim=1)
+            seen = torch.where(exposure > 0.0, seen, math.nan)
+            first = first + share @ (seen - background).nan_to_num()
+            second = second + share @ torch.where(seen.isnan(), 0.0, exposure)
+        least = _FEWEST_COUNTS * len(counts) / second.clamp_min(_TINY)
+        self.rate = nn.Buffer(torch.maximum(first / second.clamp_min(_TINY), least).float())
+
+    def values(self, x: Tensor) -> Tensor:
+        """Return rates, NaN where nothing was observed."""
+        _, exposure, background = x.chunk(3, dim=1)
+        return (super().values(x) - background) / exposure
+
+    def values_and_variances(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rates and their squared errors, infinite where nothing was observed."""
+        values = self.values(x)
+        _, exposure, background = x.chunk(3, dim=1)
+        variance = (self.rate * exposure + background) / exposure.square()
+        return values, torch.where(torch.isnan(values), math.inf, variance)
+
+    def noise_of(self, x: Tensor) -> Tensor:
+        """Return the standard deviation of rates, ``(n, d)``."""
+        _, variance = self.values_and_variances(x)
+        return torch.hypot(torch.where(variance < math.inf, variance, 1.0).sqrt(), self.noise)
 
 
 #: distributions of noise by their names

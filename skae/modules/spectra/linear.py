@@ -194,7 +194,7 @@ class SeenRows:
 
     Parameters
     ----------
-    rows : rows of shape (n, 2 d)
+    rows : rows of shape (n, n_parts d)
         Slices are asked of them, no more.
     likelihood : NoiseLikelihood
         Knows which are which.
@@ -202,7 +202,10 @@ class SeenRows:
 
     def __init__(self, rows: Rows, likelihood: NoiseLikelihood):
         self.rows, self.likelihood = rows, likelihood
-        self.shape, self.dtype = torch.Size((len(rows), rows.shape[1] // 2)), rows.dtype
+        self.shape, self.dtype = (
+            torch.Size((len(rows), rows.shape[1] // likelihood.n_parts)),
+            rows.dtype,
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
