@@ -10,6 +10,7 @@ __all__ = [
     "DivergenceError",
     "ExtrapolationWarning",
     "IgnoredParameterWarning",
+    "LongFitWarning",
     "OptimizerStateWarning",
     "OvercompleteWarning",
     "PoorFitWarning",
@@ -143,6 +144,22 @@ class IgnoredParameterWarning(UserWarning):
     ...     model = JetAutoencoder(early_stopping=True).partial_fit(X)
     >>> caught[0].category.__name__
     'IgnoredParameterWarning'
+    """
+
+
+class LongFitWarning(UserWarning):
+    """A fit is about to begin that will take half an hour or more on this machine.
+
+    Examples
+    --------
+    To be told by an error, before the time is spent:
+
+    >>> import warnings
+    >>> from skae.exceptions import LongFitWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", LongFitWarning)
+    ...     ...  # fit
+    Ellipsis
     """
 
 

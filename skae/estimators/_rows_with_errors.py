@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from skae._sklearn import _fit_context
+from skae._warn import warn
 from skae.estimators._data import warn_of_ignored
 from skae.estimators._poor_fit import faults_of_rare_columns
 from skae.estimators._spectra_rows import (
@@ -23,6 +25,9 @@ from skae.modules.spectra.likelihoods import LIKELIHOODS
 from skae.modules.spectra.linear import FactorAnalysis
 from skae.training.batches import Units
 from skae.transformers._messages import name_column
+
+#: change of the mean log-likelihood of a column, in nats, at which expectation-maximisation has ended
+EM_TOLERANCE = 1e-6
 
 
 class VAEWithErrors(BaseVAE):
@@ -81,9 +86,23 @@ class VAEWithErrors(BaseVAE):
             fresh, self._first_model = True, self._model_in_units_of_rows()
         try:
             beside = {"errors": errors, "exposure": exposure, "background": background}
-            return self._train(X, y, sample_weight, fresh=fresh, **beside)
+            self._train(X, y, sample_weight, fresh=fresh, **beside)
         finally:
             del self._first_model
+        if self._is_exact and not self.early_stopping:
+            self._warn_of_more_to_come()
+        return self
+
+    def _warn_of_more_to_come(self) -> None:
+        """Say that expectation-maximisation was ended before the likelihood was."""
+        gain = -np.diff(self.loss_curve_[-2:])
+        if len(gain) and gain[0] > EM_TOLERANCE * self._n_fluxes:
+            warn(
+                f"max_epochs={self.max_epochs} ended expectation-maximisation while a pass still raised "
+                f"the mean log-likelihood by {gain[0]:.2g} nats: raise max_epochs, or go on with "
+                "warm_start=True.",
+                ConvergenceWarning,
+            )
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(

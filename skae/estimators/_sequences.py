@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from time import perf_counter
 from typing import Any, NoReturn
 
 import numpy as np
@@ -11,9 +12,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_consistent_length
 from torch import nn
 
+from skae._warn import warn
 from skae.estimators._data import check_finite_rows, is_memory_mapped, to_host, validate_table
+from skae.exceptions import LongFitWarning
 from skae.modules.sequences.networks import MultiResolutionDecoder
 from skae.modules.spectra.lstm import LSTMDecoder
+from skae.training.batches import Rows
+from skae.training.hardware import resolve_device
 
 #: decoders that read the grid, by their names
 SEQUENCE_DECODERS: dict[str, type[nn.Module]] = {
@@ -21,6 +26,9 @@ SEQUENCE_DECODERS: dict[str, type[nn.Module]] = {
     "multires": MultiResolutionDecoder,
 }
 
+
+# Minutes from which on a fit is long, and numbers in all of its batches below which none is.
+_LONG_MINUTES, _FEW_NUMBERS = 30.0, 10**8
 
 #: what to do about rows of (n_times, n_sequences)
 SWAPPED = "If the last two axes of X are swapped, pass X.transpose(0, 2, 1): times come last."
@@ -266,3 +274,36 @@ def make_sequence_decoder(estimator: Any, n_components: int) -> nn.Module:
     if estimator.decoder == "multires":
         arguments.append([int(factor) for factor in estimator.downsampling][::-1])
     return SEQUENCE_DECODERS[estimator.decoder](*arguments)
+
+
+def warn_of_long_fit(
+    estimator: Any, module: nn.Module, criterion: nn.Module, rows: Rows, remedy: str
+) -> None:
+    """Time a step of a network that reads long sequences, and say how long its fit will take.
+
+    On a CPU alone: that of the machine at hand, which is where such fits are long.
+    """
+    n, epochs = len(rows), estimator._epochs
+    if n * rows.x.shape[-1] * epochs < _FEW_NUMBERS:
+        return
+    if resolve_device(estimator.device).type != "cpu":
+        return
+    size = min(estimator.batch_size, n)
+    x = rows.x[:size]
+    target = x if rows.target is None else rows.target[:size]
+    module.eval()  # draws nothing
+    for _ in range(2):  # the first may have to make things ready
+        begin = perf_counter()
+        criterion(module(x), target).mean().backward()
+        seconds = perf_counter() - begin
+        module.zero_grad(set_to_none=True)
+        minutes = seconds * -(-n // size) * epochs / 60.0
+        if minutes < _LONG_MINUTES:
+            break
+    else:
+        warn(
+            f"This fit will take about {minutes:.0f} minutes: {epochs} epochs of {-(-n // size)} steps, "
+            f"each of {seconds:.2g} s. {remedy} A checkpoint keeps what was learnt.",
+            LongFitWarning,
+        )
+    module.train()

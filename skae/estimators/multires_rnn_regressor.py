@@ -30,6 +30,7 @@ from skae.estimators._sequences import (
     level_times,
     validate_sequences,
     validate_targets,
+    warn_of_long_fit,
 )
 from skae.modules.sequences.descent import CELLS, level_widths
 from skae.modules.sequences.networks import MultiResolutionRNN, SequenceReader, SequenceSummary
@@ -269,11 +270,16 @@ class MultiResRNNRegressor(RegressorMixin, BaseNeuralEstimator):
         outputs = Outputs(centres, targets.scale, positive=positive, poisson=poisson)
         parts = SequenceReader(resolutions, n_channels, widths, inputs), outputs, self.cell
         weights = self._all_level_weights()[::-1]
-        if not is_sequence:
+        module: nn.Module
+        if is_sequence:
+            criterion = ResolutionLoss(resolutions, weights[: self.n_levels_], outputs)
+            module = MultiResolutionRNN(*parts)
+        else:
             criterion = ResolutionLoss(None, weights[:1], outputs)
-            return SequenceSummary(*parts, rows.target.shape[1]), criterion
-        criterion = ResolutionLoss(resolutions, weights[: self.n_levels_], outputs)
-        return MultiResolutionRNN(*parts), criterion
+            module = SequenceSummary(*parts, rows.target.shape[1])
+        remedy = "Larger batches, fewer times or more downsampling take less."
+        warn_of_long_fit(self, module, criterion, rows, remedy)
+        return module, criterion
 
     def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
         run = super()._plan(epochs, X, validation)

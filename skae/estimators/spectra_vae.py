@@ -17,12 +17,13 @@ from skae._parameters import COUNT, POSITIVE, SHARE, estimator, parameter
 from skae._sklearn import StrOptions
 from skae.estimators._autoencoder import warn_if_overcomplete
 from skae.estimators._data import TrainingData
-from skae.estimators._rows_with_errors import VAEWithErrors
+from skae.estimators._rows_with_errors import EM_TOLERANCE, VAEWithErrors
 from skae.estimators._sequences import (
     SEQUENCE_DECODERS,
     check_downsampling,
     check_grid,
     make_sequence_decoder,
+    warn_of_long_fit,
 )
 from skae.estimators._spectra_rows import SeenFluxes, check_noise
 from skae.modules.blocks import dense_stack
@@ -38,9 +39,6 @@ from skae.training.batches import Rows
 from skae.training.callbacks import Converged
 from skae.training.expectation import ExpectationStep
 from skae.training.state import Run
-
-# Change of the mean log-likelihood of a column, in nats, at which expectation-maximisation has ended.
-_CONVERGED = 1e-6
 
 # Factors that hidden layers start with beside those of the latent coordinates.
 _MORE_FACTORS = 24
@@ -287,7 +285,7 @@ class SpectraVAE(VAEWithErrors):
         run = super()._plan(epochs, X, validation)
         if not (self.has_errors_ and self._is_linear):
             return run
-        converged = ("skae_converged", Converged(_CONVERGED * self._n_fluxes))
+        converged = ("skae_converged", Converged(EM_TOLERANCE * self._n_fluxes))
         callbacks = [*run.callbacks, converged]
         return replace(run, step=ExpectationStep, callbacks=callbacks, lr_schedule="constant")
 
@@ -341,7 +339,13 @@ class SpectraVAE(VAEWithErrors):
             decoder = make_sequence_decoder(self, k)
         prior = PRIORS[self.prior](k, self.n_mixture)
         parts = encoder, decoder, reading, writing, likelihood, prior
-        return VariationalAutoencoder(*parts, beta=self.beta), likelihood
+        module = VariationalAutoencoder(*parts, beta=self.beta)
+        if self.decoder != "dense":
+            remedy = (
+                "A dense decoder takes a fraction of it, and larger batches or fewer columns less."
+            )
+            warn_of_long_fit(self, module, likelihood, rows, remedy)
+        return module, likelihood
 
     @property
     def _taken_off(self) -> torch.Tensor | None:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn import config_context
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -505,3 +506,13 @@ def test_rows_in_a_file_give_the_same_fit(rows, tmp_path, monkeypatch):
     monkeypatch.undo()
     held = SpectraVAE(3, error_columns=True, random_state=0).fit(X)
     assert streamed.score(X) == pytest.approx(held.score(X), abs=1e-3)
+
+
+def test_a_fit_that_is_cut_short_says_so(rows):
+    flux, errors, _ = rows
+    with pytest.warns(
+        ConvergenceWarning, match=r"max_epochs=3 ended .* by .* nats: raise max_epochs"
+    ):
+        vae = SpectraVAE(3, max_epochs=3, random_state=0).fit(flux, errors=errors)
+    vae.set_params(warm_start=True, max_epochs=100).fit(flux, errors=errors)  # which says nothing
+    assert vae.n_iter_ < 100

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skae
-from skae import NoiseInjector, SpectraVAE
+from skae import MultiResRNNRegressor, NoiseInjector, SpectraVAE
 from skae.datasets import make_spectra
+from skae.exceptions import LongFitWarning
 from skae.metrics import latent_divergence
 
 
@@ -667,3 +669,21 @@ def test_parameters_that_shape_the_network_are_fixed_in_a_warm_start(counts):
     vae.fit(counts)
     with pytest.raises(ValueError, match="noise_sigma"):
         vae.set_params(noise_sigma=np.full(60, 9.0)).fit(counts)
+
+
+def test_a_long_fit_is_announced(monkeypatch):
+    """Before it begins, with the minutes that a step says it will take; weights are as without."""
+    X = np.random.default_rng(0).normal(size=(64, 40)).astype(np.float32)
+    options = {"decoder": "lstm", "hidden_size": 4, "init": "random", "max_epochs": 2}
+    quiet = SpectraVAE(**options, random_state=0).fit(X)
+    monkeypatch.setattr("skae.estimators._sequences._FEW_NUMBERS", 1)
+    monkeypatch.setattr("skae.estimators._sequences._LONG_MINUTES", 1e-9)
+    match = r"about 0 minutes: 2 epochs of 1 steps, each of .* s\. A dense"
+    with pytest.warns(LongFitWarning, match=match):
+        told = SpectraVAE(**options, random_state=0).fit(X)
+    np.testing.assert_array_equal(told.transform(X), quiet.transform(X))
+    with pytest.warns(LongFitWarning, match="more downsampling"):
+        MultiResRNNRegressor(hidden_size=4, downsampling=(2,), max_epochs=1).fit(X, X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LongFitWarning)
+        SpectraVAE(max_epochs=1).fit(X)
