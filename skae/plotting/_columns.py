@@ -16,6 +16,11 @@ def last_step(estimator: Any, X: Any) -> tuple[Any, Any]:
     return estimator[-1], estimator[:-1].transform(X) if len(estimator) > 1 else X
 
 
+def given(**beside: Any) -> dict[str, Any]:
+    """Return what is not None of what may stand beside rows."""
+    return {name: part for name, part in beside.items() if part is not None}
+
+
 @documented
 class RoundTripDisplay(Display):
     """A display of rows beside the same rows encoded and decoded."""

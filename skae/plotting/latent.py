@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skae.plotting._columns import last_step
+from skae.plotting._columns import given, last_step
 from skae.plotting._display import Display, documented
 
 # More ellipses than this hide one another, and take long to draw.
@@ -51,7 +51,18 @@ class LatentDisplay(Display):
         self.c_name = c_name
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, c=None, c_name=None, **kwargs):
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        *,
+        c=None,
+        c_name=None,
+        errors=None,
+        exposure=None,
+        background=None,
+        **kwargs,
+    ):
         """Plot the posteriors of rows.
 
         Parameters
@@ -60,12 +71,17 @@ class LatentDisplay(Display):
             A fitted autoencoder, or a Pipeline that ends in one. One without ``posterior`` gives points.
         X : array-like of shape (n_samples, n_features)
             Rows.
+        errors : array-like of shape (n_samples, n_features), default=None
+            Errors of X, where the estimator was fitted with such.
+        exposure, background : array-like of shape (n_samples,) or (n_samples, n_features), default=None
+            Of counts, where the estimator was fitted with them.
         """
+        beside = given(errors=errors, exposure=exposure, background=background)
         estimator, X = last_step(estimator, X)
         if getattr(estimator, "prior", "gaussian") != "gaussian":
             kwargs.setdefault("prior", False)
         if hasattr(estimator, "posterior"):
-            mean, std = estimator.posterior(X)
+            mean, std = estimator.posterior(X, **beside)
         else:
             mean, std = np.asarray(estimator.transform(X)), None
         return cls.from_predictions(mean, std, c=c, c_name=c_name, **kwargs)

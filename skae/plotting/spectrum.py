@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skae.plotting._columns import last_step
+from skae.plotting._columns import given, last_step
 from skae.plotting._display import Display, documented
 
 
@@ -52,7 +52,7 @@ class SpectrumDisplay(Display):
         self.grid = grid
 
     @classmethod
-    def from_estimator(cls, estimator, X, **kwargs):
+    def from_estimator(cls, estimator, X, *, errors=None, exposure=None, background=None, **kwargs):
         """Plot rows with the reconstruction that an estimator gives them.
 
         Parameters
@@ -61,13 +61,29 @@ class SpectrumDisplay(Display):
             Fitted. With a Pipeline that ends in one, rows are shown as they reach it.
         X : array-like of shape (n_rows, n_features)
             Rows, a few of them: each gets axes of its own.
+        errors : array-like of shape (n_rows, n_features), default=None
+            Errors of X, where the estimator was fitted with such.
+        exposure, background : array-like of shape (n_rows,) or (n_rows, n_features), default=None
+            Of counts, where the estimator was fitted with them. Rows are then drawn as
+            rates.
         **kwargs
             As for ``from_predictions``; the grid is the estimator's.
         """
         estimator, X = last_step(estimator, X)
-        mean, std = estimator.reconstruct(X, return_std=True)
+        beside = given(errors=errors, exposure=exposure, background=background)
+        mean, std = estimator.reconstruct(X, return_std=True, **beside)
+        X = np.asarray(X, dtype=np.float64)
+        if X.shape[1] == 2 * mean.shape[1]:  # errors are columns
+            X, beside["errors"] = np.hsplit(X, 2)
+        noise = estimator.noise_std(mean, **beside)
+        if (errors := beside.get("errors")) is not None:
+            X = np.where(np.asarray(errors) > 0.0, X, np.nan)
+        elif beside:
+            of_rows = {name: np.reshape(part, (len(X), -1)) for name, part in beside.items()}
+            exposure = of_rows.get("exposure", 1.0)
+            X, noise = (X - of_rows.get("background", 0.0)) / exposure, noise / exposure
         kwargs.setdefault("grid", estimator.grid_)
-        return cls.from_predictions(X, mean, std, noise=estimator.noise_std(mean), **kwargs)
+        return cls.from_predictions(X, mean, std, noise=noise, **kwargs)
 
     @classmethod
     def from_predictions(

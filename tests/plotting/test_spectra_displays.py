@@ -6,6 +6,7 @@ import pytest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import skae
 from skae import JetAutoencoder, SpectraVAE
 from skae.datasets import make_spectra
 from skae.plotting import LatentDisplay, SpectrumDisplay
@@ -107,3 +108,36 @@ def test_residuals_where_the_noise_is_not_known(spectra):
         SpectrumDisplay.from_predictions(X, X[:, 1:])
     with pytest.raises(ValueError, match="grid has shape"):
         SpectrumDisplay.from_predictions(X, X, grid=np.arange(3))
+
+
+def test_errors_of_rows_are_drawn(spectra):
+    """The same through both doors; bands are as wide as each row's errors, and gaps are left out."""
+    X, errors = spectra[0][:60], np.full((60, 40), 18.0)
+    errors[:30] *= 2.0
+    errors[0, 5] = np.nan
+    table = skae.with_errors(X, errors)
+    options = {"misfit_errors": False, "max_epochs": 40, "random_state": 0}
+    by_keyword = SpectraVAE(**options).fit(X, errors=errors)
+    by_column = SpectraVAE(error_columns=True, **options).fit(table)
+    rows = [0, 40]
+    for display in (
+        SpectrumDisplay.from_estimator(by_keyword, X[rows], errors=errors[rows]),
+        SpectrumDisplay.from_estimator(make_pipeline(by_column), table[rows]),
+    ):
+        pulls = np.array([ax.lines[0].get_ydata() for ax in display.pull_ax_])
+        expected = by_keyword.pulls(X[rows], errors=errors[rows])
+        np.testing.assert_allclose(pulls, expected, rtol=1e-4, atol=1e-4)
+        assert np.isnan(display.ax_[0].lines[0].get_ydata()[5])
+    display = LatentDisplay.from_estimator(by_keyword, X, errors=errors)
+    np.testing.assert_array_equal(display.std, by_keyword.posterior(X, errors=errors)[1])
+
+
+def test_counts_with_exposures_are_drawn_as_rates(spectra):
+    X, exposure = spectra[0][:60], np.linspace(1.0, 3.0, 60)
+    vae = SpectraVAE(likelihood="poisson", max_epochs=3, random_state=0).fit(X, exposure=exposure)
+    display = SpectrumDisplay.from_estimator(vae, X[:2], exposure=exposure[:2])
+    rates = X[:2] / exposure[:2, None]
+    for i in range(2):
+        np.testing.assert_allclose(display.ax_[i].lines[0].get_ydata(), rates[i])
+        pulls = vae.pulls(X[:2], exposure=exposure[:2])[i]
+        np.testing.assert_allclose(display.pull_ax_[i].lines[0].get_ydata(), pulls, rtol=1e-4)
