@@ -33,7 +33,9 @@ for i, (flux, errors) in enumerate(zip(stars.flux, stars.errors, strict=True)):
     np.savetxt(folder / f"star-{i:04d}.txt", table, header="wavelength flux error", fmt="%.7g")
 
 spectra = load_spectra(folder)
-print(spectra.data.shape, "fluxes,", f"{np.isnan(spectra.errors).mean():.1%} of the pixels not seen")
+print(
+    spectra.data.shape, "fluxes,", f"{np.isnan(spectra.errors).mean():.1%} of the pixels not seen"
+)
 
 fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
 for row in range(3):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 from skae.datasets import make_jets
 
@@ -30,8 +31,10 @@ if setting := os.environ.get("SKAE_AMBIENT"):
 # A shell that puts pytest into the background lets it ignore Ctrl-C, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Networks this small are faster on one thread, and tests that count threads set them themselves.
+# Networks this small are faster on one thread, and tests that count threads set them themselves. Trees of
+# two workers, each on all cores, wait for one another: a second becomes twenty.
 torch.set_num_threads(1)
+threadpool_limits(1)
 
 
 def pytest_collection_modifyitems(items):

@@ -48,6 +48,8 @@ def fitted(rows):
 # -- doors ---------------------------------------------------------------------------------------
 
 
+# after few passes there is more to come
+@pytest.mark.filterwarnings("ignore:max_epochs=:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("hidden", [(), (8,)])
 def test_both_doors_lead_to_the_same(rows, hidden):
     flux, errors, _ = rows
@@ -395,6 +397,8 @@ def test_a_path_over_components_is_short(rows):
     np.testing.assert_allclose(*np.transpose(scores), atol=0.05)
 
 
+# after few passes there is more to come
+@pytest.mark.filterwarnings("ignore:max_epochs=:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(
     "options",
     [
@@ -458,12 +462,15 @@ def test_parts_of_the_rows_make_steps(rows):
     np.testing.assert_allclose(vae.loss_curve_, whole.loss_curve_, rtol=1e-5)
 
 
+# after few passes there is more to come
+@pytest.mark.filterwarnings("ignore:max_epochs=:sklearn.exceptions.ConvergenceWarning")
 def test_a_fit_is_saved_and_goes_on(rows, tmp_path):
     flux, errors, _ = rows
     options = {"random_state": 0, "lr_schedule": "constant", "checkpoint": tmp_path}
     SpectraVAE(3, max_epochs=4, **options).fit(flux, errors=errors)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "max_epochs=12 ended")
         resumed = SpectraVAE(3, max_epochs=12, **options).fit(flux, errors=errors)
     whole = SpectraVAE(3, max_epochs=12, random_state=0).fit(flux, errors=errors)
     np.testing.assert_array_equal(resumed.loss_curve_, whole.loss_curve_)
