@@ -202,7 +202,7 @@ class CaloShowerVAE(BaseShowerVAE):
     >>> import skae
     >>> from sklearn.pipeline import make_pipeline
     >>> from skae.datasets import make_showers
-    >>> X = make_showers(200, random_state=0)
+    >>> X = make_showers(100, random_state=0)
     >>> model = make_pipeline(
     ...     skae.LogRatioTransformer("log1p", reference=0),
     ...     skae.CaloShowerVAE(voxel_shape=(45, 16, 9), max_epochs=1, random_state=0),

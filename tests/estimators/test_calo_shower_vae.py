@@ -409,7 +409,9 @@ def test_dark_showers_and_single_rows():
 
 
 # five steps an epoch; the second stage begins behind the twentieth
-@pytest.mark.parametrize("step", [13, 20, 22, 27])
+@pytest.mark.parametrize(
+    "step", [13, 20, *(pytest.param(step, marks=pytest.mark.slow) for step in (22, 27))]
+)
 def test_an_interrupted_fit_of_bits_goes_on_bit_for_bit(scaled, step, tmp_path, save_always):
     options = {**PRIORS["rbm"], **SMALL, "max_epochs": 6, "prior_epochs": 2, "early_stopping": True}
     whole = CaloShowerVAE(**options, callbacks=[Steps()]).fit(scaled)

@@ -95,7 +95,9 @@ def loss_of(locator, X, y):
     return -np.log(np.maximum(above - below, 1e-9) / 0.01).mean()
 
 
-@pytest.mark.parametrize(("n", "epochs"), [(300, 12), (700, 12)])
+@pytest.mark.parametrize(
+    ("n", "epochs"), [(300, 12), pytest.param(700, 12, marks=pytest.mark.slow)]
+)
 def test_after_few_steps_errors_are_as_large_as_their_standard_deviations(n, epochs):
     pull, loss, error = judged(n, epochs, seed=0)
     assert 0.9 < pull < 1.1
@@ -184,6 +186,7 @@ def test_fractional_labels_are_shared_by_bins_where_it_is_asked_for(options):
     assert locator.loss_curve_[-1] < locator.loss_curve_[0]
 
 
+@pytest.mark.slow
 def test_the_published_network_learns_in_its_own_units():
     X, y = make_pulses(3000, random_state=123)
     locator = PulseLocator(
