@@ -25,8 +25,9 @@ _DRAWS = 64
 class BaseVAE(BaseAutoencoder):
     """An estimator whose module is a variational autoencoder of rows."""
 
-    #: numbers of a row that are no errors
+    #: numbers of a row that are no errors, and how many belong to each with those
     _n_fluxes: int
+    _n_parts: int
 
     def posterior(self, X, errors=None, exposure=None, background=None):
         """Return the posterior of the latent coordinates, Gaussian.
@@ -107,6 +108,8 @@ class BaseVAE(BaseAutoencoder):
 
     @property
     def _exportable(self) -> tuple[str, ...]:
+        if self._n_parts > 1:
+            return ("inverse_transform",)  # a graph takes rows, nothing beside them
         if self.module_.is_closed:
             return *super()._exportable, "score_samples"
         return super()._exportable  # 64 draws would be as many decoders
@@ -225,7 +228,8 @@ class BaseVAE(BaseAutoencoder):
             return likelihood.sample(rows[:, :d], likelihood.noise_of(rows), generator)
 
         if beside is not None:
-            return self._apply(observe, np.hstack([drawn, beside]), PLAIN)
+            counts = self._apply(observe, np.hstack([drawn, beside]), PLAIN)
+            return np.where(np.isnan(beside[:, :d]), np.nan, counts)
         if errors is None:
             return self._row_units.undo(self._apply(observe, drawn, PLAIN))
         errors = np.hypot(errors, self._misfit)

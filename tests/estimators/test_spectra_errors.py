@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from onnxruntime import InferenceSession
 from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
@@ -523,3 +524,18 @@ def test_a_fit_that_is_cut_short_says_so(rows):
         vae = SpectraVAE(3, max_epochs=3, random_state=0).fit(flux, errors=errors)
     vae.set_params(warm_start=True, max_epochs=100).fit(flux, errors=errors)  # which says nothing
     assert vae.n_iter_ < 100
+
+
+def test_a_graph_takes_nothing_beside_rows(rows, fitted):
+    flux, _, _ = rows
+    counts = SpectraVAE(1, likelihood="poisson", max_epochs=1)
+    counts.fit(np.round(np.abs(flux[:50])), exposure=np.arange(1.0, 51.0))
+    for vae in (fitted, counts):
+        with pytest.raises(ValueError, match="cannot be exported; these can: inverse_transform"):
+            skae.export.to_onnx(vae, method="transform")
+        latent = np.zeros((2, vae.n_components_), dtype=np.float32)
+        session = InferenceSession(
+            skae.export.to_onnx(vae, method="inverse_transform").SerializeToString()
+        )
+        (found,) = session.run(None, {session.get_inputs()[0].name: latent})
+        np.testing.assert_allclose(found, vae.inverse_transform(latent), rtol=1e-5)

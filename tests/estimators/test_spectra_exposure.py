@@ -122,6 +122,10 @@ def test_counts_are_drawn_with_exposures(fitted):
     pulls = (drawn - expected) / np.sqrt(expected)
     assert pulls.mean() == pytest.approx(0.0, abs=0.01)
     assert pulls.var() == pytest.approx(1.0, abs=0.02)
+    dead = np.full((3, N_BINS), 50.0)
+    dead[1, 4] = 0.0
+    drawn = fitted.sample(3, random_state=0, exposure=dead, background=background[:3])
+    np.testing.assert_array_equal(np.argwhere(np.isnan(drawn)), [[1, 4]])
 
 
 def test_one_of_the_two_may_be_left_out(rows):
