@@ -346,15 +346,7 @@ class VAEWithErrors(BaseVAE):
 
     def _check_errors(self, errors: Any, exposure: Any = None, background: Any = None) -> None:
         """Refuse rows without errors where the model was fitted to such with them, and the other way."""
-        given = {"exposure": exposure is not None, "background": background is not None}
-        for (name, is_given), was_given in zip(given.items(), self._given_of_counts, strict=True):
-            if is_given != was_given:
-                raise ValueError(
-                    f"{name} is missing: this SpectraVAE was fitted with it, and guesses none. Pass "
-                    f"{name}=, of each row or of each number in it."
-                    if was_given
-                    else f"{name} was given, but this SpectraVAE was fitted without: fit it afresh."
-                )
+        self._check_exposure(exposure, background)
         if self._errors_are_columns or self.has_errors_ == (errors is not None):
             return
         if self.has_errors_:
@@ -366,6 +358,18 @@ class VAEWithErrors(BaseVAE):
             "errors were given, but this SpectraVAE was fitted without: fit it afresh with errors=."
         )
 
+    def _check_exposure(self, exposure: Any, background: Any) -> None:
+        """The same of exposures and backgrounds."""
+        given = {"exposure": exposure is not None, "background": background is not None}
+        for (name, is_given), was_given in zip(given.items(), self._given_of_counts, strict=True):
+            if is_given != was_given:
+                raise ValueError(
+                    f"{name} is missing: this SpectraVAE was fitted with it, and guesses none. Pass "
+                    f"{name}=, of each row or of each number in it."
+                    if was_given
+                    else f"{name} was given, but this SpectraVAE was fitted without: fit it afresh."
+                )
+
     def _check_sampled_exposure(
         self, exposure: Any, background: Any, shape: tuple[int, int], *, noise: bool
     ) -> np.ndarray | None:
@@ -374,7 +378,7 @@ class VAEWithErrors(BaseVAE):
             if exposure is not None or background is not None:
                 raise ValueError("noise=False draws rates: leave exposure and background out.")
             return None
-        self._check_errors(None if not self.has_errors_ else True, exposure, background)
+        self._check_exposure(exposure, background)
         if not self.has_exposure_:
             return None
         nothing = np.zeros(shape)
@@ -383,7 +387,7 @@ class VAEWithErrors(BaseVAE):
 
     def _expected_counts(self, mean: np.ndarray, exposure: Any, background: Any) -> np.ndarray:
         """Return the counts that are expected where rates are ``mean``."""
-        self._check_errors(None, exposure, background)
+        self._check_exposure(exposure, background)
         given = with_checked_exposure(self, np.zeros_like(mean), exposure, background, reset=False)
         _, exposure, background = np.hsplit(given, 3)
         return exposure * mean + background

@@ -281,8 +281,8 @@ class BaseVAE(BaseAutoencoder):
         -------
         pulls : ndarray of shape (n_samples, n_features)
             ``(X - mean) / noise_std(mean)`` with the ``mean`` of :meth:`reconstruct`; NaN where nothing
-            was observed. Where there is a ``misfit_sigma_``, it is added to the noise in squares: what a
-            model of few components follows in no row is not odd.
+            was observed. Where there is a ``misfit_sigma_``, it is added to the noise in squares: what
+            too few components miss in every row is no anomaly.
         """
         X = self._validate_rows(X, errors, exposure, background)
         mean, _ = self._reconstruct(X)

@@ -80,8 +80,8 @@ class SpectraVAE(VAEWithErrors):
     noise_sigma : float, array-like of shape (n_features,), "learn" or None, default=None
         Standard deviation of the noise, in the units of X: one number, one for each column as
         spectrographs give them, or a number to be learnt. For Laplace noise it is √2 times the scale.
-        Where rows have errors it is what scatters beyond them, in squares. None learns it, but takes 0
-        for a linear Gaussian model with errors, so that bright rows tell what their errors say; see
+        Where rows have errors it is what scatters beyond them, in squares. None learns it, but is 0
+        in a linear Gaussian model with errors, which so takes these at their word; see
         ``misfit_errors``.
 
     beta : float, default=1.0
@@ -139,15 +139,16 @@ class SpectraVAE(VAEWithErrors):
         as they are.
 
     misfit_errors : bool, default=True
-        Whether posteriors and bands of a linear Gaussian model with errors allow for what so few
-        components do not follow: a variance for each column, ``misfit_sigma_`` squared, which is learnt.
-        Neither means nor scores know of it.
+        Whether posteriors and bands of a linear Gaussian model with errors allow for what its components
+        cannot follow: a variance for each column, ``misfit_sigma_`` squared, which is learnt. Means and
+        scores ignore it.
 
     smooth_loadings : bool, default=True
-        Whether loadings of a linear Gaussian model with errors have a prior where little is known: to and
-        from columns that rows tell less than half as much of as of the typical one, they step as others
-        do. Columns seen in few rows then follow their neighbours, and noise is not learnt for a feature.
-        Columns in no order have large steps, which makes it weak. False leaves maximum likelihood.
+        Whether loadings of a linear Gaussian model with errors have a prior where little is known, in
+        columns that rows say less than half as much about as about the typical one: there they change
+        from column to column as they do elsewhere. Columns seen in few rows then follow their neighbours,
+        and noise is not taken for a feature. Where columns are in no order, changes are large and the
+        prior is weak. False gives maximum likelihood.
 
     {shared_parameters}
 

@@ -11,7 +11,8 @@ class SpectrumDisplay(Display):
     """Rows as curves: what was observed, its reconstruction with error bands, and pulls below.
 
     The dark band is what the posterior leaves open of the mean, the light one the noise around it, one
-    standard deviation each. Pulls are deviations in units of the noise.
+    standard deviation each. Pulls are deviations in units of the noise, to which a model's
+    ``misfit_sigma_`` counts where there is one, as in its ``pulls``.
 
     Parameters
     ----------
@@ -64,8 +65,7 @@ class SpectrumDisplay(Display):
         errors : array-like of shape (n_rows, n_features), default=None
             Errors of X, where the estimator was fitted with such.
         exposure, background : array-like of shape (n_rows,) or (n_rows, n_features), default=None
-            Of counts, where the estimator was fitted with them. Rows are then drawn as
-            rates.
+            Of counts, where the estimator was fitted with them. Rows are then drawn as rates.
         **kwargs
             As for ``from_predictions``; the grid is the estimator's.
         """
@@ -75,7 +75,8 @@ class SpectrumDisplay(Display):
         X = np.asarray(X, dtype=np.float64)
         if X.shape[1] == 2 * mean.shape[1]:  # errors are columns
             X, beside["errors"] = np.hsplit(X, 2)
-        noise = estimator.noise_std(mean, **beside)
+        misfit = getattr(estimator, "misfit_sigma_", 0.0)
+        noise = np.hypot(estimator.noise_std(mean, **beside), misfit)
         if (errors := beside.get("errors")) is not None:
             X = np.where(np.asarray(errors) > 0.0, X, np.nan)
         elif beside:

@@ -98,11 +98,11 @@ class SpectrumScaler(OneToOneFeatureMixin, TableTransformer):
         shape are alike, or each column by its standard deviation in training.
     statistic : {"weighted_median", "median", "mean"}, default="weighted_median"
         What a row's brightness is: the size of the median or the mean of its fluxes, or of the median
-        with weights of one over the errors, which is the number that is closest to all fluxes in units of
-        these. Noisy pixels then hardly count, so that faint rows are less off; without errors it is the
-        median. Where brightness is less than a third of that of absolute fluxes, as in a row of noise
-        around zero, it is the latter, which noise makes larger in any faint row. A row of zeros stays as
-        it is.
+        weighted by one over the errors, the number closest to all fluxes in units of their errors. Noisy
+        pixels then hardly count, and the brightness of faint rows is better known; without errors it is
+        the plain median. Where brightness is less than a third of that of absolute fluxes, as in a row of
+        noise around zero, it is the latter, which noise makes larger in any faint row. A row of zeros
+        stays as it is.
     error_columns : bool, default=False
         Whether X holds errors behind fluxes, as :func:`skae.with_errors` makes it. They are divided by
         the same numbers. Pixels whose flux or error is NaN were not seen, and do not count.

@@ -116,7 +116,7 @@ def test_errors_of_rows_are_drawn(spectra):
     errors[:30] *= 2.0
     errors[0, 5] = np.nan
     table = skae.with_errors(X, errors)
-    options = {"misfit_errors": False, "max_epochs": 40, "random_state": 0}
+    options = {"max_epochs": 40, "random_state": 0}
     by_keyword = SpectraVAE(**options).fit(X, errors=errors)
     by_column = SpectraVAE(error_columns=True, **options).fit(table)
     rows = [0, 40]
