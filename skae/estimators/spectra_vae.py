@@ -18,30 +18,15 @@ from skae._sklearn import StrOptions
 from skae.estimators._autoencoder import warn_if_overcomplete
 from skae.estimators._data import TrainingData
 from skae.estimators._rows_with_errors import EM_TOLERANCE, VAEWithErrors
-from skae.estimators._sequences import (
-    SEQUENCE_DECODERS,
-    check_downsampling,
-    check_grid,
-    make_sequence_decoder,
-    warn_of_long_fit,
-)
+from skae.estimators._sequences import SEQUENCE_DECODERS, check_downsampling, check_grid
+from skae.estimators._spectra_networks import build_network
 from skae.estimators._spectra_rows import SeenFluxes, check_noise
-from skae.modules.blocks import dense_stack
-from skae.modules.spectra.coordinates import Coordinates
-from skae.modules.spectra.error_coordinates import columns_with_errors, factors_with_errors
-from skae.modules.spectra.likelihoods import LIKELIHOODS, Likelihood, Rates
-from skae.modules.spectra.linear import FactorAnalysis, Mean, first_factors
-from skae.modules.spectra.pca_init import decoder_at_factors, encoder_at_factors
-from skae.modules.spectra.principal import principal_factors, standardised_columns
+from skae.modules.spectra.likelihoods import LIKELIHOODS
 from skae.modules.spectra.priors import PRIORS
-from skae.modules.spectra.vae import VariationalAutoencoder
 from skae.training.batches import Rows
 from skae.training.callbacks import Converged
 from skae.training.expectation import ExpectationStep
 from skae.training.state import Run
-
-# Factors that hidden layers start with beside those of the latent coordinates.
-_MORE_FACTORS = 24
 
 
 @estimator
@@ -293,7 +278,7 @@ class SpectraVAE(VAEWithErrors):
     # -- building ------------------------------------------------------------------------------
 
     def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
-        self.n_components_ = k = self.n_components
+        self.n_components_ = self.n_components
         noise = None
         if not self._noise_is_free:
             options = {"beside_errors": self.has_errors_}
@@ -306,89 +291,7 @@ class SpectraVAE(VAEWithErrors):
             has_gaps=self.missing == "mask",
             n_parts=self._n_parts,
         )
-        if self.has_errors_ and self._is_linear:
-            at_random = self.init == "random"
-            start = first_factors(rows.x, rows.weight, likelihood, k, at_random=at_random)
-            start = self._begin_at(start, learns_scatter=self._noise_is_free)
-            likelihood.learn_noise(start.scatter.sqrt(), 0.0)
-            options = {
-                "learns_scatter": self._noise_is_free,
-                "doubts_loadings": self.loading_errors,
-                "learns_misfit": self.misfit_errors,
-                "smooth_around": self._taken_off,
-            }
-            return FactorAnalysis(start, likelihood, **options), Mean()
-        reading = self._read(rows, likelihood)
-        start = reading.noise[:1] / self.beta**0.5 if self.init == "pca" else reading.noise
-        likelihood.learn_noise(start, reading.noise_floor)
-        sizes = np.atleast_1d(self.hidden_layer_sizes).tolist()
-        encoder = dense_stack([reading.n_inputs, *sizes, 2 * k], self.activation)
-        if self.init == "pca":
-            encoder = encoder_at_factors(encoder, reading, k)
-        if self.decoder == "dense":
-            writing = reading.writer(*likelihood.unlink(reading.centre))
-            if self.init == "pca" and not sizes:
-                # the way back from the factors is all that there is to learn
-                decoder, writing = nn.Identity(), writing.widened(k)
-            else:
-                decoder = dense_stack([k, *sizes[::-1], writing.n_outputs], self.activation)
-                if self.init == "pca":
-                    decoder = decoder_at_factors(decoder, k, writing.n_outputs)
-        else:
-            columns = self._standardise(rows, likelihood)
-            writing = columns.writer(*likelihood.unlink(columns.centre))
-            decoder = make_sequence_decoder(self, k)
-        prior = PRIORS[self.prior](k, self.n_mixture)
-        parts = encoder, decoder, reading, writing, likelihood, prior
-        module = VariationalAutoencoder(*parts, beta=self.beta)
-        if self.decoder != "dense":
-            remedy = (
-                "A dense decoder takes a fraction of it, and larger batches or fewer columns less."
-            )
-            warn_of_long_fit(self, module, likelihood, rows, remedy)
-        return module, likelihood
-
-    @property
-    def _taken_off(self) -> torch.Tensor | None:
-        """What networks do not see of the columns, where loadings are smooth, in their units."""
-        if not self.smooth_loadings:
-            return None
-        center = np.broadcast_to(self.center_, (self._n_fluxes,))
-        return torch.from_numpy(center / self.scale_)
-
-    def _read(self, rows: Rows, likelihood: Likelihood) -> Coordinates:
-        """Return the coordinates in which the encoder sees rows."""
-        if self.init == "random":
-            return self._standardise(rows, likelihood)
-        # a linear decoder writes no more factors than it has coordinates
-        is_linear = self.decoder == "dense" and not np.size(self.hidden_layer_sizes)
-        if self._n_parts > 1:
-            k, most = self.n_components, min(self._n_fluxes // 2, len(rows) // 10)
-            n_factors = k if is_linear else max(k, min(k + _MORE_FACTORS, most))
-            options = {
-                "learns_scatter": self._noise_is_free,
-                "smooth_around": self._taken_off,
-            }
-            seen_by = self._seen_by(rows, likelihood)
-            return factors_with_errors(rows.x, rows.weight, seen_by, n_factors, **options)
-        return principal_factors(
-            rows.x,
-            rows.weight,
-            noise_around=likelihood.noise_around,
-            n_components=self.n_components,
-            has_gaps=self.missing == "mask",
-            beta=self.beta,
-            at_most=self.n_components if is_linear else None,
-        )
-
-    def _standardise(self, rows: Rows, likelihood: Likelihood) -> Coordinates:
-        if self._n_parts > 1:
-            return columns_with_errors(rows.x, rows.weight, self._seen_by(rows, likelihood))
-        return standardised_columns(rows.x, rows.weight, has_gaps=self.missing == "mask")
-
-    def _seen_by(self, rows: Rows, likelihood: Likelihood) -> Likelihood:
-        """Return the likelihood of what encoders see of rows: rates, where there are exposures."""
-        return Rates(rows.x, rows.weight) if self.has_exposure_ else likelihood
+        return build_network(self, rows, likelihood)
 
     @property
     def _rows_at_once(self) -> int | None:
