@@ -27,6 +27,7 @@ class Survey:
     gap: np.ndarray
     hidden: np.ndarray
     is_anomaly: np.ndarray
+    order: np.ndarray  # which of the shapes each row is
     n_train: int
 
     @property
@@ -47,7 +48,8 @@ def observe(shapes, wavelengths, seed):
     (0.2 decades), and 2 % of the flux. Pixels at the beginning and a part inside are not seen.
     """
     rng = np.random.default_rng(seed)
-    shapes = shapes[rng.permutation(len(shapes))]
+    order = rng.permutation(len(shapes))
+    shapes = shapes[order]
     n, d = shapes.shape
     n_train = round(TRAIN_SHARE * n)
     truth = shapes * 10.0 ** rng.uniform(0.0, 3.0, (n, 1))
@@ -75,6 +77,7 @@ def observe(shapes, wavelengths, seed):
         gap,
         hidden,
         is_anomaly,
+        order,
         n_train,
     )
 
@@ -238,6 +241,44 @@ def _coefficients(residual, weight, loadings):
     )
     products = (weight * residual) @ loadings.T
     return np.linalg.solve(squares + ridge, products[:, :, None])[:, :, 0]
+
+
+def spender(survey, redshifts, wavelengths, k, seconds):
+    """Return mean rows of spender's autoencoder (Melchior et al., 2023), which is told the redshifts.
+
+    It is trained for some seconds, as its authors do: Adam, one cycle up to 1e-3. Rows are in units of
+    their median, and gaps are 0 with weight 0.
+    """
+    import torch
+    from spender import Instrument, SpectrumAutoencoder
+
+    torch.manual_seed(0)
+    seen = torch.from_numpy(wavelengths).float()
+    ends = np.log([wavelengths[0] / (1.0 + redshifts.max()), wavelengths[-1]])
+    rest = torch.exp(torch.arange(ends[0] - 0.0015, ends[1] + 0.0015, 0.0015))
+    module = SpectrumAutoencoder(Instrument(seen), rest, n_latent=k)
+    weight = np.nan_to_num(1.0 / np.square(survey.errors))
+    flux = np.where(weight > 0.0, survey.flux, 0.0)
+    x, w, z = (torch.from_numpy(each).float() for each in (flux, weight, redshifts))
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
+    generator, begin, n = torch.Generator().manual_seed(0), time.perf_counter(), survey.n_train
+    module.train()
+    while (share := (time.perf_counter() - begin) / seconds) < 1.0:
+        for group in optimizer.param_groups:  # up, and down to nothing
+            group["lr"] = 1e-3 * min(share / 0.3, (1.0 - share) / 0.7)
+        part = torch.randint(n, (64,), generator=generator)
+        loss = module.loss(x[part], w[part], z=z[part]) / len(part)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+    module.eval()
+    with torch.no_grad():
+        rows = [
+            module(x[start : start + 64], z=z[start : start + 64]) for start in range(n, len(x), 64)
+        ]
+    mean = torch.cat(rows).double().numpy()
+    return mean, np.full_like(mean, np.nan)
 
 
 def filled_by_means(flux, errors, judged, of_judged, k, *, positive=False):

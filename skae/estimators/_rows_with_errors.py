@@ -26,8 +26,9 @@ from skae.modules.spectra.linear import FactorAnalysis
 from skae.training.batches import Units
 from skae.transformers._messages import name_column
 
-#: change of the mean log-likelihood of a column, in nats, at which expectation-maximisation has ended
-EM_TOLERANCE = 1e-6
+# Change of the mean log-likelihood of a column, in nats, at which expectation-maximisation has ended: of
+# linear models, and of others, whose likelihood is not known better.
+_EXACT_TOLERANCE, _TOLERANCE = 1e-6, 2e-4
 
 
 class VAEWithErrors(BaseVAE):
@@ -37,13 +38,13 @@ class VAEWithErrors(BaseVAE):
     def fit(self, X, y=None, sample_weight=None, errors=None, exposure=None, background=None):
         """Train the network, or fit a linear Gaussian model.
 
-        Rows with errors and a linear decoder, Gaussian noise and prior are fitted by
-        expectation-maximisation until the likelihood rises no more, ``max_epochs`` times at most: one
-        epoch is one pass over all rows, ``batch_size`` at a time, which changes only the memory needed.
-        ``lr``, ``optimizer`` and ``lr_schedule`` mean nothing then; ``early_stopping`` keeps the model
-        that is best on rows held out, :meth:`partial_fit` makes one step by the rows that it gets, and
-        ``checkpoint`` saves behind each pass. With ``warm_start=True`` another ``n_components`` begins
-        with the factors that there are.
+        Rows with errors and a linear decoder, Gaussian noise and prior, or ``decoder="redshift"``, are
+        fitted by expectation-maximisation until the likelihood rises no more, ``max_epochs`` times at
+        most: one epoch is one pass over all rows, ``batch_size`` at a time, which changes only the
+        memory needed. ``lr``, ``optimizer`` and ``lr_schedule`` mean nothing then; ``early_stopping``
+        keeps the model that is best on rows held out, :meth:`partial_fit` makes one step by the rows
+        that it gets, and ``checkpoint`` saves behind each pass. With ``warm_start=True`` another
+        ``n_components`` begins with the factors that there are.
 
         Parameters
         ----------
@@ -89,14 +90,14 @@ class VAEWithErrors(BaseVAE):
             self._train(X, y, sample_weight, fresh=fresh, **beside)
         finally:
             del self._first_model
-        if self._is_exact and not self.early_stopping:
+        if self._makes_passes and not self.early_stopping:
             self._warn_of_more_to_come()
         return self
 
     def _warn_of_more_to_come(self) -> None:
         """Say that expectation-maximisation was ended before the likelihood was."""
         gain = -np.diff(self.loss_curve_[-2:])
-        if len(gain) and gain[0] > EM_TOLERANCE * self._n_fluxes:
+        if len(gain) and gain[0] > self._em_tolerance:
             warn(
                 f"max_epochs={self.max_epochs} ended expectation-maximisation while a pass still raised "
                 f"the mean log-likelihood by {gain[0]:.2g} nats: raise max_epochs, or go on with "
@@ -208,10 +209,10 @@ class VAEWithErrors(BaseVAE):
     def misfit_sigma_(self) -> np.ndarray:
         """Standard deviation of rows around what the components follow, ``(n_features,)``."""
         check_is_fitted(self, "net_")
-        if not (self._is_exact and self.module_.learns_misfit):
+        if not (self._makes_passes and self.module_.learns_misfit):
             raise AttributeError(
-                "misfit_sigma_ is there for linear Gaussian models of rows with errors alone, with "
-                "misfit_errors=True."
+                "misfit_sigma_ is there for linear Gaussian models of rows with errors, and "
+                "decoder='redshift', alone, with misfit_errors=True."
             )
         return self.module_.misfit.cpu().numpy().astype(np.float64) ** 0.5 * self.scale_
 
@@ -230,9 +231,20 @@ class VAEWithErrors(BaseVAE):
         return isinstance(self.module_, FactorAnalysis)
 
     @property
+    def _makes_passes(self) -> bool:
+        """Whether it was fitted by expectation-maximisation."""
+        return hasattr(self.module_, "begin_sums")
+
+    @property
+    def _em_tolerance(self) -> float:
+        """Change of the mean log-likelihood of a row at which that ends."""
+        each = _EXACT_TOLERANCE if self.decoder == "dense" else _TOLERANCE
+        return each * self._n_fluxes
+
+    @property
     def _has_converged(self) -> bool:
         """Whether expectation-maximisation ended by itself, after few steps as it may be."""
-        return self._is_exact and self.n_iter_ < self.max_epochs
+        return self._makes_passes and self.n_iter_ < self.max_epochs
 
     def _model_in_units_of_rows(self) -> FactorModel:
         model, unit = self.module_.plain_model, self.scale_

@@ -1,6 +1,6 @@
 """Rows of one or several sequences each, as scikit-learn sees them: checked on both axes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from time import perf_counter
@@ -279,7 +279,22 @@ def make_sequence_decoder(estimator: Any, n_components: int) -> nn.Module:
 def warn_of_long_fit(
     estimator: Any, module: nn.Module, criterion: nn.Module, rows: Rows, remedy: str
 ) -> None:
-    """Time a step of a network that reads long sequences, and say how long its fit will take.
+    """Time a step of a network that reads long sequences, and say how long its fit will take."""
+    size = min(estimator.batch_size, len(rows))
+    x = rows.x[:size]
+    target = x if rows.target is None else rows.target[:size]
+
+    def step() -> None:
+        criterion(module(x), target).mean().backward()
+        module.zero_grad(set_to_none=True)
+
+    module.eval()  # draws nothing
+    warn_of_long_steps(estimator, step, rows, remedy)
+    module.train()
+
+
+def warn_of_long_steps(estimator: Any, step: Callable[[], object], rows: Rows, remedy: str) -> None:
+    """Time a step, and say how long the fit will take, if that is long.
 
     On a CPU alone: that of the machine at hand, which is where such fits are long.
     """
@@ -288,22 +303,16 @@ def warn_of_long_fit(
         return
     if resolve_device(estimator.device).type != "cpu":
         return
-    size = min(estimator.batch_size, n)
-    x = rows.x[:size]
-    target = x if rows.target is None else rows.target[:size]
-    module.eval()  # draws nothing
+    n_steps = -(-n // min(estimator.batch_size, n))
     for _ in range(2):  # the first may have to make things ready
         begin = perf_counter()
-        criterion(module(x), target).mean().backward()
+        step()
         seconds = perf_counter() - begin
-        module.zero_grad(set_to_none=True)
-        minutes = seconds * -(-n // size) * epochs / 60.0
+        minutes = seconds * n_steps * epochs / 60.0
         if minutes < _LONG_MINUTES:
-            break
-    else:
-        warn(
-            f"This fit will take about {minutes:.0f} minutes: {epochs} epochs of {-(-n // size)} steps, "
-            f"each of {seconds:.2g} s. {remedy} A checkpoint keeps what was learnt.",
-            LongFitWarning,
-        )
-    module.train()
+            return
+    warn(
+        f"This fit will take about {minutes:.0f} minutes: {epochs} epochs of {n_steps} steps, "
+        f"each of {seconds:.2g} s. {remedy} A checkpoint keeps what was learnt.",
+        LongFitWarning,
+    )

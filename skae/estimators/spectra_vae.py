@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import ndtr
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
@@ -17,12 +19,13 @@ from skae._parameters import COUNT, POSITIVE, SHARE, estimator, parameter
 from skae._sklearn import StrOptions
 from skae.estimators._autoencoder import warn_if_overcomplete
 from skae.estimators._data import TrainingData
-from skae.estimators._rows_with_errors import EM_TOLERANCE, VAEWithErrors
+from skae.estimators._rows_with_errors import VAEWithErrors
 from skae.estimators._sequences import SEQUENCE_DECODERS, check_downsampling, check_grid
-from skae.estimators._spectra_networks import build_network
+from skae.estimators._spectra_networks import build_network, check_redshift
 from skae.estimators._spectra_rows import SeenFluxes, check_noise
 from skae.modules.spectra.likelihoods import LIKELIHOODS
 from skae.modules.spectra.priors import PRIORS
+from skae.modules.spectra.redshifted import RedshiftedFactors
 from skae.training.batches import Rows
 from skae.training.callbacks import Converged
 from skae.training.expectation import ExpectationStep
@@ -66,8 +69,8 @@ class SpectraVAE(VAEWithErrors):
         Standard deviation of the noise, in the units of X: one number, one for each column as
         spectrographs give them, or a number to be learnt. For Laplace noise it is √2 times the scale.
         Where rows have errors it is what scatters beyond them, in squares. None learns it, but is 0
-        in a linear Gaussian model with errors, which so takes these at their word; see
-        ``misfit_errors``.
+        in a linear Gaussian model with errors and with ``decoder="redshift"``, which so take these at
+        their word; see ``misfit_errors``.
 
     beta : float, default=1.0
         Weight of the divergence in training [4]_; 1 is the bound. More makes for simpler latents and
@@ -84,11 +87,13 @@ class SpectraVAE(VAEWithErrors):
     n_mixture : int, default=20
         Gaussians of ``prior="mixture"``.
 
-    decoder : {"dense", "lstm", "multires"}, default="dense"
-        "lstm" reads the grid, and the latent as its initial state; it never sees the row, so it cannot
-        do without the latent. "multires" does the same at several resolutions, coarse to fine: for
-        thousands of columns. Both learn more slowly: give them ``lr=1e-2``, ``batch_size=64`` and some
-        1000 steps.
+    decoder : {"dense", "redshift", "lstm", "multires"}, default="dense"
+        "redshift" is for rows with errors whose lines shift: the first latent coordinate is the
+        redshift, given which a row is a sum of ``n_components - 1`` curves over rest wavelengths, and a
+        mean. It needs ``wavelengths``, and is fitted like a linear model. "lstm" reads the grid, and
+        the latent as its initial state; it never sees the row, so it cannot do without the latent.
+        "multires" does the same at several resolutions, coarse to fine: for thousands of columns. These
+        two learn more slowly: give them ``lr=1e-2``, ``batch_size=64`` and some 1000 steps.
 
     latent_state : {"hidden", "cell"}, default="hidden"
         State of the LSTM, or of the coarsest one, that the latent sets.
@@ -98,6 +103,11 @@ class SpectraVAE(VAEWithErrors):
 
     downsampling : sequence of int, default=(8, 8, 8)
         Factors of ``decoder="multires"``, the coarsest first, as of :class:`MultiResRNNRegressor`.
+
+    max_redshift : float, default=0.1
+        Largest redshift z with ``decoder="redshift"``, where rows have 0 to ``max_redshift``, all alike
+        before they are observed. The latent coordinate is normal before that: ln(1 + z) is
+        ln(1 + max_redshift) times the probability below it. See :meth:`redshifts`.
 
     times, wavelengths : array-like of shape (n_features,), default=None
         Grid on which the rows lie, for decoders that read it: give one of the two, in any unit. None
@@ -120,13 +130,13 @@ class SpectraVAE(VAEWithErrors):
 
     loading_errors : bool, default=True
         Whether posteriors of a linear Gaussian model with errors know that its loadings were found from
-        finitely many rows. Without it, bands around bright rows are too narrow. Scores take the loadings
-        as they are.
+        finitely many rows; with ``decoder="redshift"`` bands know it. Without it, bands around bright
+        rows are too narrow. Scores take the loadings as they are.
 
     misfit_errors : bool, default=True
-        Whether posteriors and bands of a linear Gaussian model with errors allow for what its components
-        cannot follow: a variance for each column, ``misfit_sigma_`` squared, which is learnt. Means and
-        scores ignore it.
+        Whether posteriors and bands of a linear Gaussian model with errors, and of
+        ``decoder="redshift"``, allow for what components cannot follow: a variance for each column,
+        ``misfit_sigma_`` squared, which is learnt. Means and scores ignore it.
 
     smooth_loadings : bool, default=True
         Whether loadings of a linear Gaussian model with errors have a prior where little is known, in
@@ -200,13 +210,16 @@ class SpectraVAE(VAEWithErrors):
     prior: Any = parameter(default="gaussian", allowed=StrOptions(set(PRIORS)), shapes=True)
     n_mixture: Any = parameter(default=20, allowed=COUNT, shapes=True)
     decoder: Any = parameter(
-        default="dense", allowed=StrOptions({"dense", *SEQUENCE_DECODERS}), shapes=True
+        default="dense",
+        allowed=StrOptions({"dense", "redshift", *SEQUENCE_DECODERS}),
+        shapes=True,
     )
     latent_state: Any = parameter(
         default="hidden", allowed=StrOptions({"hidden", "cell"}), shapes=True
     )
     hidden_size: Any = parameter(default=32, allowed=COUNT, shapes=True)
     downsampling: Any = parameter(default=(8, 8, 8), allowed="array-like", shapes=True)
+    max_redshift: Any = parameter(default=0.1, allowed=POSITIVE, shapes=True)
     times: Any = parameter(default=None, allowed=["array-like", None], shapes=True)
     wavelengths: Any = parameter(default=None, allowed=["array-like", None], shapes=True)
     init: Any = parameter(default="pca", allowed=StrOptions({"pca", "random"}), shapes=True)
@@ -224,6 +237,8 @@ class SpectraVAE(VAEWithErrors):
         self.grid_ = check_grid(self.times, self.wavelengths, self._n_fluxes)
         if self.decoder == "multires":
             check_downsampling(self.downsampling, self.hidden_size)
+        if self.decoder == "redshift":
+            check_redshift(self)
         if self.noise_sigma is not None and not self._noise_is_free:
             if not LIKELIHOODS[self.likelihood].has_noise:
                 raise ValueError(
@@ -243,18 +258,21 @@ class SpectraVAE(VAEWithErrors):
         seen = data
         if self._n_parts > 1:
             seen = data._replace(X=SeenFluxes(data.X, self._n_parts))
-        if not LIKELIHOODS[self.likelihood].takes_counts:
+        counts = LIKELIHOODS[self.likelihood].takes_counts
+        if not counts and self.decoder != "redshift":
             super()._learn_units(seen, gaps=gaps)
             return self._in_units(data)
+        # what is taken off the columns would stay where lines shift
         super()._learn_units(seen, gaps=gaps, around=np.zeros_like)
-        self.scale_ = 1.0  # counts stay counts
+        if counts:
+            self.scale_ = 1.0  # counts stay counts
         return self._in_units(data)
 
     @property
     def _noise_is_free(self) -> bool:
         """Whether the noise, beyond errors where there are some, is learnt."""
         if self.noise_sigma is None:
-            return not (self.has_errors_ and self._is_linear)
+            return not self._has_no_gradient
         return isinstance(self.noise_sigma, str)
 
     @property
@@ -267,11 +285,16 @@ class SpectraVAE(VAEWithErrors):
             and self.beta == 1.0
         )
 
+    @property
+    def _has_no_gradient(self) -> bool:
+        """Whether it is fitted by expectation-maximisation."""
+        return self.has_errors_ and (self._is_linear or self.decoder == "redshift")
+
     def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
         run = super()._plan(epochs, X, validation)
-        if not (self.has_errors_ and self._is_linear):
+        if not self._has_no_gradient:
             return run
-        converged = ("skae_converged", Converged(EM_TOLERANCE * self._n_fluxes))
+        converged = ("skae_converged", Converged(self._em_tolerance))
         callbacks = [*run.callbacks, converged]
         return replace(run, step=ExpectationStep, callbacks=callbacks, lr_schedule="constant")
 
@@ -293,10 +316,40 @@ class SpectraVAE(VAEWithErrors):
         )
         return build_network(self, rows, likelihood)
 
+    @available_if(lambda self: self.decoder == "redshift")
+    def redshifts(self, X, return_std=False, errors=None):
+        """Return the redshift of each row, of which only ``1 + z`` up to a common factor can be known.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        return_std : bool, default=False
+            Return the standard deviation as well. It takes the curves as they are.
+        errors : array-like of shape (n_samples, n_features), default=None
+            Errors of X, as in :meth:`fit`.
+
+        Returns
+        -------
+        redshift : ndarray of shape (n_samples,)
+            From 0 to ``max_redshift``; what was common to all rows is in it, or in the rest frame.
+        std : ndarray of shape (n_samples,)
+            Standard deviation of the posterior; only with ``return_std=True``.
+        """
+        mean, width = (each[:, 0].astype(np.float64) for each in self.posterior(X, errors))
+        reach = self.module_.frame.reach
+        redshift = np.expm1(reach * ndtr(mean))
+        if not return_std:
+            return redshift
+        slope = reach * np.exp(-0.5 * mean**2) / np.sqrt(2.0 * np.pi)
+        return redshift, (1.0 + redshift) * slope * width
+
     @property
     def _rows_at_once(self) -> int | None:
-        # an LSTM makes many numbers of each: all of its gates, at every place
+        # many numbers are made of each: all gates of an LSTM, at every place, or all redshifts
         decoder = getattr(self.module_, "decoder", None)
+        if isinstance(self.module_, RedshiftedFactors):
+            return 256
         return 64 if isinstance(decoder, tuple(SEQUENCE_DECODERS.values())) else None
 
     # -- what a fit leaves ---------------------------------------------------------------------
