@@ -37,7 +37,7 @@ demo: $(VENV)/.core
 	$(BIN)/python examples/plot_jet_compression.py $(JETS)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-all: $(VENV)/.test
 	$(BIN)/python -m pytest -m "" --cov --cov-report=term-missing:skip-covered

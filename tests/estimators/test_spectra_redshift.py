@@ -177,6 +177,14 @@ def test_rows_without_errors_are_refused(rows):
         shifting().fit(rows[2])
 
 
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_few_rows_are_fitted_as_well(rows, n):
+    flux, errors = rows[2][:n], np.full((n, N_PIXELS), 0.02)
+    vae = shifting(max_epochs=2).fit(flux, errors=errors)
+    assert np.isfinite(vae.reconstruct(flux, errors=errors)).all()
+    assert np.isfinite(vae.score(flux, errors=errors))
+
+
 def test_rows_of_no_weight_do_not_count(rows):
     flux, errors, *_ = (each[:120] for each in rows)
     weight = np.r_[np.ones(100), np.zeros(20)]

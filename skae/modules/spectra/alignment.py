@@ -117,7 +117,9 @@ def _of_factors(
 ) -> ShiftedModel:
     """Return the model that is likeliest if rows have these shifts and factors ``(n, k)``."""
     n, k = factors.shape
-    known = Posterior(factors, factors.new_zeros(n, k, k), factors.new_zeros(n))
+    # somewhat uncertain: of fewer rows than factors these would have no inverse covariance
+    doubt = 1e-3 * torch.eye(k).to(factors)
+    known = Posterior(factors, doubt.expand(n, k, k), factors.new_zeros(n))
     sums = ShiftedSums(frame, k, rows.x)
     sums.add(rows, shift, known, torch.ones_like(shift))
     anything = rows.x.square().mean().expand(k + 1)
