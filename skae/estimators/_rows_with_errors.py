@@ -40,8 +40,8 @@ class VAEWithErrors(BaseVAE):
 
         Rows with errors and a linear decoder, Gaussian noise and prior, or ``decoder="redshift"``, are
         fitted by expectation-maximisation until the likelihood rises no more, ``max_epochs`` times at
-        most: one epoch is one pass over all rows, ``batch_size`` at a time, which changes only the
-        memory needed. ``lr``, ``optimizer`` and ``lr_schedule`` mean nothing then; ``early_stopping``
+        most: one epoch is one pass over all rows, ``batch_size`` or more at a time, which changes only
+        the memory needed. ``lr``, ``optimizer`` and ``lr_schedule`` mean nothing then; ``early_stopping``
         keeps the model that is best on rows held out, :meth:`partial_fit` makes one step by the rows
         that it gets, and ``checkpoint`` saves behind each pass. With ``warm_start=True`` another
         ``n_components`` begins with the factors that there are.

@@ -31,6 +31,9 @@ from skae.training.callbacks import Converged
 from skae.training.expectation import ExpectationStep
 from skae.training.state import Run
 
+# Rows of linear models that are summed together, at least.
+_ROWS_OF_SUMS = 512
+
 
 @estimator
 class SpectraVAE(VAEWithErrors):
@@ -296,7 +299,10 @@ class SpectraVAE(VAEWithErrors):
             return run
         converged = ("skae_converged", Converged(self._em_tolerance))
         callbacks = [*run.callbacks, converged]
-        return replace(run, step=ExpectationStep, callbacks=callbacks, lr_schedule="constant")
+        run = replace(run, step=ExpectationStep, callbacks=callbacks, lr_schedule="constant")
+        if self._is_linear:  # sums are the same
+            run = replace(run, batch_size=max(run.batch_size, _ROWS_OF_SUMS))
+        return run
 
     # -- building ------------------------------------------------------------------------------
 
