@@ -199,13 +199,14 @@ def introduce(name, surveys):
           f"{'bright':>9s}{'width':>9s}{'s':>9s}")  # fmt: skip
 
 
-def table(name, shapes, wavelengths, components):
+def table(name, shapes, wavelengths, components, *, chooses):
     """Print the median of three draws of the survey."""
     surveys = [observe(shapes, wavelengths, seed) for seed in range(N_SURVEYS)]
     introduce(name, surveys)
     for k in components:
         print_medians([list(rows_of(survey, k, seed)) for seed, survey in enumerate(surveys)])
-    print_medians([list(rows_at_choice(survey, seed)) for seed, survey in enumerate(surveys)])
+    if chooses:
+        print_medians([list(rows_at_choice(survey, seed)) for seed, survey in enumerate(surveys)])
 
 
 def large(n, d, k, folder):
@@ -272,19 +273,22 @@ def main():
     )
     parser.add_argument("--data", help="file of spectra without noise: flux, wavelength")
     parser.add_argument("--components", type=int, nargs="*", default=COMPONENTS)
+    parser.add_argument("--without-choice", action="store_true", help="no chosen numbers")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    chooses = not options.without_choice
     if options.data is not None:
         data = np.load(options.data)
         shapes, wavelengths = data["flux"].astype(float), data["wavelength"].astype(float)
     elif "stars" in options.what:
         parser.error("stars needs --data FILE")
     if "stars" in options.what:
-        table("Stars", shapes, wavelengths, options.components)
+        table("Stars", shapes, wavelengths, options.components, chooses=chooses)
     if "generated" in options.what:
         made = generated()
-        table("make_stellar_spectra", made.truth, made.wavelengths, options.components)
+        rows = made.truth, made.wavelengths, options.components
+        table("make_stellar_spectra", *rows, chooses=chooses)
     if "shifted" in options.what and options.data is not None:
         shifted("Stars", partial(move, shapes, wavelengths), wavelengths)
     elif "shifted" in options.what:
