@@ -63,7 +63,9 @@ axes[1].set(xlabel="wavelength / Å")
 # %%
 # The redshifts that were found
 # -----------------------------
-# Only differences of ln(1 + z) can be known: what is common to all rows may as well be in the curves.
+# Only differences of ln(1 + z) can be known: what is common to all rows may as well be in the curves. So
+# it is between kinds of stars with few lines in common: cool ones lie on a line of their own.
+# Those far from both lines are faint, or so hot that they hardly have lines.
 
 scaler, vae = models["redshift"]
 found, std = vae.redshifts(scaler.transform(others), return_std=True)
