@@ -31,6 +31,10 @@ _RELATED, _FEWEST_PAIRS, _LARGEST_PULL = 0.1, 2000, 3.0
 # Rows that should have seen a column for each number that is learnt of it, a mean and loadings.
 _ROWS_OF_EACH = 10
 
+# From where on a redshift is at the end of its range, as a standard normal number, and how many may be: a
+# hundredth should.
+_AT_THE_END, _MOST_AT_THE_ENDS = 2.6, 0.1
+
 # Rows of which principal components are found.
 _ROWS_OF_PCA = 512
 
@@ -59,6 +63,16 @@ def r_squared(true: np.ndarray, found: np.ndarray) -> float:
     error = np.square(found - true, dtype=np.float64).mean()
     variance = np.var(true, axis=0, dtype=np.float64).mean()
     return 1.0 - float(error / variance) if variance > 0.0 else 1.0
+
+
+def faults_of_redshifts(latent: np.ndarray) -> Iterator[str]:
+    """Say that rows gather at the ends of a coordinate that is standard normal."""
+    share = np.mean(np.abs(latent) > _AT_THE_END)
+    if share > _MOST_AT_THE_ENDS:
+        yield (
+            f"{share:.0%} of the redshifts are at the ends of their range, where few should be: raise "
+            "max_redshift."
+        )
 
 
 def faults_of_regression(name: str, r2: float, is_short: bool) -> Iterator[str]:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skae._sklearn import _fit_context
 from skae._warn import warn
 from skae.estimators._data import warn_of_ignored
-from skae.estimators._poor_fit import faults_of_rare_columns
+from skae.estimators._poor_fit import faults_of_rare_columns, faults_of_redshifts
 from skae.estimators._spectra_rows import (
     check_gaps,
     validate_spectra,
@@ -296,6 +296,8 @@ class VAEWithErrors(BaseVAE):
         if self.has_errors_:
             names = partial(name_column, self)
             yield from faults_of_rare_columns(self._n_seen, self.n_components_, names)
+        if self.decoder == "redshift":
+            yield from faults_of_redshifts(self._apply(self.module_.encode, X)[:, 0])
 
     def _validate_training_data(
         self,

@@ -29,6 +29,9 @@ _MORE_FACTORS = 24
 # Variance beyond the errors that models of redshifts begin with where it is learnt, of the typical one.
 _FIRST_SCATTER = 0.01
 
+# Fewest pixels in which lines can shift.
+_FEWEST_PIXELS = 8
+
 
 def check_redshift(vae: Any) -> None:
     """Refuse what a decoder that shifts lines cannot be combined with."""
@@ -53,6 +56,10 @@ def check_redshift(vae: Any) -> None:
         raise ValueError(
             "decoder='redshift' needs wavelengths=, of the columns of X, in any unit: redshifts move "
             "lines by equal steps of their logarithm."
+        )
+    if vae._n_fluxes < _FEWEST_PIXELS:
+        raise ValueError(
+            f"decoder='redshift' needs {_FEWEST_PIXELS} pixels or more, but X has {vae._n_fluxes}."
         )
     if not (vae.grid_ > 0.0).all():
         raise ValueError("wavelengths must be positive with decoder='redshift'.")

@@ -331,14 +331,14 @@ class SpectraVAE(VAEWithErrors):
         X : array-like of shape (n_samples, n_features)
             Rows.
         return_std : bool, default=False
-            Return the standard deviation as well. It takes the curves as they are.
+            Return the standard deviation as well. It assumes that the curves are exact.
         errors : array-like of shape (n_samples, n_features), default=None
             Errors of X, as in :meth:`fit`.
 
         Returns
         -------
         redshift : ndarray of shape (n_samples,)
-            From 0 to ``max_redshift``; what was common to all rows is in it, or in the rest frame.
+            From 0 to ``max_redshift``, up to a factor in ``1 + z`` that all rows share.
         std : ndarray of shape (n_samples,)
             Standard deviation of the posterior; only with ``return_std=True``.
         """

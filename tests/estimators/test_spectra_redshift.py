@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from onnxruntime import InferenceSession
 from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
@@ -11,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 import skae
 from skae import SpectraVAE
 from skae.exceptions import PoorFitWarning
+from skae.modules.spectra.rest_frame import RestFrame
 
 N_PIXELS, MOST = 90, 0.1
 WAVELENGTHS = np.linspace(4000.0, 6000.0, N_PIXELS)
@@ -172,9 +174,29 @@ def test_what_does_not_go_with_redshifts_is_refused(rows, options, message):
         shifting(**options).fit(rows[0], errors=rows[1])
 
 
+def test_few_pixels_are_refused(rows):
+    with pytest.raises(ValueError, match="needs 8 pixels or more, but X has 1"):
+        shifting(wavelengths=[5000.0]).fit(rows[2][:, :1], errors=np.ones((len(rows[2]), 1)))
+
+
 def test_rows_without_errors_are_refused(rows):
     with pytest.raises(ValueError, match="needs errors of the rows"):
         shifting().fit(rows[2])
+
+
+@pytest.mark.filterwarnings("always::skae.exceptions.PoorFitWarning")
+def test_a_range_that_is_too_small_is_warned_of(rows):
+    with pytest.warns(PoorFitWarning, match="at the ends of their range.* raise max_redshift"):
+        shifting(max_redshift=0.03).fit(rows[0], errors=rows[1])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        shifting().fit(rows[0], errors=rows[1])
+    assert not any("max_redshift" in str(each.message) for each in caught)
+
+
+def test_wavelengths_that_nearly_coincide_take_no_more_knots():
+    places = np.sort(np.r_[np.log(WAVELENGTHS), np.log(WAVELENGTHS[40]) + 1e-12])
+    assert RestFrame(torch.from_numpy(places), MOST).n_knots < 10 * N_PIXELS
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

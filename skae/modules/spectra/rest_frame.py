@@ -21,7 +21,7 @@ class RestFrame(nn.Module):
     """A grid of knots over the logarithm of the rest wavelength, and where rows lie on it.
 
     A row of redshift z has a shift of ln(1 + z): its pixel of wavelength λ shows the rest wavelength
-    λ/(1 + z). Knots are as close as the closest pixels.
+    λ/(1 + z). Knots are as close as the closest pixels, but no closer than a quarter of the typical step.
 
     Parameters
     ----------
@@ -35,7 +35,8 @@ class RestFrame(nn.Module):
         super().__init__()
         self.log_wavelengths = nn.Buffer(log_wavelengths.double())
         self.reach = reach
-        self.step = float(log_wavelengths.diff().abs().min())
+        steps = log_wavelengths.diff().abs()
+        self.step = max(float(steps.min()), 0.25 * float(steps.median()))
         first, last = float(log_wavelengths.min()) - reach, float(log_wavelengths.max())
         self.first = first - 1e-6 * self.step
         # in threes: what a knot shares a pixel with is in its own three or the next
