@@ -1,6 +1,7 @@
 from ._shower_profiles import CaloMaterial
 from .calochallenge import LazyShowers, load_calochallenge, save_calochallenge
-from .correlations import load_photon_correlations, make_photon_correlations
+from .correlation_files import load_photon_correlations
+from .correlations import make_photon_correlations
 from .jets import load_jets, make_jets
 from .pulses import make_pulses
 from .resampling import resample_spectra
