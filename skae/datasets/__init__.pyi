@@ -9,11 +9,13 @@ from .showers import CaloGeometry, make_showers
 from .spectra import make_spectra
 from .spectra_files import load_spectra
 from .stellar_spectra import make_stellar_spectra
+from .time_tags import correlate_tags
 
 __all__ = [
     "CaloGeometry",
     "CaloMaterial",
     "LazyShowers",
+    "correlate_tags",
     "load_calochallenge",
     "load_jets",
     "load_photon_correlations",
