@@ -65,6 +65,8 @@ NOT_NEEDED = {
     "awkward",
     "polars",
     "astropy",
+    "ptufile",
+    "phconvert",
 }
 
 

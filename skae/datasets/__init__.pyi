@@ -9,6 +9,7 @@ from .showers import CaloGeometry, make_showers
 from .spectra import make_spectra
 from .spectra_files import load_spectra
 from .stellar_spectra import make_stellar_spectra
+from .time_tag_files import load_time_tags
 from .time_tags import correlate_tags
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "load_jets",
     "load_photon_correlations",
     "load_spectra",
+    "load_time_tags",
     "make_jets",
     "make_photon_correlations",
     "make_pulses",

@@ -10,6 +10,8 @@ _EXTRAS = {
     "awkward": "root",
     "dask": "distributed",
     "h5py": "calo",
+    "phconvert": "tags",
+    "ptufile": "tags",
     "pyarrow": "parquet",
     "uproot": "root",
 }

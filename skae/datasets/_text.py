@@ -9,7 +9,7 @@ import lzma
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -98,6 +98,54 @@ def read_table(
     ValueError
         If the file holds no such table, or could be read in two ways.
     """
+    titles, first_row, text, delimiter = _rows_of(path, decimal)
+    sign = _decimal_sign(text, delimiter, decimal)
+    values, n_filled = _parsed(text, delimiter, sign)
+    table = _named(values, n_filled, titles, delimiter, named)
+    if decimal is None and least == 1 and delimiter == ",":
+        _refuse_what_may_be_one_column(first_row, table, text)
+    return table
+
+
+def read_integers(
+    path: Path, choose: Callable[[list[str] | None, int], list[int]]
+) -> list[np.ndarray]:
+    """Read columns of whole numbers, exactly, of a table as :func:`read_table` reads it.
+
+    Parameters
+    ----------
+    path : Path
+        The file, which may be compressed (.gz, .bz2, .xz).
+    choose : callable
+        Returns which columns, of their names, or None, and of how many there are.
+
+    Raises
+    ------
+    ValueError
+        If the file holds no such table, or an entry of these columns is no whole number that fits into
+        int64.
+    """
+    titles, _, text, delimiter = _rows_of(path, ".")
+    width = len(_entries(text.partition("\n")[0], delimiter))
+    table = _named(np.empty((0, width)), width, titles, delimiter, named=False)
+    places = choose(table.names or table.remark, table.values.shape[1])
+    # a column with "1e3" pandas would take by way of float64
+    dtype = object if re.search("[.e]", text, re.I) else np.int64
+    options = {"usecols": sorted(set(places)), "dtype": dtype, "na_filter": False}
+    try:
+        columns = _read_frame(text, delimiter, **options)
+        if dtype is object:
+            return [
+                np.array([*map(int, columns[place].tolist())], dtype=np.int64) for place in places
+            ]
+    except (ValueError, OverflowError):
+        _refuse_fractions(text, delimiter, places)
+        raise
+    return [columns[place].to_numpy() for place in places]
+
+
+def _rows_of(path: Path, decimal: str | None) -> tuple[list[str], str, str, str]:
+    """Return titles, the first row as it is, all rows without remarks, and what separates entries."""
     text = _decoded(_bytes_of(path))
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -106,12 +154,7 @@ def read_table(
     text = _without_blank_end(_without_remarks(text))
     if '"' in text:
         text, delimiter = _unquoted(text, delimiter), "\t"
-    sign = _decimal_sign(text, delimiter, decimal)
-    values, n_filled = _parsed(text, delimiter, sign)
-    table = _named(values, n_filled, titles, delimiter, named)
-    if decimal is None and least == 1 and delimiter == ",":
-        _refuse_what_may_be_one_column(first_row, table, text)
-    return table
+    return titles, first_row, text, delimiter
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -235,13 +278,28 @@ def _refuse_words(text: str, delimiter: str, decimal: str) -> None:
 
 
 def _read_csv(text: str, delimiter: str, decimal: str, names: range | None = None) -> np.ndarray:
+    options = {"decimal": decimal, "names": names, "dtype": np.float64, "na_values": _MISSING}
+    return _read_frame(text, delimiter, **options).to_numpy()
+
+
+def _read_frame(text: str, delimiter: str, **options: Any) -> Any:
     import pandas as pd
 
     return pd.read_csv(
-        io.BytesIO(text.encode()), sep=r"\s+" if delimiter == " " else delimiter, decimal=decimal,
-        header=None, names=names, index_col=False, skipinitialspace=" " in text, dtype=np.float64,
-        na_values=_MISSING, quoting=csv.QUOTE_NONE,
-    ).to_numpy()  # fmt: skip
+        io.BytesIO(text.encode()), sep=r"\s+" if delimiter == " " else delimiter, header=None,
+        index_col=False, skipinitialspace=" " in text, quoting=csv.QUOTE_NONE, **options,
+    )  # fmt: skip
+
+
+def _refuse_fractions(text: str, delimiter: str, places: list[int]) -> None:
+    for number, line in enumerate(text.split("\n"), start=1):
+        entries = _entries(line, delimiter)
+        for place in places:
+            entry = entries[place] if place < len(entries) else ""
+            if not re.fullmatch(r"[+-]?\d+", entry) or not -(2**63) <= int(entry) < 2**63:
+                raise ValueError(
+                    f"{entry[:80]!r} in column {place} of row {number} is no whole number below 2^63"
+                )
 
 
 def _widths(text: str, delimiter: str) -> tuple[int, int]:
