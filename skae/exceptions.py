@@ -12,6 +12,7 @@ __all__ = [
     "IgnoredParameterWarning",
     "LongFitWarning",
     "OptimizerStateWarning",
+    "OutlierWarning",
     "OvercompleteWarning",
     "PoorFitWarning",
     "PrecisionWarning",
@@ -184,6 +185,22 @@ class OptimizerStateWarning(UserWarning):
     ...     model = model.partial_fit(X)
     >>> caught[0].category.__name__
     'OptimizerStateWarning'
+    """
+
+
+class OutlierWarning(UserWarning):
+    """Some rows hold so much more than the others that a sum over rows says little else.
+
+    Examples
+    --------
+    A laboratory knows of them, and leaves them out by itself:
+
+    >>> import warnings
+    >>> from skae.exceptions import OutlierWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", OutlierWarning)
+    ...     ...  # load_photon_correlations
+    Ellipsis
     """
 
 

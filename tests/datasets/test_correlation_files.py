@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tags_as_written import write_phu
 
 from skae.datasets import load_photon_correlations
+from skae.exceptions import OutlierWarning
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "g2"
 needs_real = pytest.mark.skipif(
@@ -77,7 +79,7 @@ def test_a_decimal_sign_can_be_given(tmp_path):
         ("0\t1\n1\t-2\n", {}, "1 of its counts are negative"),
         ("0\t1\n1\tx\n", {}, "cannot be read"),
         ("0\t1\n1\t\n2\t3\n", {}, "1 of its counts are missing or infinite, .* snapshot 0 of 1"),
-        ("0\n1\n", {}, "1 columns"),
+        ("0\n1\n", {}, "0 snapshots"),
         ("0\t1\n1\t2\n", {"drop_last": 1}, "drop_last=1"),
         ("", {}, "cannot be read"),
     ],
@@ -105,6 +107,7 @@ def test_a_measured_histogram_has_forty_peaks():
 
 
 @needs_real
+@pytest.mark.filterwarnings("ignore::skae.exceptions.OutlierWarning")
 @pytest.mark.parametrize("file", sorted(REAL.glob("hbt_*.txt.gz")), ids=lambda file: file.name)
 def test_every_measured_table_is_read_to_the_last_count(file):
     rows = gzip.decompress(file.read_bytes()).decode("utf-8-sig").splitlines()
@@ -114,3 +117,69 @@ def test_every_measured_table_is_read_to_the_last_count(file):
     np.testing.assert_array_equal(g2.counts, table[:, 1:].T)
     assert len(g2.tau) == 1954
     assert g2.tau[0] == 0.0
+
+
+@needs_real
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "a08_cw_1uW",
+            "^11 of 140 snapshots .* median count of 128, .* snapshot 99: 99% of all counts",
+        ),
+        ("a20_1p5uW_day2", "^14 of 174 snapshots .* count of 15, .* snapshot 3: 70% of all counts"),
+    ],
+)
+def test_measured_snapshots_that_dwarf_the_others_are_warned_of(name, message):
+    with pytest.warns(OutlierWarning, match=message):
+        load_photon_correlations(REAL / f"hbt_{name}.txt.gz", drop_last=2)
+
+
+def test_what_the_warning_says_to_do_leaves_the_others(tmp_path):
+    file = tmp_path / "g2.txt"
+    file.write_text("0\t5\t51\t4\t100\t6\n1\t5\t50\t6\t0\t4\n")
+    with pytest.warns(OutlierWarning, match="1 of 5 .* of 10, .* snapshot 1: 44% of all") as caught:
+        counts = load_photon_correlations(file).counts
+    assert caught[0].filename == __file__
+    names = {"counts": counts, "numpy": np}
+    exec(str(caught[0].message).partition("send them: ")[2].rstrip("."), names)
+    np.testing.assert_array_equal(names["counts"], counts[[0, 2, 3, 4]])
+
+
+@pytest.mark.parametrize("row", ["3\t2\t30", "0\t0\t500", "7"])
+def test_ten_times_the_median_is_not_yet_warned_of_nor_are_rows_that_are_mostly_empty(
+    row, tmp_path
+):
+    file = tmp_path / "g2.txt"
+    file.write_text(f"0\t{row}\n1\t{row.replace('30', '0').replace('500', '0')}\n")
+    load_photon_correlations(file)
+
+
+# -- PicoQuant's histograms --------------------------------------------------------------------------
+
+
+def test_curves_of_a_phu_are_snapshots(tmp_path):
+    file = tmp_path / "histogram.phu"
+    curves = [[0, 3, 4, 0, 0, 0], [1, 0, 0, 2**32 - 1, 0, 0], [5, 5, 5]]
+    write_phu(file, curves, resolutions=[4e-12] * 3)
+    with pytest.warns(OutlierWarning, match="1 of 3 .* snapshot 1"):
+        g2 = load_photon_correlations(file)
+    np.testing.assert_array_equal(g2.counts, [[0, 3, 4, 0], [1, 0, 0, 2**32 - 1], [5, 5, 5, 0]])
+    np.testing.assert_allclose(g2.tau, [0.0, 4e-12, 8e-12, 12e-12], rtol=1e-15)
+    assert len(load_photon_correlations(file, drop_last=2).counts) == 1
+
+
+def test_histograms_that_do_not_fit_together_are_refused(tmp_path):
+    file = tmp_path / "histogram.phu"
+    write_phu(file, [[1, 2], [3, 4]], resolutions=[4e-12, 8e-12])
+    with pytest.raises(ValueError, match=r"bins of \[4e-12, 8e-12\] s; they need one width"):
+        load_photon_correlations(file)
+    write_phu(file, [[1, 2], [3, 4]], resolutions=[4e-12, 4e-12])
+    with pytest.raises(ValueError, match="2 snapshots; needed is one more than drop_last=2"):
+        load_photon_correlations(file, drop_last=2)
+    file.write_bytes(file.read_bytes()[:-2])
+    with pytest.raises(ValueError, match="it was cut off"):
+        load_photon_correlations(file)
+    write_phu(file, [[0, 0]], resolutions=[4e-12])
+    with pytest.raises(ValueError, match="none of its 1 curves has a count"):
+        load_photon_correlations(file)
