@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tags_as_written import KINDS, header, tag, write_ht3, write_phu, write_pt3, write_ptu
 
-from skae.datasets import _picoquant, load_time_tags
+from skae import PhotonCorrelationFit
+from skae.datasets import _picoquant, correlate_tags, load_time_tags
 
 T2, T3 = ([kind for kind in KINDS if mode in kind] for mode in ("T2", "T3"))
 
@@ -356,3 +357,36 @@ def test_a_single_detector_needs_no_channels(tmp_path):
     tags = load_time_tags(path)
     assert tags.channel.tolist() == [0, 0]
     assert tags.duration == 4
+
+
+# -- from a file to g²(0) ----------------------------------------------------------------------------
+
+
+def test_a_file_leads_to_the_g2_of_its_source(tmp_path):
+    """Single photons behind a beam splitter, and stray light on both detectors: five million pulses."""
+    rng, n_pulses, signal, stray = np.random.default_rng(0), 5_000_000, 0.04, 0.002
+    events = []
+    for number, channel in (
+        (int(n_pulses * signal), None),
+        *[(int(n_pulses * stray), c) for c in (1, 2)],
+    ):
+        pulses = rng.choice(n_pulses, number, replace=False)
+        delays = rng.exponential(10.0, number).astype(int)  # ticks of 0.1 ns
+        channels = rng.integers(1, 3, number) if channel is None else np.full(number, channel)
+        events += zip(pulses.tolist(), delays.tolist(), channels.tolist(), strict=True)
+    write_ptu(
+        tmp_path / "hbt.ptu", "MultiHarp T3", sorted(events), resolution=1e-10, sync_rate=80_000_000
+    )
+
+    tags = load_time_tags(tmp_path / "hbt.ptu")
+    first, second = (tags.times[tags.channel == number] for number in (1, 2))
+    g2 = correlate_tags(first, second, edges=np.arange(-625, 626, 2))
+    fit = PhotonCorrelationFit(period=(12.0, 13.0), times=1e9 * tags.resolution * g2.tau)
+    values, interval = (f(g2.counts[np.newaxis]) for f in (fit.fit_transform, fit.interval))
+
+    expected = (signal * stray + stray**2) / (signal / 2 + stray) ** 2  # 0.174
+    low, high = interval[0]
+    assert low < values[0, 0] < high
+    assert high - low < 0.03
+    assert abs(values[0, 0] - expected) < 2 * (high - low)
+    assert values[0, 1] == pytest.approx(12.5, abs=0.01)
