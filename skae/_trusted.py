@@ -11,8 +11,8 @@ _ESTIMATORS = (
 
 _TRANSFORMERS = (
     "_box_cox_map.BoxCoxMap",
-    "_pulse_train.PulseTrain",
     "box_cox.BoxCoxTransformer",
+    "correlations.model.CorrelationModel",
     "kinematics.KinematicsTransformer",
     "log_ratio.LogRatioTransformer",
     "noise.NoiseInjector",
@@ -60,6 +60,7 @@ TRUSTED_TYPES: list[str] = sorted(
         *(f"skae.estimators.{name}" for name in _ESTIMATORS),
         *(f"skae.transformers.{name}" for name in _TRANSFORMERS),
         "skae.physics.calorimeter.CaloGeometry",
+        "skae.physics.correlations.Bins",
         "skae.training.net.TrainingNet",  # reads bytes of skae/training/net_file.py, and nothing else
         *_OF_PARAMETERS,
         *(f"torch.optim.{name}" for name in _OPTIMIZERS),

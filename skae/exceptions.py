@@ -3,6 +3,7 @@
 from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
+    "AmbiguousDelayWarning",
     "CheckpointError",
     "CheckpointWarning",
     "ClippingWarning",
@@ -16,6 +17,7 @@ __all__ = [
     "OvercompleteWarning",
     "PoorFitWarning",
     "PrecisionWarning",
+    "UndeterminedWarning",
     "UnitsWarning",
     "UnusedDataWarning",
     "VersionWarning",
@@ -61,6 +63,31 @@ class DivergenceError(FloatingPointError):
     ... except DivergenceError as error:
     ...     print(error)
     The training loss became ... in epoch ... Lower lr, standardise the columns of X, ...
+    """
+
+
+class AmbiguousDelayWarning(UserWarning):
+    """Zero delay was looked for, and more than one place of it is nearly as likely.
+
+    Intervals allow for that, and are wide.
+
+    Examples
+    --------
+    Light without any correlation, of which every peak could be the one at zero delay:
+
+    >>> import warnings
+    >>> from skae import PhotonCorrelationFit
+    >>> from skae.datasets import make_photon_correlations
+    >>> from skae.exceptions import AmbiguousDelayWarning
+    >>> g2 = make_photon_correlations(
+    ...     1, n_times=301, g2_zero=1.0, lifetimes=(0.05,), counts=100, gaussian_fraction=0,
+    ...     random_state=0,
+    ... )
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     found = PhotonCorrelationFit(times=g2.tau).fit_transform((100 * g2.noisy).round())
+    >>> AmbiguousDelayWarning in [warning.category for warning in caught]
+    True
     """
 
 
@@ -261,6 +288,26 @@ class PrecisionWarning(UserWarning):
     ...     warnings.simplefilter("error", PrecisionWarning)
     ...     ...  # skae.export.to_onnx
     Ellipsis
+    """
+
+
+class UndeterminedWarning(UserWarning):
+    """Too few counts for what is asked of them: an interval is all of the values there are.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from skae import PhotonCorrelationFit
+    >>> from skae.datasets import make_photon_correlations
+    >>> g2 = make_photon_correlations(
+    ...     1, n_times=301, lifetimes=(0.05,), counts=0.1, gaussian_fraction=0, random_state=0
+    ... )
+    >>> fit = PhotonCorrelationFit(period=1.0, zero_delay=0.0, times=g2.tau)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     interval = fit.fit(g2.noisy).interval((0.1 * g2.noisy).round())
+    >>> caught[-1].category.__name__, interval
+    ('UndeterminedWarning', array([[ 0., inf]]))
     """
 
 

@@ -26,6 +26,7 @@ from sklearn.utils._test_common.instance_generator import _construct_instances
 
 import skae
 from skae.physics.calorimeter import CaloGeometry
+from skae.physics.correlations import Bins
 from skae.training.net_file import optimizers
 
 N = 40
@@ -157,8 +158,8 @@ def test_all_that_is_skaes_own_is_trusted():
     jets, steps, photons = (FITTED[n]()[0] for n in ("jets", "every-transformer", "photons"))
     held = {type(v) for model in (jets[-1], steps[2], photons) for v in vars(model).values()}
     held = {cls for cls in held if cls.__module__.startswith("skae.")}
-    assert {cls.__name__ for cls in held} == {"TrainingNet", "BoxCoxMap", "PulseTrain"}
-    assert own - public == {*held, CaloGeometry}
+    assert {cls.__name__ for cls in held} == {"TrainingNet", "BoxCoxMap", "CorrelationModel"}
+    assert own - public == {*held, CaloGeometry, Bins}
 
 
 def test_all_of_torchs_optimizers_are_trusted():

@@ -1,5 +1,6 @@
 """Photon correlations: pulsed and continuous ones as Hanbury Brown and Twiss would count them."""
 
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -7,10 +8,27 @@ from sklearn.utils import Bunch, check_array, check_random_state
 
 from skae._parameters import COUNT, NOT_NEGATIVE, arguments
 from skae._sklearn import Interval, StrOptions
-from skae.physics.correlations import continuous_correlation, pulsed_correlation
+from skae.physics.correlations import (
+    Bins,
+    continuous_correlation,
+    hump_integral,
+    pulsed_correlation,
+)
 
 _RANGE = ["array-like", Interval(Real, None, None, closed="neither")]
 _LIFETIMES = {"pulsed": ((0.02, 0.1), (0.01, 0.05)), "continuous": ((0.01, 0.1), (0.1, 1.0))}
+_G2_ZERO = {"pulsed": (0.0, 1.0), "continuous": 0.0}
+
+# What parameters of the curves can be.
+_ALLOWED = {
+    "g2_zero": {"at_least": 0.0},
+    "period": {"above": 0.0},
+    "background": {"at_least": 0.0},
+    "bunching": {"at_least": 0.0},
+    "signal": {"at_least": 0.0, "at_most": 1.0},
+    "zero_delay": {},
+    "jitter": {"at_least": 0.0},
+}
 
 # Rows that are computed at a time.
 _ROWS = 256
@@ -23,7 +41,8 @@ _ROWS = 256
     tau_range="array-like",
     spacing=StrOptions({"linear", "log"}),
     tau=["array-like", None],
-    g2_zero=_RANGE,
+    bin_width=["array-like", Interval(Real, 0, None, closed="neither"), None],
+    g2_zero=[*_RANGE, None],
     period=_RANGE,
     zero_delay=_RANGE,
     lifetimes=["array-like", None],
@@ -31,6 +50,9 @@ _ROWS = 256
     bunching=_RANGE,
     signal=_RANGE,
     jitter=_RANGE,
+    crosstalk="array-like",
+    crosstalk_height=_RANGE,
+    crosstalk_width=_RANGE,
     counts=_RANGE,
     gaussian_fraction=Interval(Real, 0, 1, closed="both"),
     sigma=NOT_NEGATIVE,
@@ -45,7 +67,8 @@ def make_photon_correlations(
     tau_range=(-1.5, 1.5),
     spacing="linear",
     tau=None,
-    g2_zero=(0.0, 1.0),
+    bin_width=None,
+    g2_zero=None,
     period=(0.99, 1.01),
     zero_delay=0.0,
     lifetimes=None,
@@ -53,6 +76,9 @@ def make_photon_correlations(
     bunching=0.0,
     signal=(0.5, 1.0),
     jitter=0.0,
+    crosstalk=(),
+    crosstalk_height=(0.1, 0.5),
+    crosstalk_width=(0.002, 0.005),
     counts=(1.0, 1000.0),
     gaussian_fraction=0.05,
     sigma=0.1,
@@ -67,9 +93,11 @@ def make_photon_correlations(
 
     under *continuous* excitation, with a share ρ of signal and bunching B,
 
-    .. math:: g(\tau) = 1 + \rho^2 \big[ B\, e^{-|t|/T_2} - (1 + B)\, e^{-|t|/T_1} \big].
+    .. math:: g(\tau) = 1 + \rho^2 \big[ B\, e^{-|t|/T_2} - (1 - r + B)\, e^{-|t|/T_1} \big],
 
-    Jitter blurs the exponentials with a Gaussian. Curves are divided by their largest value.
+    which is thermal light where r = 2 and B = 0. Jitter blurs the exponentials with a Gaussian. Light
+    that one detector emits when it counts, and the other one sees, adds Gaussian humps. Curves are
+    averaged over the bins, and divided by their largest value.
     Counting draws Poisson numbers in each bin, in proportion to its width; few rows have Gaussian noise
     instead. Each parameter is a number, or a range (low, high) that it is drawn from, uniformly;
     ``counts`` uniformly in its logarithm.
@@ -88,8 +116,11 @@ def make_photon_correlations(
         Steps of the delays: equal, or equal in the logarithm, for a ``tau_range`` above 0.
     tau : array-like of shape (n_times,), default=None
         The delays themselves, increasing, in place of the three parameters before.
-    g2_zero : float or (float, float), default=(0, 1)
-        Pulsed: r, the peak at zero delay in units of the others.
+    bin_width : float or array-like of shape (n_times,), default=None
+        Widths of the bins around the delays. None lets them meet halfway, but for gaps.
+    g2_zero : float or (float, float), default=None
+        r. Pulsed: the peak at zero delay in units of the others, (0, 1) by default. Continuous:
+        :math:`g^{(2)}(0)` without background, 0 by default.
     period : float or (float, float), default=(0.99, 1.01)
         Pulsed: P.
     zero_delay : float or (float, float), default=0
@@ -105,6 +136,12 @@ def make_photon_correlations(
         Continuous: ρ.
     jitter : float or (float, float), default=0
         Standard deviation of the Gaussian.
+    crosstalk : sequence of float or (float, float), default=()
+        Delays of the humps. An echo is another one.
+    crosstalk_height : float or (float, float), default=(0.1, 0.5)
+        Their heights, in units of a side peak's, or of the level far from zero delay.
+    crosstalk_width : float or (float, float), default=(0.002, 0.005)
+        Their standard deviations.
     counts : float or (float, float), default=(1, 1000)
         Counts expected in a bin of mean width where a curve is at its largest.
     gaussian_fraction : float, default=0.05
@@ -141,6 +178,7 @@ def make_photon_correlations(
     rng = check_random_state(random_state)
     tau = _delays(tau_range, n_times, spacing) if tau is None else _check_delays(tau)
     lifetimes = _LIFETIMES[kind] if lifetimes is None else lifetimes
+    g2_zero = _G2_ZERO[kind] if g2_zero is None else g2_zero
     _check_lifetimes(kind, lifetimes, bunching)
 
     def draw(name, values, **limits):
@@ -148,27 +186,27 @@ def make_photon_correlations(
         return rng.uniform(low, high, n_samples)
 
     if kind == "pulsed":
-        params = {
-            "g2_zero": draw("g2_zero", g2_zero, at_least=0.0),
-            "period": draw("period", period, above=0.0),
-            "background": draw("background", background, at_least=0.0),
-        }
+        own = {"period": period, "background": background}
     else:
-        params = {
-            "bunching": draw("bunching", bunching, at_least=0.0),
-            "signal": draw("signal", signal, at_least=0.0, at_most=1.0),
-        }
-    params["zero_delay"] = draw("zero_delay", zero_delay)
-    params["jitter"] = draw("jitter", jitter, at_least=0.0)
+        own = {"bunching": bunching, "signal": signal}
+    ranges = {"g2_zero": g2_zero, **own, "zero_delay": zero_delay, "jitter": jitter}
+    params = {name: draw(name, values, **_ALLOWED[name]) for name, values in ranges.items()}
     for number, values in enumerate(lifetimes, start=1):
         params[f"lifetime_{number}"] = draw("lifetimes", values, above=0.0)
     if kind == "pulsed":
         first = rng.uniform(size=n_samples) if len(lifetimes) == 2 else np.ones(n_samples)
         params["weight_1"] = first
+    for number, delays in enumerate(crosstalk, start=1):
+        params[f"crosstalk_{number}"] = draw("crosstalk", delays)
+        params[f"crosstalk_height_{number}"] = draw(
+            "crosstalk_height", crosstalk_height, at_least=0.0
+        )
+        params[f"crosstalk_width_{number}"] = draw("crosstalk_width", crosstalk_width, above=0.0)
     table = pd.DataFrame(params)
-    clean, table["scale"] = _scaled(correlations_of(tau, table))
+    bins = bins_of(tau, bin_width)
+    clean, table["scale"] = _scaled(correlations_of(tau, table, bin_width=bin_width))
     limits = _as_range("counts", counts, above=0.0)
-    noisy, table["counts"] = _counted(clean, tau, limits, gaussian_fraction, sigma, rng)
+    noisy, table["counts"] = _counted(clean, bins.widths, limits, gaussian_fraction, sigma, rng)
     return Bunch(noisy=noisy, clean=clean, tau=tau, params=table)
 
 
@@ -197,11 +235,10 @@ def _check_lifetimes(kind, lifetimes, bunching):
         )
 
 
-def _counted(clean, tau, counts, gaussian_fraction, sigma, rng):
+def _counted(clean, widths, counts, gaussian_fraction, sigma, rng):
     """Return what is counted of curves, and of how many counts; NaN where noise is Gaussian."""
     n_samples, n_times = clean.shape
     counts = np.exp(rng.uniform(*np.log(counts), n_samples))
-    widths = np.gradient(tau)
     exposure = counts[:, np.newaxis] * (widths / widths.mean())
     noisy = rng.poisson(clean * exposure) / exposure
     gaussian = rng.uniform(size=n_samples) < gaussian_fraction
@@ -210,27 +247,56 @@ def _counted(clean, tau, counts, gaussian_fraction, sigma, rng):
     return noisy, counts
 
 
-def correlations_of(tau, params):
+def correlations_of(tau, params, *, bin_width=None):
     """Return the curves of a table of parameters as :func:`make_photon_correlations` returns it.
 
     ``(n_samples, n_times)``, as the formulas have them, not divided by anything.
     """
-    tau = np.asarray(tau, dtype=np.float64)
-    is_pulsed, n_lifetimes = "period" in params, 1 + ("lifetime_2" in params)
-    names = ("g2_zero", "period", "background") if is_pulsed else ("bunching", "signal")
-    curves = np.empty((len(params), len(tau)))
+    bins = bins_of(np.asarray(tau, dtype=np.float64), bin_width)
+    curves = np.empty((len(params), len(bins.widths)))
     for start in range(0, len(params), _ROWS):
         part = params.iloc[start : start + _ROWS]
         q = {name: part[name].to_numpy(dtype=np.float64) for name in part}
-        lifetimes = np.stack([q[f"lifetime_{i + 1}"] for i in range(n_lifetimes)], axis=1)
-        others = {name: q[name] for name in ("zero_delay", "jitter", *names)}
-        if is_pulsed:
-            weights = np.stack([q["weight_1"], 1.0 - q["weight_1"]], axis=1)[:, :n_lifetimes]
-            rows = pulsed_correlation(tau, lifetimes=lifetimes, weights=weights, **others)
-        else:
-            rows = continuous_correlation(tau, lifetimes=lifetimes, **others)
-        curves[start : start + _ROWS] = rows
+        curves[start : start + _ROWS] = _formula(bins, q) + _humps(bins, q)
     return curves
+
+
+def _formula(bins, q):
+    n_lifetimes = 1 + ("lifetime_2" in q)
+    lifetimes = np.stack([q[f"lifetime_{i + 1}"] for i in range(n_lifetimes)], axis=1)
+    if "period" in q:
+        weights = np.stack([q["weight_1"], 1.0 - q["weight_1"]], axis=1)[:, :n_lifetimes]
+        names, formula = ("period", "background"), partial(pulsed_correlation, weights=weights)
+    else:
+        names, formula = ("bunching", "signal"), continuous_correlation
+    others = {name: q[name] for name in ("g2_zero", "zero_delay", "jitter", *names)}
+    return formula(bins, lifetimes=lifetimes, **others)
+
+
+def _humps(bins, q):
+    total, number = 0.0, 1
+    while f"crosstalk_{number}" in q:
+        delay, height, width = (
+            q[f"crosstalk{name}_{number}"][:, np.newaxis] for name in ("", "_height", "_width")
+        )
+        total = total + height * bins.averages(hump_integral(bins.edges - delay, width))
+        number += 1
+    return total
+
+
+def bins_of(tau, bin_width):
+    """Return the bins around delays, checked."""
+    if bin_width is None:
+        return Bins.around(tau)
+    width = np.asarray(bin_width, dtype=np.float64)
+    if width.shape not in ((), tau.shape) or not (np.isfinite(width) & (width > 0.0)).all():
+        raise ValueError(
+            f"bin_width must be a number above 0, or {len(tau)} of them, one for each delay."
+        )
+    bins = Bins.around(tau, width)
+    if bins.overlap:
+        raise ValueError("bin_width is larger than the steps between delays: bins overlap.")
+    return bins
 
 
 def _delays(tau_range, n_times, spacing):

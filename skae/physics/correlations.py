@@ -3,26 +3,106 @@ r"""Second-order correlations of light in closed form: what is generated, and wh
 Behind an emitter excited by pulses a period P apart, coincidences lie in peaks around each multiple of
 P; the one at zero delay holds the share :math:`g^{(2)}(0)` of the others. Under continuous excitation
 they have a dip there (Kimble, Dagenais & Mandel, 1977, doi:10.1103/PhysRevLett.39.691).
+
+A histogram counts what falls into its bins, and a lifetime may be as short as one of them: everything
+here is averaged over bins, as differences of integrals in closed form.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
-from scipy.special import erfc, erfcx
+from scipy.special import erf, erfc, erfcx
 
-# Peaks are summed as far as they reach: e⁻²⁵ of their height is below what float64 adds to the rest.
-_REACH = 25.0
+# A step between delays that is longer than its neighbours by this factor is a gap between bins.
+_GAP = 1.5
+
+# Lifetimes shorter than the jitter by this factor leave no tail that reaches a peak two periods away.
+_BLURRED_AWAY = 3.0
 
 
-def two_sided_decay(delay: np.ndarray, lifetime: np.ndarray, jitter: np.ndarray) -> np.ndarray:
-    r"""Return :math:`e^{-|t|/T}`, blurred by a Gaussian of standard deviation ``jitter``.
+@dataclass(frozen=True)
+class Bins:
+    """The bins of a histogram.
 
-    The arrays broadcast; where ``jitter`` is 0 nothing is blurred.
+    Attributes
+    ----------
+    edges : ndarray of shape (n_edges,)
+        Edges of all bins, each once.
+    first, last : ndarray of shape (n_bins,)
+        Numbers of the edges where each bin begins and ends.
     """
-    delay, lifetime, jitter = np.broadcast_arrays(np.abs(delay), lifetime, jitter)
+
+    edges: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+
+    @classmethod
+    def around(cls, delays: np.ndarray, width: np.ndarray | float | None = None) -> "Bins":
+        """Return bins around delays that increase.
+
+        Without a width they meet halfway; a step that is much longer than its neighbours is a gap.
+        """
+        if width is not None:
+            half = np.broadcast_to(0.5 * np.asarray(width, dtype=np.float64), delays.shape)
+            return cls._between(delays - half, delays + half)
+        if len(delays) == 1:
+            return cls._between(delays - 0.5, delays + 0.5)
+        steps = np.diff(delays)
+        before = np.concatenate([steps[:1], steps[:-1]])
+        after = np.concatenate([steps[1:], steps[-1:]])
+        gap = steps > _GAP * np.maximum(before, after)
+        reach_up = 0.5 * np.where(gap, before, steps)
+        reach_down = 0.5 * np.where(gap, after, steps)
+        low = delays - np.concatenate([reach_up[:1], reach_down])
+        high = delays + np.concatenate([reach_up, reach_down[-1:]])
+        return cls._between(low, high)
+
+    @classmethod
+    def _between(cls, low: np.ndarray, high: np.ndarray) -> "Bins":
+        close = 1e-9 * (high - low).min()
+        shared = np.abs(low[1:] - high[:-1]) <= np.maximum(close, 1e-14 * np.abs(low[1:]))
+        new = np.concatenate([[True], ~shared])
+        # a bin begins where the one before ended, or at an edge of its own
+        first = np.arange(len(low)) + np.cumsum(new) - 1
+        edges = np.empty(len(low) + new.sum())
+        edges[first[new]] = low[new]
+        edges[first + 1] = high
+        return cls(edges, first, first + 1)
+
+    @property
+    def widths(self) -> np.ndarray:
+        """Widths of the bins, ``(n_bins,)``."""
+        return self.edges[self.last] - self.edges[self.first]
+
+    @property
+    def centres(self) -> np.ndarray:
+        """Middles of the bins, ``(n_bins,)``."""
+        return 0.5 * (self.edges[self.last] + self.edges[self.first])
+
+    @property
+    def overlap(self) -> bool:
+        """Whether bins overlap, by more than rounding."""
+        reach = 0.5 * (self.widths[1:] + self.widths[:-1])
+        return bool((np.diff(self.centres) < reach * (1.0 - 1e-6)).any())
+
+    def averages(self, integrals: np.ndarray) -> np.ndarray:
+        """Return averages over the bins of functions whose integrals up to each edge are given."""
+        return (integrals[..., self.last] - integrals[..., self.first]) / self.widths
+
+
+def decay_integral(delay: np.ndarray, lifetime: np.ndarray, jitter: np.ndarray) -> np.ndarray:
+    r"""Return the integral from 0 of :math:`e^{-|t|/T}`, blurred by a Gaussian.
+
+    The arrays broadcast; ``jitter`` is its standard deviation, and where it is 0 nothing is blurred.
+    """
+    away = np.abs(delay)
+    sharp = np.copysign(-np.expm1(-away / lifetime), delay) * lifetime
     if not jitter.any():
-        return np.exp(-delay / lifetime)
+        return sharp
     sigma = np.where(jitter > 0.0, jitter, 1.0)
-    blurred = 0.5 * sum(_one_side(side * delay, lifetime, sigma) for side in (1.0, -1.0))
-    return np.where(jitter > 0.0, blurred, np.exp(-delay / lifetime))
+    tails = _one_side(-away, lifetime, sigma) - _one_side(away, lifetime, sigma)
+    blurred = np.copysign(erf(away / (np.sqrt(2.0) * sigma)) + 0.5 * tails, delay) * lifetime
+    return np.where(jitter > 0.0, blurred, sharp)
 
 
 def _one_side(t: np.ndarray, lifetime: np.ndarray, sigma: np.ndarray) -> np.ndarray:
@@ -34,8 +114,66 @@ def _one_side(t: np.ndarray, lifetime: np.ndarray, sigma: np.ndarray) -> np.ndar
     return np.where(x > 0.0, near, far)
 
 
+def train_integral(
+    delay: np.ndarray, period: np.ndarray, lifetime: np.ndarray, jitter: np.ndarray
+) -> np.ndarray:
+    """Return the integral from 0 of a decay around each multiple of the period, however many there are.
+
+    The arrays broadcast. A jitter is to be no longer than a quarter of the period.
+    """
+    if not jitter.any():
+        number = np.floor(delay / period)
+        phase = delay - number * period
+        ends = np.exp(-phase / lifetime) - np.exp((phase - period) / lifetime)
+        return lifetime * (2.0 * number + 1.0 + ends / np.expm1(-period / lifetime))
+    number = np.rint(delay / period)
+    phase = delay - number * period
+    near = sum(decay_integral(phase + k * period, lifetime, jitter) for k in (-1.0, 0.0, 1.0))
+    # what reaches here from further peaks is exponential again
+    rise = np.minimum(0.5 * (jitter / lifetime) ** 2, 0.5 * _BLURRED_AWAY**2)
+    start = rise - 2.0 * period / lifetime
+    far = np.exp(start + phase / lifetime) - np.exp(start - phase / lifetime)
+    far = np.where(jitter > _BLURRED_AWAY * lifetime, 0.0, far / -np.expm1(-period / lifetime))
+    return 2.0 * lifetime * number + near + lifetime * far
+
+
+def hump_integral(delay: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """Return the integral from 0 of a Gaussian of height 1 and standard deviation ``width``."""
+    return np.sqrt(0.5 * np.pi) * width * erf(delay / (np.sqrt(2.0) * width))
+
+
+def pulsed_parts(
+    bins: Bins,
+    *,
+    period: np.ndarray,
+    zero_delay: np.ndarray,
+    lifetimes: np.ndarray,
+    jitter: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the train of all peaks and the peak at zero delay, of height 1, for each lifetime.
+
+    Parameters
+    ----------
+    bins : Bins
+        Bins that are averaged over.
+    period, zero_delay, jitter : ndarray of shape (n,)
+        Time between pulses, the delay of the peak at zero, and the standard deviation of the blur.
+    lifetimes : ndarray of shape (n, n_lifetimes)
+        Lifetimes.
+
+    Returns
+    -------
+    trains, centres : ndarray of shape (n, n_lifetimes, n_bins)
+    """
+    t = (bins.edges - zero_delay[:, None])[:, None]
+    period, jitter = period[:, None, None], jitter[:, None, None]
+    lifetimes = lifetimes[:, :, None]
+    trains = train_integral(t, period, lifetimes, jitter)
+    return bins.averages(trains), bins.averages(decay_integral(t, lifetimes, jitter))
+
+
 def pulsed_correlation(
-    tau: np.ndarray,
+    bins: Bins,
     *,
     g2_zero: np.ndarray,
     period: np.ndarray,
@@ -45,14 +183,14 @@ def pulsed_correlation(
     jitter: np.ndarray,
     background: np.ndarray,
 ) -> np.ndarray:
-    r"""Return :math:`b + \sum_i a_i [r D_i(t) + \sum_{k \ne 0} D_i(t + kP)]`.
+    r"""Return :math:`b + \sum_i a_i [r D_i(t) + \sum_{k \ne 0} D_i(t + kP)]`, averaged over bins.
 
-    :math:`D_i` is :func:`two_sided_decay` with the i-th lifetime, and :math:`t = \tau - \tau_0`.
+    :math:`D_i(t) = e^{-|t|/T_i}`, blurred by the jitter, and :math:`t = \tau - \tau_0`.
 
     Parameters
     ----------
-    tau : ndarray of shape (n_times,)
-        Delays.
+    bins : Bins
+        Bins.
     g2_zero, period, zero_delay, jitter, background : ndarray of shape (n,)
         r, P, τ₀, the standard deviation of the blur, and b.
     lifetimes, weights : ndarray of shape (n, n_lifetimes)
@@ -60,57 +198,51 @@ def pulsed_correlation(
 
     Returns
     -------
-    correlation : ndarray of shape (n, n_times)
+    correlation : ndarray of shape (n, n_bins)
     """
-    period, jitter = period[:, None], jitter[:, None]
-    t = tau - zero_delay[:, None]
-    phase = np.abs(t - period * np.rint(t / period))  # (n, n_times), to the nearest peak
-    total = np.repeat(background[:, None], len(tau), axis=1)
-    for lifetime, weight in zip(lifetimes.T[:, :, None], weights.T[:, :, None], strict=True):
-        if jitter.any():
-            reach = int(np.ceil((_REACH * lifetime + 9.0 * jitter).max() / period.min() + 0.5))
-            train = sum(
-                two_sided_decay(phase + k * period, lifetime, jitter)
-                for k in range(-reach, reach + 1)
-            )
-        else:
-            train = (np.exp(-phase / lifetime) + np.exp((phase - period) / lifetime)) / -np.expm1(
-                -period / lifetime
-            )
-        centre = two_sided_decay(t, lifetime, jitter)
-        total += weight * (train - (1.0 - g2_zero[:, None]) * centre)
-    return total
+    trains, centres = pulsed_parts(
+        bins, period=period, zero_delay=zero_delay, lifetimes=lifetimes, jitter=jitter
+    )
+    parts = trains - (1.0 - g2_zero)[:, None, None] * centres
+    return background[:, None] + np.einsum("nk,nkm->nm", weights, parts)
+
+
+def continuous_parts(
+    bins: Bins, *, zero_delay: np.ndarray, lifetimes: np.ndarray, jitter: np.ndarray
+) -> np.ndarray:
+    """Return a decay around zero delay, of height 1, for each lifetime, ``(n, n_lifetimes, n_bins)``."""
+    t = (bins.edges - zero_delay[:, None])[:, None]
+    return bins.averages(decay_integral(t, lifetimes[:, :, None], jitter[:, None, None]))
 
 
 def continuous_correlation(
-    tau: np.ndarray,
+    bins: Bins,
     *,
+    g2_zero: np.ndarray,
     zero_delay: np.ndarray,
     lifetimes: np.ndarray,
     bunching: np.ndarray,
     jitter: np.ndarray,
     signal: np.ndarray,
 ) -> np.ndarray:
-    r"""Return :math:`1 + \rho^2 (g - 1)`, :math:`g = 1 - (1 + b) D_1(t) + b D_2(t)`.
+    r"""Return :math:`1 + \rho^2 (g - 1)`, :math:`g = 1 - (1 - r + b) D_1(t) + b D_2(t)`, over bins.
 
     Two levels have b = 0, and a third, dark one bunches the photons at longer delays (Kurtsiefer et al.,
-    2000, doi:10.1103/PhysRevLett.85.290).
+    2000, doi:10.1103/PhysRevLett.85.290). Thermal light has b = 0 and r = 2.
 
     Parameters
     ----------
-    tau : ndarray of shape (n_times,)
-        Delays.
-    zero_delay, bunching, jitter, signal : ndarray of shape (n,)
-        τ₀, b, the standard deviation of the blur, and ρ, the share of counts that are signal.
+    bins : Bins
+        Bins.
+    g2_zero, zero_delay, bunching, jitter, signal : ndarray of shape (n,)
+        r, τ₀, b, the standard deviation of the blur, and ρ, the share of counts that are signal.
     lifetimes : ndarray of shape (n, 1) or (n, 2)
         Times of antibunching and, where b is not 0, of bunching.
 
     Returns
     -------
-    correlation : ndarray of shape (n, n_times)
+    correlation : ndarray of shape (n, n_bins)
     """
-    t = tau - zero_delay[:, None]
-    dip = (1.0 + bunching)[:, None] * two_sided_decay(t, lifetimes[:, :1], jitter[:, None])
-    if bunching.any():
-        dip -= bunching[:, None] * two_sided_decay(t, lifetimes[:, -1:], jitter[:, None])
+    decays = continuous_parts(bins, zero_delay=zero_delay, lifetimes=lifetimes, jitter=jitter)
+    dip = (1.0 - g2_zero + bunching)[:, None] * decays[:, 0] - bunching[:, None] * decays[:, -1]
     return 1.0 - signal[:, None] ** 2 * dip

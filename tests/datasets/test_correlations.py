@@ -1,11 +1,20 @@
 """make_photon_correlations follows its formulas."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from skae.datasets import make_photon_correlations
 from skae.datasets.correlations import correlations_of
-from skae.physics.correlations import two_sided_decay
+from skae.physics.correlations import Bins, decay_integral
+
+
+def over_bins(function, tau):
+    """Averages of a function over the bins around delays, by many points in each."""
+    widths = Bins.around(tau).widths
+    parts = (np.arange(200) + 0.5) / 200.0 - 0.5
+    return np.mean([function(tau + part * widths) for part in parts], axis=0)
 
 
 def published_formula(tau, q):
@@ -19,6 +28,12 @@ def published_formula(tau, q):
     return total
 
 
+def hump(q, number, tau):
+    """A hump of crosstalk."""
+    delay, height, width = (q[f"crosstalk{part}_{number}"] for part in ("", "_height", "_width"))
+    return height * np.exp(-0.5 * ((tau - delay) / width) ** 2)
+
+
 def columns_of(g2):
     """The parameters of the curves, each as a column."""
     return {name: g2.params[name].to_numpy()[:, None] for name in g2.params}
@@ -26,9 +41,9 @@ def columns_of(g2):
 
 def test_pulsed_curves_are_the_published_formula_over_its_largest_value():
     g2 = make_photon_correlations(200, random_state=0)
-    formula = published_formula(g2.tau, columns_of(g2))
-    np.testing.assert_allclose(g2.params["scale"], formula.max(axis=1), rtol=1e-10)
-    np.testing.assert_allclose(g2.clean, formula / formula.max(axis=1, keepdims=True), atol=1e-10)
+    formula = over_bins(lambda tau: published_formula(tau, columns_of(g2)), g2.tau)
+    np.testing.assert_allclose(g2.params["scale"], formula.max(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(g2.clean, formula / formula.max(axis=1, keepdims=True), atol=1e-5)
     np.testing.assert_allclose(g2.tau, np.linspace(-1.5, 1.5, 1501))
 
 
@@ -55,7 +70,7 @@ def test_counts_are_poisson_in_proportion_to_the_width_of_bins():
     g2 = make_photon_correlations(
         400, n_times=200, tau_range=(0.001, 1.5), spacing="log", gaussian_fraction=0, random_state=0
     )
-    widths = np.gradient(g2.tau)
+    widths = Bins.around(g2.tau).widths
     exposure = columns_of(g2)["counts"] * widths / widths.mean()
     counts, expected = g2.noisy * exposure, g2.clean * exposure
     np.testing.assert_allclose(counts, np.rint(counts), atol=1e-6)
@@ -83,33 +98,63 @@ def test_blurred_trains_are_sums_of_blurred_peaks_at_any_zero_delay():
     total = q["background"] * np.ones(500)
     for k in range(-30, 31):
         height = np.where(k == 0, q["g2_zero"], 1.0)
-        t = g2.tau - q["zero_delay"] + k * q["period"]
-        total = total + height * two_sided_decay(t, q["lifetime_1"], q["jitter"])
+        bins = Bins.around(g2.tau)
+        t = bins.edges - q["zero_delay"] + k * q["period"]
+        peak = bins.averages(decay_integral(t, q["lifetime_1"], q["jitter"]))
+        total = total + height * peak
     np.testing.assert_allclose(g2.clean * q["scale"], total, atol=1e-9)
 
 
 def test_continuous_excitation_of_two_and_three_levels():
     two = make_photon_correlations(
-        50, kind="continuous", lifetimes=((0.02, 0.1),), zero_delay=0.1, random_state=0
-    )
+        50, kind="continuous", lifetimes=((0.02, 0.1),), zero_delay=0.1, g2_zero=(0.0, 2.0),
+        random_state=0,
+    )  # fmt: skip
     q = columns_of(two)
-    dip = np.exp(-np.abs(two.tau - 0.1) / q["lifetime_1"])
-    np.testing.assert_allclose(two.clean * q["scale"], 1.0 - q["signal"] ** 2 * dip, atol=1e-12)
+    dip = over_bins(lambda tau: np.exp(-np.abs(tau - 0.1) / q["lifetime_1"]), two.tau)
+    expected = 1.0 - (1.0 - q["g2_zero"]) * q["signal"] ** 2 * dip
+    np.testing.assert_allclose(two.clean * q["scale"], expected, atol=1e-5)
+    assert (q["g2_zero"] > 1.5).any()  # thermal light among them
     three = make_photon_correlations(50, kind="continuous", bunching=(0.2, 1.0), random_state=0)
     q = columns_of(three)
-    first, second = (np.exp(-np.abs(three.tau) / q[f"lifetime_{i}"]) for i in (1, 2))
+    first, second = (
+        over_bins(lambda tau, t=q[f"lifetime_{i}"]: np.exp(-np.abs(tau) / t), three.tau)
+        for i in (1, 2)
+    )
     g = 1.0 - (1.0 + q["bunching"]) * first + q["bunching"] * second
     expected = 1.0 + q["signal"] ** 2 * (g - 1.0)
-    np.testing.assert_allclose(three.clean * q["scale"], expected, atol=1e-12)
+    np.testing.assert_allclose(three.clean * q["scale"], expected, atol=1e-5)
     assert (three.params["scale"] > 1.0).all()  # bunched
 
 
-def test_a_signal_without_background_reaches_zero():
-    g2 = make_photon_correlations(
-        200, kind="continuous", n_times=301, signal=1.0, bunching=(0.1, 2.0), random_state=0
-    )
-    assert g2.clean.min() == 0.0
+def test_a_signal_without_background_is_least_at_zero_delay():
+    options = {"kind": "continuous", "n_times": 301, "signal": 1.0, "bunching": (0.1, 2.0)}
+    g2 = make_photon_correlations(200, random_state=0, **options)
     assert (g2.clean.argmin(axis=1) == 150).all()
+    # a dip as narrow as a bin does not reach zero
+    narrow = make_photon_correlations(200, bin_width=1e-9, random_state=0, **options)
+    assert (g2.clean.min(axis=1) > narrow.clean.min(axis=1)).all()
+    assert narrow.clean.min() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_crosstalk_adds_humps_in_units_of_a_side_peak_and_of_flat_light():
+    for kind in ("pulsed", "continuous"):
+        options = {"kind": kind, "zero_delay": 0.0, "random_state": 0}
+        humps = {"crosstalk": (0.01, (0.1, 0.12)), "crosstalk_height": (0.2, 0.4)}
+        without = make_photon_correlations(5, **options)
+        g2 = make_photon_correlations(5, crosstalk_width=0.003, **humps, **options)
+        q = columns_of(g2)
+        added = g2.clean * q["scale"] - without.clean * without.params[["scale"]].to_numpy()
+        expected = sum(over_bins(partial(hump, q, i), g2.tau) for i in (1, 2))
+        np.testing.assert_allclose(added, expected, atol=1e-5)
+        assert q["crosstalk_2"].min() >= 0.1
+
+
+def test_bins_that_overlap_are_refused():
+    with pytest.raises(ValueError, match="overlap"):
+        make_photon_correlations(2, bin_width=0.01)
+    with pytest.raises(ValueError, match="bin_width must be a number above 0, or 1501"):
+        make_photon_correlations(2, bin_width=(0.001, 0.002))
 
 
 def test_the_same_seed_gives_the_same_curves_and_parameters_give_them_back():

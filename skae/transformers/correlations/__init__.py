@@ -1,0 +1,1 @@
+"""How :class:`~skae.PhotonCorrelationFit` fits: many histograms at a time, by maximum likelihood."""
