@@ -1,3 +1,4 @@
+from .correlation import CorrelationDisplay
 from .latent import LatentDisplay
 from .learning_curve import LearningCurveDisplay
 from .pulse import PulseDisplay, PulseKernelDisplay
@@ -9,6 +10,7 @@ from .shower_correlation import NeighbourCorrelationDisplay
 from .spectrum import SpectrumDisplay
 
 __all__ = [
+    "CorrelationDisplay",
     "LatentDisplay",
     "LearningCurveDisplay",
     "NeighbourCorrelationDisplay",
