@@ -138,28 +138,37 @@ class _Profiles:
         self.row = np.repeat(np.arange(n), n_places)
         self.data = data[self.row]
         self.index = model.index["g2_zero"]
-        self.values = fits.places.reshape(n * n_places, -1).copy()
+        self.best = fits.places.reshape(n * n_places, -1)
         self.own = fits.deviances.ravel()
         self.holds = np.isfinite(self.own)
         self.noise = noise_of(model, data, fits)[self.row]
-        self.start = self.values[:, self.index].copy()
+        self.begin()
+        self.start = self.best[:, self.index].copy()
         plain = fits.plain_deviance[self.row]
         self.root_of_one = np.sign(1.0 - self.start) * self._root(np.arange(len(self.row)), plain)
+
+    def begin(self):
+        """Begin at the best parameters again."""
+        self.values = self.best.copy()
 
     def _root(self, rows, deviance):
         return np.sqrt(np.maximum(deviance - self.own[rows], 0.0) / self.noise[rows])
 
     def excess(self, rows, value):
-        """Return by how much the root of the deviance is above what is allowed, after fitting anew."""
+        """Return by how much the root of the deviance is above what is allowed, after fitting anew.
+
+        The next fit begins at parameters that were allowed: those beyond may be in another valley.
+        """
         start = self.values[rows]
         start[:, self.index] = value
         values, deviance = maximise(
             self.model, self.data[rows], start, fixed=("g2_zero",), tolerance=_TOLERANCE
         )
-        self.values[rows] = values
         root = self._root(rows, deviance)
         distance = np.abs(self.root_of_one[rows] - np.sign(value - self.start[rows]) * root)
-        return root - np.sqrt(self.search.at(self.row[rows], distance))
+        excess = root - np.sqrt(self.search.at(self.row[rows], distance))
+        self.values[rows] = np.where((excess > 0.0)[:, None], self.values[rows], values)
+        return excess
 
     def first_steps(self):
         """Return how far to look at first: the Cramér–Rao error, all else fixed, times a quantile."""
@@ -171,6 +180,7 @@ class _Profiles:
 def _ends(profiles, side):
     """Return where the intervals end on one side, for each row and place; NaN where none begins."""
     sign, limit = (-1.0, 1.0)[side], profiles.model.bounds["g2_zero"][side]
+    profiles.begin()
     inner = np.where(profiles.holds, profiles.start, np.nan)
     ends, outer = inner.copy(), np.full(len(inner), np.nan)
     at_inner, at_outer = np.full(len(inner), -0.5), np.full(len(inner), np.nan)
