@@ -87,9 +87,10 @@ def maximise(
         What another step is expected to gain, in units of χ², where there is no need for it.
     """
     low, high = model.limits
-    free = low < high
-    free[[model.index[name] for name in fixed]] = False
-    values = np.where(free, np.clip(start, low, high), start)
+    as_they_are = np.zeros(len(low), dtype=bool)
+    as_they_are[[model.index[name] for name in fixed]] = True
+    free = (low < high) & ~as_they_are
+    values = np.where(as_they_are, start, np.clip(start, low, high))
     if not free.any():
         return values, deviances(model, data, model.curves(values)).sum(axis=1)
     search = _Search(model, data, free, values, tolerance)
