@@ -3,9 +3,8 @@ g²(0) of continuous light, and what a fit says when its formula is wrong
 =========================================================================
 
 An emitter under continuous excitation shows a dip at zero delay, which leaves g²(0). Detectors show
-something else as well: when one of them counts it flashes, and the other one sees it, which makes a
-hump nearby. :class:`~skae.PhotonCorrelationFit` finds the dip, says how well it knows it, and warns of the
-hump.
+something else as well: when one of them counts it flashes, and the other one sees it, which makes a hump
+nearby. :class:`~skae.PhotonCorrelationFit` finds the dip, says how well it knows it, and warns of humps.
 """
 
 # %%

@@ -235,7 +235,7 @@ class PhotonCorrelationFit(TableTransformer):
 
         def ends(data, fits):
             found = intervals(self._model, data, fits, confidence)
-            found[undetermined(self._model, fits)] = self._model.bounds["g2_zero"]
+            found[undetermined(self._model, data, fits)] = self._model.bounds["g2_zero"]
             if quantity == "g2_zero":
                 return found
             return np.stack([self._model.counted(fits.values, end) for end in found.T], axis=1)

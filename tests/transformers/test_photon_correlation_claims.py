@@ -136,6 +136,19 @@ def test_intervals_cover_a_small_case_of_each(kind, zero_delay):
         assert np.median(high - low) < 0.5
 
 
+def test_at_both_ends_the_deviance_has_risen_by_its_quantile():
+    X = counted("continuous", 1e4, 20, g2_zero=2.0, lifetimes=(0.3,))
+    options = {"kind": "continuous", "zero_delay": 0.0, "times": TAU}
+    fit = PhotonCorrelationFit(**options).fit(X)
+    best = fit.score_samples(X)
+    for ends in fit.interval(X, 0.95).T:
+        for row, end in enumerate(ends):
+            there = PhotonCorrelationFit(g2_zero=end, **options).fit(X)
+            rise = 2.0 * (best[row] - there.score_samples(X[[row]])[0])
+            # a little more than 3.84 where the lifetime had to be found
+            assert 3.8 < rise < 4.35
+
+
 @pytest.mark.parametrize("kind", ["pulsed", "continuous"])
 def test_where_no_place_stands_out_the_interval_holds_one_and_a_warning_says_so(kind):
     X = counted(kind, 1e4, 30, g2_zero=1.0)
@@ -155,8 +168,28 @@ def test_few_counts_are_undetermined():
     fit = PhotonCorrelationFit(period=12.49, zero_delay=0.0, times=TAU).fit(X)
     with pytest.warns(UndeterminedWarning, match="counts are expected in a side peak"):
         np.testing.assert_array_equal(fit.interval(X), [[0.0, np.inf]] * 3)
+    # all that tells of g²(0) is left out
+    light = counted("continuous", 1e5, 1)
+    light[:, np.abs(TAU) < 12.0] = np.nan
+    fit = PhotonCorrelationFit(
+        kind="continuous", zero_delay=0.0, lifetimes=(1.0,), missing="mask", times=TAU
+    ).fit(light)
+    with pytest.warns(UndeterminedWarning, match="or leave out fewer bins"):
+        np.testing.assert_array_equal(fit.interval(light), [[0.0, np.inf]])
     fixed = PhotonCorrelationFit(period=12.49, zero_delay=0.0, g2_zero=0.5, times=TAU).fit(X)
     np.testing.assert_array_equal(fixed.interval(X), [[0.5, 0.5]] * 3)
+
+
+@pytest.mark.parametrize("kind", ["pulsed", "continuous"])
+def test_what_is_fixed_stays_as_it_is_given(kind):
+    X = counted(kind, 1e5, 2)
+    fixed = {"g2_zero": 0.5, "zero_delay": 0.1, "lifetimes": (1.3,), "jitter": 0.2}
+    own = {"period": 12.4, "background": 0.2} if kind == "pulsed" else {"signal": 0.8}
+    found = parameters(PhotonCorrelationFit(kind=kind, times=TAU, **fixed, **own), X)
+    for name, value in {**fixed, **own, "lifetime_1": 1.3}.items():
+        if name != "lifetimes":
+            assert (found[name] == value).all()
+    assert (found["amplitude"] > 0.0).all()
 
 
 def test_what_is_counted_includes_the_background():

@@ -183,6 +183,18 @@ class CorrelationModel:
             width = 2.0 * (weight * lifetimes[:, 0] + (1.0 - weight) * lifetimes[:, 1])
         return values[:, -1] * width / self.bins.widths.mean()
 
+    def centre(self, values: np.ndarray) -> np.ndarray:
+        """Return what each bin counts of a peak at zero delay that is like the others, ``(n, n_bins)``.
+
+        Of continuous light: of as much flat light as the dip is wide.
+        """
+        first = 1 + len(self.lifetimes) if self.is_pulsed else 1
+        decays = self._parts(values)[:, first : first + len(self.lifetimes)]
+        if self.is_pulsed and len(self.lifetimes) == 2:
+            weight = values[:, self.index["weight_1"], None]
+            return values[:, -1:] * (weight * decays[:, 0] + (1.0 - weight) * decays[:, 1])
+        return values[:, -1:] * decays[:, 0]
+
     def counted(self, values: np.ndarray, g2_zero: np.ndarray) -> np.ndarray:
         """Return g²(0) as it is counted, background included, of a g²(0) without."""
         if not self.is_pulsed:

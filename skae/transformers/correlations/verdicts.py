@@ -23,11 +23,17 @@ _NEARLY = 6.0
 _SURE = 0.95
 
 
-def undetermined(model: CorrelationModel, fits: Fits) -> np.ndarray:
+def undetermined(model: CorrelationModel, data: Histograms, fits: Fits) -> np.ndarray:
     """Return of which rows too few counts are expected for anything to be said of g²(0)."""
     fewest = 0.0 if model.gaussian else FEWEST_COUNTS
-    area = model.peak_area(fits.values)
+    area = _counts_at_stake(model, data, fits)
     return ((area < fewest) | (area == 0.0)) & (not _is_known(model))
+
+
+def _counts_at_stake(model, data, fits):
+    """Return what is expected in a side peak, or under the dip, in bins that count."""
+    seen = (data.known * model.centre(fits.values)).sum(axis=1)
+    return np.minimum(seen, model.peak_area(fits.values))
 
 
 def _is_known(model):
@@ -37,7 +43,7 @@ def _is_known(model):
 
 def warn_of(model: CorrelationModel, verdicts: list[tuple[Histograms, Fits, Bunch]]) -> None:
     """Warn of what is wrong with fits, each kind once."""
-    vague = np.concatenate([undetermined(model, fits) for _, fits, _ in verdicts])
+    vague = np.concatenate([undetermined(model, data, fits) for data, fits, _ in verdicts])
     poor = np.concatenate([is_poor(fit) for *_, fit in verdicts])
     flat = np.concatenate([_has_no_pulses(model, data, fits) for data, fits, _ in verdicts])
     vague &= ~flat
@@ -47,9 +53,11 @@ def warn_of(model: CorrelationModel, verdicts: list[tuple[Histograms, Fits, Bunc
     if vague.any():
         where = "a side peak" if model.is_pulsed else "as much flat light as the dip is wide"
         first = int(vague.argmax())
+        stakes = np.concatenate([_counts_at_stake(model, data, fits) for data, fits, _ in verdicts])
         warn(
-            f"g²(0) of {_of_all(vague)} is undetermined: {model.peak_area(values)[first]:.3g} counts are "
-            f"expected in {where}, fewer than {FEWEST_COUNTS:g}. Count for longer, or add up histograms.",
+            f"g²(0) of {_of_all(vague)} is undetermined: {stakes[first]:.3g} counts are expected in "
+            f"{where}, fewer than {FEWEST_COUNTS:g}. Count for longer, add up histograms, or leave out "
+            "fewer bins.",
             UndeterminedWarning,
         )
     if unsure.any():
