@@ -98,8 +98,9 @@ class SpectraVAE(VAEWithErrors):
         "multires" does the same at several resolutions, coarse to fine: for thousands of columns. These
         two learn more slowly: give them ``lr=1e-2``, ``batch_size=64`` and some 1000 steps.
 
-    latent_state : {"hidden", "cell"}, default="hidden"
-        State of the LSTM, or of the coarsest one, that the latent sets.
+    latent_state : {"hidden", "cell"}, default="cell"
+        State of the LSTM, or of the coarsest one, that the latent sets: the cell state measured better,
+        as it is what an LSTM keeps.
 
     hidden_size : int, default=32
         Units of the LSTM; with "multires", of the finest level, even.
@@ -218,7 +219,7 @@ class SpectraVAE(VAEWithErrors):
         shapes=True,
     )
     latent_state: Any = parameter(
-        default="hidden", allowed=StrOptions({"hidden", "cell"}), shapes=True
+        default="cell", allowed=StrOptions({"hidden", "cell"}), shapes=True
     )
     hidden_size: Any = parameter(default=32, allowed=COUNT, shapes=True)
     downsampling: Any = parameter(default=(8, 8, 8), allowed="array-like", shapes=True)
