@@ -177,6 +177,7 @@ class SequenceOutput(nn.Module):
         """Map states ``(n, steps, width)`` to sequences ``(n, steps)``."""
         reach, steps = _OUTPUT_SIZE // 2, states.shape[1]
         parts = self.spread(states).transpose(1, 2)  # (n, _OUTPUT_SIZE, steps)
-        parts = nn.functional.pad(parts, (reach, reach), mode="replicate")
-        shifted = [parts[:, place, place : place + steps] for place in range(_OUTPUT_SIZE)]
-        return torch.stack(shifted).sum(dim=0)
+        parts = nn.functional.pad(parts, (reach, reach), mode="replicate").flatten(1)
+        # rows one number longer than they are: each begins one step later than the one above
+        shifted = nn.functional.pad(parts, (0, _OUTPUT_SIZE)).unflatten(1, (_OUTPUT_SIZE, -1))
+        return shifted[:, :, :steps].sum(dim=1)

@@ -66,7 +66,7 @@ class SequenceReader(nn.Module):
         described = [self._activate(self.first(padded.unfold(1, _KERNEL_SIZE, 1).flatten(2)), 0)]
         for level, layer in enumerate(self.next):
             windows = self.resolutions.windows(described[-1], level)
-            described.append(self._activate(layer(windows, levels[level + 1]), level + 1))
+            described.append(self._activate(layer(*windows, levels[level + 1]), level + 1))
         return list(zip(described, levels, strict=True))
 
     def _activate(self, x: Tensor, level: int) -> Tensor:

@@ -107,28 +107,30 @@ class Resolutions(nn.Module):
 
         Straight lines between the middles of windows: a step would show at each seam.
         """
-        factor = self.factors[level]
-        before = torch.cat([x[:, :1], x[:, :-1]], dim=1)[:, :, None]
-        behind = torch.cat([x[:, 1:], x[:, -1:]], dim=1)[:, :, None]
+        factor, half = self.factors[level], self.factors[level] // 2
+        before = torch.cat([x[:, :1], x[:, :-1]], dim=1)
+        behind = torch.cat([x[:, 1:], x[:, -1:]], dim=1)
         steps = torch.arange(factor, dtype=x.dtype, device=x.device)
-        way = ((steps + 0.5) / factor - 0.5)[:, None]
-        half = factor // 2
-        here = x[:, :, None]
-        return torch.cat(
-            [torch.lerp(here, before, -way[:half]), torch.lerp(here, behind, way[half:])], dim=2
-        )
+        way = (steps + 0.5) / factor - 0.5
+        if factor == 2 * half:  # both halves of a window at once
+            sides = torch.stack([before, behind], dim=2)[:, :, :, None]
+            ways = torch.stack([-way[:half], way[half:]])[:, :, None]
+            return torch.lerp(x[:, :, None, None], sides, ways).flatten(2, 3)
+        here, way = x[:, :, None], way[:, None]
+        first = torch.lerp(here, before[:, :, None], -way[:half])
+        return torch.cat([first, torch.lerp(here, behind[:, :, None], way[half:])], dim=2)
 
-    def windows(self, x: Tensor, level: int) -> Tensor:
+    def windows(self, x: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """Cut a level ``(n, sizes[level], k)`` into windows twice as wide as they are apart.
 
-        They are centred on those that :meth:`coarsen` averages over, and have zeros beyond the ends:
-        ``(n, sizes[level + 1], 2 · factor · k)``.
+        They are centred on those that :meth:`coarsen` averages over, and have zeros beyond the ends.
+        Returned are the two halves of each, ``(n, sizes[level + 1], factor · k)``.
         """
         factor, size = self.factors[level], self.sizes[level + 1]
         before = factor // 2
         padded = nn.functional.pad(x, (0, 0, before, (size + 1) * factor - x.shape[1] - before))
         blocks = padded.unflatten(1, (size + 1, factor)).flatten(2)
-        return torch.cat([blocks[:, :-1], blocks[:, 1:]], dim=2)
+        return blocks[:, :-1], blocks[:, 1:]
 
 
 def _padded(x: Tensor, size: int) -> Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from fits import generator
 
+from skae.modules.sequences.descent import SequenceOutput
 from skae.modules.sequences.networks import MultiResolutionDecoder
 from skae.modules.spectra.lstm import LSTMDecoder
 
@@ -30,3 +31,15 @@ def test_the_latent_sets_one_state_of_the_coarsest_level(make, latent_state):
     zero, used = (cell, hidden) if latent_state == "hidden" else (hidden, cell)
     assert (zero == 0).all()
     assert used.abs().max() > 0
+
+
+def test_outputs_are_read_from_states_around_each_step():
+    torch.manual_seed(0)
+    output = SequenceOutput(6)
+    states = torch.randn(3, 20, 6, generator=generator())
+    parts = output.spread(states)
+    expected = torch.zeros(3, 20)
+    for step in range(20):
+        for place in range(9):
+            expected[:, step] += parts[:, min(max(step + place - 4, 0), 19), place]
+    torch.testing.assert_close(output(states), expected)
