@@ -72,8 +72,8 @@ def _channels():
 
 
 def _correlations():
-    options = {"counts": 100.0, "gaussian_fraction": 0.0, "g2_zero": 0.3, "random_state": 0}
-    return (100.0 * make_photon_correlations(4, **options).noisy).round(), None
+    options = {"counts": 100.0, "gaussian_fraction": 0.0, "g2_zero": 0.3, "lifetimes": (0.05,)}
+    return (100.0 * make_photon_correlations(4, random_state=0, **options).noisy).round(), None
 
 
 # -- what learns from them ---------------------------------------------------------------------

@@ -58,7 +58,7 @@ class PhotonCorrelationFit(TableTransformer):
         Excitation. "auto" is settled in ``fit``, once for all rows: pulsed where a period is given, or
         where X has peaks.
     period : float, (float, float) or None, default=None
-        Pulsed: the time between pulses, P. Free, it is looked for between two steps and a third of the
+        Pulsed: the time between pulses, P. Free, it is looked for between two steps and 0.4 of the
         length of the histogram.
     zero_delay : float, (float, float) or None, default=None
         τ₀. Free, it is the peak that is least like the others, or the delay where light is least

@@ -36,7 +36,7 @@ common = {"random_state": 0, "max_epochs": 3, "batch_size": 33}
 jets = make_jets(200, random_state=0)
 pulses, positions = make_pulses(100, n_times=20, random_state=0)
 spectra, _ = make_spectra(100, n_bins=30, random_state=0)
-correlations = make_photon_correlations(60, random_state=0, n_times=60)
+correlations = make_photon_correlations(60, random_state=0, n_times=64)
 geometry = CaloGeometry([(0, 5, 20, 40)] * 3, [4] * 3, 0.1, np.arange(4) * 25.0)
 showers = make_showers(100, geometry=geometry, random_state=0)
 showers = skae.LogRatioTransformer("log1p", reference=0).fit_transform(showers)

@@ -124,7 +124,7 @@ def test_the_kind_is_settled_once_in_fit():
 @pytest.mark.parametrize("kind", ["pulsed", "continuous"])
 @pytest.mark.parametrize("zero_delay", [0.0, None])
 def test_intervals_cover_a_small_case_of_each(kind, zero_delay):
-    n = 60
+    n = 40
     X = counted(kind, 1e4, n)
     fit = PhotonCorrelationFit(kind=kind, zero_delay=zero_delay, times=TAU)
     fit.set_params(period=(12.0, 13.0) if kind == "pulsed" else None).fit(X)
@@ -151,7 +151,7 @@ def test_at_both_ends_the_deviance_has_risen_by_its_quantile():
 
 @pytest.mark.parametrize("kind", ["pulsed", "continuous"])
 def test_where_no_place_stands_out_the_interval_holds_one_and_a_warning_says_so(kind):
-    X = counted(kind, 1e4, 30, g2_zero=1.0)
+    X = counted(kind, 1e4, 20, g2_zero=1.0)
     fit = PhotonCorrelationFit(kind=kind, times=TAU).fit(X)
     with pytest.warns(AmbiguousDelayWarning, match="Give zero_delay="):
         low, high = fit.interval(X, 0.95).T
@@ -258,7 +258,7 @@ def test_a_good_fit_is_as_good_as_expected(kind, coincidences):
     ],
 )
 def test_what_the_formula_does_not_describe_is_warned_of(kind, options):
-    for x in counted(kind, 1e4, 5):
+    for x in counted(kind, 1e4, 2):
         fit = PhotonCorrelationFit(times=TAU, **options).fit(x[None])
         for method in (fit.transform, fit.interval):
             with pytest.warns(PoorFitWarning, match="Poor fit"):

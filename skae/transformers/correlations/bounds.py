@@ -20,8 +20,8 @@ _ROWS_OF_KIND = 10
 _CLEARLY = 10.0
 
 # Lifetimes are no shorter than this share of the narrowest bin, and blurs than that; a dip is no longer
-# than this share of the histogram, nor a hump wider, and at least three periods fit into it.
-_SHORTEST, _SHARPEST, _LONGEST, _WIDEST, _PERIODS = 0.25, 0.01, 0.25, 0.125, 3.0
+# than this share of the histogram, nor a hump wider, and two periods and a half fit into it.
+_SHORTEST, _SHARPEST, _LONGEST, _WIDEST, _PERIODS = 0.25, 0.01, 0.25, 0.125, 2.5
 
 
 def bins_of(times: np.ndarray, bin_width: Any) -> Bins:
@@ -46,6 +46,7 @@ def bins_of(times: np.ndarray, bin_width: Any) -> Bins:
     return bins
 
 
+@np.errstate(under="ignore")
 def likelier_kind(estimator: Any, bins: Bins, X: np.ndarray) -> str:
     """Return "pulsed" or "continuous": which of them describes the histograms with most counts."""
     most = np.argsort(-np.nansum(X, axis=1), kind="stable")[:_ROWS_OF_KIND]

@@ -11,15 +11,15 @@ from skae.transformers.correlations.likelihood import Histograms, information, m
 from skae.transformers.correlations.model import CorrelationModel
 from skae.transformers.correlations.search import Fits
 
-# The share of what an interval may miss that is spent on finding the place. Its ends are known to
-# this share of their distance from the best value.
-_PRECISION = 2e-3
+# The share of what an interval may miss that is spent on finding the place, and the threshold where
+# there is but one.
 _OF_THE_SEARCH = 0.2
 _NEVER = np.inf
-_MOST_TRIALS = 40
-_TOLERANCE = 1e-5
-_MOST_STEP = 4.0
-_FURTHEST = 1e4
+
+# Roots of deviances at the ends are exact to this, deviances to that; so many values are tried, the first
+# no further away, and none further than the last of these.
+_PRECISION, _TOLERANCE = 2e-3, 1e-5
+_MOST_TRIALS, _MOST_STEP, _FURTHEST = 40, 4.0, 1e4
 
 # Where quantiles are tabulated: standard deviations that g²(0) is away from 1, and deviances.
 _DISTANCES = np.linspace(0.0, 9.0, 37)

@@ -136,9 +136,9 @@ def _trains(model, data):
             values[:, model.index["period"]] = period
             values[:, model.index["zero_delay"]] = place
             for index in model.lifetimes:
-                longest = min(high[index], 0.5 * period.max())
-                ends = np.log([low[index], max(longest, low[index])])
-                values[:, index] = np.exp(ends[0] + np.ptp(ends) * number / (_LIFETIMES - 1))
+                longest = np.clip(0.5 * period, low[index], high[index])
+                octaves = np.log(longest / low[index])
+                values[:, index] = low[index] * np.exp(octaves * number / (_LIFETIMES - 1))
             shortest = values[:, model.lifetimes].min(axis=1)
             jitter = model.index["jitter"]
             values[:, jitter] = np.clip(0.3 * shortest, low[jitter], high[jitter])
