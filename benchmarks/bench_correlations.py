@@ -317,7 +317,9 @@ def bench_files(options):
                   f"{ends[0]:.3f} to {ends[1]:.3f}", end="")  # fmt: skip
             if fit.kind_ == "pulsed":
                 ratio, error = area_ratio(rest, tau, values["period"], values["zero_delay"])
-                print(f", by the rest's peak areas {ratio:.3f} ± {error:.3f}", end="")
+                own, spread = area_ratio(x, tau, values["period"], values["zero_delay"])
+                print(f", by its own peak areas {own:.3f} ± {1.96 * spread:.3f}, by the rest's "
+                      f"{ratio:.3f} ± {1.96 * error:.3f}", end="")  # fmt: skip
             print(f"   {', '.join(raised)}")
 
 

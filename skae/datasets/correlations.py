@@ -203,7 +203,7 @@ def make_photon_correlations(
         )
         params[f"crosstalk_width_{number}"] = draw("crosstalk_width", crosstalk_width, above=0.0)
     table = pd.DataFrame(params)
-    bins = bins_of(tau, bin_width)
+    bins = Bins.around(tau, bin_width)
     clean, table["scale"] = _scaled(correlations_of(tau, table, bin_width=bin_width))
     limits = _as_range("counts", counts, above=0.0)
     noisy, table["counts"] = _counted(clean, bins.widths, limits, gaussian_fraction, sigma, rng)
@@ -252,7 +252,7 @@ def correlations_of(tau, params, *, bin_width=None):
 
     ``(n_samples, n_times)``, as the formulas have them, not divided by anything.
     """
-    bins = bins_of(np.asarray(tau, dtype=np.float64), bin_width)
+    bins = Bins.around(np.asarray(tau, dtype=np.float64), bin_width)
     curves = np.empty((len(params), len(bins.widths)))
     for start in range(0, len(params), _ROWS):
         part = params.iloc[start : start + _ROWS]
@@ -282,21 +282,6 @@ def _humps(bins, q):
         total = total + height * bins.averages(hump_integral(bins.edges - delay, width))
         number += 1
     return total
-
-
-def bins_of(tau, bin_width):
-    """Return the bins around delays, checked."""
-    if bin_width is None:
-        return Bins.around(tau)
-    width = np.asarray(bin_width, dtype=np.float64)
-    if width.shape not in ((), tau.shape) or not (np.isfinite(width) & (width > 0.0)).all():
-        raise ValueError(
-            f"bin_width must be a number above 0, or {len(tau)} of them, one for each delay."
-        )
-    bins = Bins.around(tau, width)
-    if bins.overlap:
-        raise ValueError("bin_width is larger than the steps between delays: bins overlap.")
-    return bins
 
 
 def _delays(tau_range, n_times, spacing):

@@ -37,14 +37,18 @@ class Bins:
     last: np.ndarray
 
     @classmethod
-    def around(cls, delays: np.ndarray, width: np.ndarray | float | None = None) -> "Bins":
+    def around(cls, delays: np.ndarray, bin_width: np.ndarray | float | None = None) -> "Bins":
         """Return bins around delays that increase.
 
-        Without a width they meet halfway; a step that is much longer than its neighbours is a gap.
+        Without widths they meet halfway; a step that is much longer than its neighbours is a gap.
+
+        Raises
+        ------
+        ValueError
+            If widths have another shape, or bins overlap.
         """
-        if width is not None:
-            half = np.broadcast_to(0.5 * np.asarray(width, dtype=np.float64), delays.shape)
-            return cls._between(delays - half, delays + half)
+        if bin_width is not None:
+            return cls._of_width(delays, np.asarray(bin_width, dtype=np.float64))
         if len(delays) == 1:
             return cls._between(delays - 0.5, delays + 0.5)
         steps = np.diff(delays)
@@ -56,6 +60,17 @@ class Bins:
         low = delays - np.concatenate([reach_up[:1], reach_down])
         high = delays + np.concatenate([reach_up, reach_down[-1:]])
         return cls._between(low, high)
+
+    @classmethod
+    def _of_width(cls, delays: np.ndarray, width: np.ndarray) -> "Bins":
+        if width.shape not in ((), delays.shape) or not (np.isfinite(width) & (width > 0.0)).all():
+            raise ValueError(
+                f"bin_width must be a number above 0, or {len(delays)} of them, one for each delay."
+            )
+        half = np.broadcast_to(0.5 * width, delays.shape)
+        if (np.diff(delays) < (half[1:] + half[:-1]) * (1.0 - 1e-6)).any():
+            raise ValueError("bin_width is larger than the steps between delays: bins overlap.")
+        return cls._between(delays - half, delays + half)
 
     @classmethod
     def _between(cls, low: np.ndarray, high: np.ndarray) -> "Bins":
@@ -78,12 +93,6 @@ class Bins:
     def centres(self) -> np.ndarray:
         """Middles of the bins, ``(n_bins,)``."""
         return 0.5 * (self.edges[self.last] + self.edges[self.first])
-
-    @property
-    def overlap(self) -> bool:
-        """Whether bins overlap, by more than rounding."""
-        reach = 0.5 * (self.widths[1:] + self.widths[:-1])
-        return bool((np.diff(self.centres) < reach * (1.0 - 1e-6)).any())
 
     def averages(self, integrals: np.ndarray) -> np.ndarray:
         """Return averages over the bins of functions whose integrals up to each edge are given."""

@@ -12,9 +12,10 @@ from skae._parameters import parameter
 from skae._sklearn import Interval, StrOptions, _check_feature_names_in
 from skae._warn import warn
 from skae.exceptions import UnitsWarning
+from skae.physics.correlations import Bins
 from skae.transformers._base import TableTransformer
 from skae.transformers._messages import name_column
-from skae.transformers.correlations.bounds import bins_of, likelier_kind, model_of
+from skae.transformers.correlations.bounds import likelier_kind, model_of
 from skae.transformers.correlations.intervals import intervals
 from skae.transformers.correlations.likelihood import Histograms, errors_of
 from skae.transformers.correlations.misfit import goodness, log_likelihoods
@@ -328,7 +329,7 @@ class PhotonCorrelationFit(TableTransformer):
 
     def _learn(self, X):
         times = self._check_times(X.shape[1])
-        bins = bins_of(times, self.bin_width)
+        bins = Bins.around(times, self.bin_width)
         kind = self.kind
         if kind == "auto":
             kind = "pulsed" if self.period is not None else likelier_kind(self, bins, X)

@@ -61,8 +61,8 @@ def test_bins_meet_halfway_but_for_gaps():
     np.testing.assert_allclose(Bins.around(np.array([1.0, 3.0])).widths, 2.0)
     given = Bins.around(np.array([0.0, 1.0, 5.0]), np.array([1.0, 1.0, 2.0]))
     np.testing.assert_allclose(given.edges, [-0.5, 0.5, 1.5, 4.0, 6.0])
-    assert not given.overlap
-    assert Bins.around(np.array([0.0, 1.0]), 1.5).overlap
+    with pytest.raises(ValueError, match="bins overlap"):
+        Bins.around(np.array([0.0, 1.0]), 1.5)
 
 
 def test_averages_are_over_the_bins():

@@ -24,28 +24,6 @@ _CLEARLY = 10.0
 _SHORTEST, _SHARPEST, _LONGEST, _WIDEST, _PERIODS = 0.25, 0.01, 0.25, 0.125, 2.5
 
 
-def bins_of(times: np.ndarray, bin_width: Any) -> Bins:
-    """Return the bins around delays.
-
-    Raises
-    ------
-    ValueError
-        If widths have another shape, or bins overlap.
-    """
-    if bin_width is None:
-        return Bins.around(times)
-    width = np.asarray(bin_width, dtype=np.float64)
-    if width.shape not in ((), times.shape) or not (np.isfinite(width) & (width > 0.0)).all():
-        raise ValueError(
-            f"bin_width={bin_width!r} must be a number above 0, or {len(times)} of them, one for each "
-            "delay."
-        )
-    bins = Bins.around(times, width)
-    if bins.overlap:
-        raise ValueError(f"bin_width={bin_width!r} is larger than steps of times: bins overlap.")
-    return bins
-
-
 @np.errstate(under="ignore")
 def likelier_kind(estimator: Any, bins: Bins, X: np.ndarray) -> str:
     """Return "pulsed" or "continuous": which of them describes the histograms with most counts."""

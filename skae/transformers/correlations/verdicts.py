@@ -97,7 +97,7 @@ def _of_all(which):
     """Name how many rows there are of, and the first."""
     if len(which) == 1:
         return "the histogram"
-    return f"{np.count_nonzero(which)} of {len(which)} histograms, row {int(which.argmax())} first,"
+    return f"{np.count_nonzero(which)} of {len(which)} histograms (row {int(which.argmax())} first)"
 
 
 def _row(verdicts, number):
