@@ -25,9 +25,19 @@ _ALLOWED = {
     "period": {"above": 0.0},
     "background": {"at_least": 0.0},
     "bunching": {"at_least": 0.0},
+    "bunching_time": {"above": 0.0},
+    "afterpulses": {"at_least": 0.0, "at_most": 1.0},
+    "afterpulse_time": {"above": 0.0},
     "signal": {"at_least": 0.0, "at_most": 1.0},
     "zero_delay": {},
     "jitter": {"at_least": 0.0},
+    "lifetimes": {"above": 0.0},
+    "weight_1": {},
+    "crosstalk": {},
+    "crosstalk_height": {"at_least": 0.0},
+    "crosstalk_width": {"above": 0.0},
+    "echo_delay": {"above": 0.0},
+    "echo_height": {"at_least": 0.0},
 }
 
 # Rows that are computed at a time.
@@ -48,11 +58,17 @@ _ROWS = 256
     lifetimes=["array-like", None],
     background=_RANGE,
     bunching=_RANGE,
+    bunching_time=_RANGE,
     signal=_RANGE,
     jitter=_RANGE,
     crosstalk="array-like",
     crosstalk_height=_RANGE,
     crosstalk_width=_RANGE,
+    n_echoes=Interval(Integral, 0, None, closed="left"),
+    echo_delay=_RANGE,
+    echo_height=_RANGE,
+    afterpulses=_RANGE,
+    afterpulse_time=_RANGE,
     counts=_RANGE,
     gaussian_fraction=Interval(Real, 0, 1, closed="both"),
     sigma=NOT_NEGATIVE,
@@ -74,11 +90,17 @@ def make_photon_correlations(
     lifetimes=None,
     background=(0.0, 0.075),
     bunching=0.0,
+    bunching_time=(1.0, 10.0),
     signal=(0.5, 1.0),
     jitter=0.0,
     crosstalk=(),
     crosstalk_height=(0.1, 0.5),
     crosstalk_width=(0.002, 0.005),
+    n_echoes=0,
+    echo_delay=(0.08, 0.1),
+    echo_height=(0.1, 0.5),
+    afterpulses=0.0,
+    afterpulse_time=(0.01, 0.1),
     counts=(1.0, 1000.0),
     gaussian_fraction=0.05,
     sigma=0.1,
@@ -95,9 +117,11 @@ def make_photon_correlations(
 
     .. math:: g(\tau) = 1 + \rho^2 \big[ B\, e^{-|t|/T_2} - (1 - r + B)\, e^{-|t|/T_1} \big],
 
-    which is thermal light where r = 2 and B = 0. Jitter blurs the exponentials with a Gaussian. Light
-    that one detector emits when it counts, and the other one sees, adds Gaussian humps. Curves are
-    averaged over the bins, and divided by their largest value.
+    which is thermal light where r = 2 and B = 0. Under pulsed excitation an emitter that blinks has its
+    k-th peak :math:`1 + B e^{-|k|P/T_B}` times as high. Jitter blurs the exponentials with a Gaussian,
+    afterpulses with an exponential to either side. Light that one detector emits when it counts, and the
+    other one sees, adds Gaussian humps, and its reflections echoes of them. Curves are averaged over the
+    bins, and divided by their largest value.
     Counting draws Poisson numbers in each bin, in proportion to its width; few rows have Gaussian noise
     instead. Each parameter is a number, or a range (low, high) that it is drawn from, uniformly;
     ``counts`` uniformly in its logarithm.
@@ -131,17 +155,29 @@ def make_photon_correlations(
     background : float or (float, float), default=(0, 0.075)
         Pulsed: b.
     bunching : float or (float, float), default=0
-        Continuous: B. 0 is a system of two levels.
+        B. 0 is a system of two levels, or an emitter that does not blink.
+    bunching_time : float or (float, float), default=(1, 10)
+        Pulsed: T_B, the time scale of the blinking; that of continuous excitation is the second lifetime.
     signal : float or (float, float), default=(0.5, 1)
         Continuous: ρ.
     jitter : float or (float, float), default=0
         Standard deviation of the Gaussian.
     crosstalk : sequence of float or (float, float), default=()
-        Delays of the humps. An echo is another one.
+        Delays of the humps.
     crosstalk_height : float or (float, float), default=(0.1, 0.5)
         Their heights, in units of a side peak's, or of the level far from zero delay.
     crosstalk_width : float or (float, float), default=(0.002, 0.005)
         Their standard deviations.
+    n_echoes : int, default=0
+        Echoes of each hump, as wide as it; many make a comb.
+    echo_delay : float or (float, float), default=(0.08, 0.1)
+        Delay of each echo after the one before.
+    echo_height : float or (float, float), default=(0.1, 0.5)
+        Its height, in units of the one before.
+    afterpulses : float or (float, float), default=0
+        Share of the coincidences in which one of the two detectors clicks for a second time.
+    afterpulse_time : float or (float, float), default=(0.01, 0.1)
+        Mean time after which it does.
     counts : float or (float, float), default=(1, 1000)
         Counts expected in a bin of mean width where a curve is at its largest.
     gaussian_fraction : float, default=0.05
@@ -164,7 +200,7 @@ def make_photon_correlations(
             Delays.
         params : DataFrame of shape (n_samples, n_params)
             Parameters of the curves by name, and ``scale``, the largest value of a curve as the formula
-            has it. ``counts`` is NaN where noise is Gaussian.
+            has it. Echoes are further humps. ``counts`` is NaN where noise is Gaussian.
 
     Examples
     --------
@@ -177,37 +213,57 @@ def make_photon_correlations(
 
     rng = check_random_state(random_state)
     tau = _delays(tau_range, n_times, spacing) if tau is None else _check_delays(tau)
-    lifetimes = _LIFETIMES[kind] if lifetimes is None else lifetimes
+    lifetimes = _checked_lifetimes(kind, lifetimes, bunching)
     g2_zero = _G2_ZERO[kind] if g2_zero is None else g2_zero
-    _check_lifetimes(kind, lifetimes, bunching)
 
-    def draw(name, values, **limits):
-        low, high = _as_range(name, values, **limits)
-        return rng.uniform(low, high, n_samples)
+    def draw(name, values):
+        return rng.uniform(*_as_range(name, values, **_ALLOWED[name]), n_samples)
 
     if kind == "pulsed":
-        own = {"period": period, "background": background}
+        blinking = {"bunching": bunching, "bunching_time": bunching_time}
+        own = {"period": period, "background": background, **(blinking if np.any(bunching) else {})}
     else:
         own = {"bunching": bunching, "signal": signal}
     ranges = {"g2_zero": g2_zero, **own, "zero_delay": zero_delay, "jitter": jitter}
-    params = {name: draw(name, values, **_ALLOWED[name]) for name, values in ranges.items()}
-    for number, values in enumerate(lifetimes, start=1):
-        params[f"lifetime_{number}"] = draw("lifetimes", values, above=0.0)
-    if kind == "pulsed":
-        first = rng.uniform(size=n_samples) if len(lifetimes) == 2 else np.ones(n_samples)
-        params["weight_1"] = first
-    for number, delays in enumerate(crosstalk, start=1):
-        params[f"crosstalk_{number}"] = draw("crosstalk", delays)
-        params[f"crosstalk_height_{number}"] = draw(
-            "crosstalk_height", crosstalk_height, at_least=0.0
-        )
-        params[f"crosstalk_width_{number}"] = draw("crosstalk_width", crosstalk_width, above=0.0)
+    params = {name: draw(name, values) for name, values in ranges.items()}
+    params |= _draw_decays(draw, kind, lifetimes)
+    params |= _draw_humps(
+        draw, crosstalk, crosstalk_height, crosstalk_width, n_echoes, echo_delay, echo_height
+    )
+    if np.any(afterpulses):
+        late = {"afterpulses": afterpulses, "afterpulse_time": afterpulse_time}
+        params |= {name: draw(name, values) for name, values in late.items()}
     table = pd.DataFrame(params)
     bins = Bins.around(tau, bin_width)
     clean, table["scale"] = _scaled(correlations_of(tau, table, bin_width=bin_width))
-    limits = _as_range("counts", counts, above=0.0)
-    noisy, table["counts"] = _counted(clean, bins.widths, limits, gaussian_fraction, sigma, rng)
+    noisy, table["counts"] = _counted(clean, bins.widths, counts, gaussian_fraction, sigma, rng)
     return Bunch(noisy=noisy, clean=clean, tau=tau, params=table)
+
+
+def _draw_decays(draw, kind, lifetimes):
+    """Return lifetimes, and what share of pulsed light decays with the first."""
+    params = {f"lifetime_{i}": draw("lifetimes", q) for i, q in enumerate(lifetimes, start=1)}
+    if kind == "pulsed":
+        is_one = len(lifetimes) == 1
+        params["weight_1"] = (
+            np.ones_like(params["lifetime_1"]) if is_one else draw("weight_1", (0, 1))
+        )
+    return params
+
+
+def _draw_humps(draw, delays, heights, widths, n_echoes, echo_delay, echo_height):
+    """Return parameters of humps and of their echoes, which come after all of the humps."""
+    names = ("crosstalk", "crosstalk_height", "crosstalk_width")
+    humps = [[draw(*q) for q in zip(names, (at, heights, widths), strict=True)] for at in delays]
+    if n_echoes:
+        for delay, height, width in humps.copy():
+            step, ratio = draw("echo_delay", echo_delay), draw("echo_height", echo_height)
+            humps += [[delay + i * step, height * ratio**i, width] for i in range(1, n_echoes + 1)]
+    return {
+        f"{name}_{number}": values
+        for number, hump in enumerate(humps, start=1)
+        for name, values in zip(names, hump, strict=True)
+    }
 
 
 def _scaled(curves):
@@ -222,7 +278,8 @@ def _scaled(curves):
     return np.maximum(curves / scale[:, np.newaxis], 0.0), scale
 
 
-def _check_lifetimes(kind, lifetimes, bunching):
+def _checked_lifetimes(kind, lifetimes, bunching):
+    lifetimes = _LIFETIMES[kind] if lifetimes is None else lifetimes
     if len(lifetimes) not in (1, 2):
         raise ValueError(f"lifetimes={lifetimes!r} must have one or two entries.")
     if kind == "continuous" and len(lifetimes) == 1 and np.any(np.asarray(bunching) != 0.0):
@@ -233,12 +290,13 @@ def _check_lifetimes(kind, lifetimes, bunching):
         raise ValueError(
             f"lifetimes={lifetimes!r}: antibunching, the first, must not last longer than bunching."
         )
+    return lifetimes
 
 
 def _counted(clean, widths, counts, gaussian_fraction, sigma, rng):
     """Return what is counted of curves, and of how many counts; NaN where noise is Gaussian."""
     n_samples, n_times = clean.shape
-    counts = np.exp(rng.uniform(*np.log(counts), n_samples))
+    counts = np.exp(rng.uniform(*np.log(_as_range("counts", counts, above=0.0)), n_samples))
     exposure = counts[:, np.newaxis] * (widths / widths.mean())
     noisy = rng.poisson(clean * exposure) / exposure
     gaussian = rng.uniform(size=n_samples) < gaussian_fraction
@@ -270,6 +328,10 @@ def _formula(bins, q):
     else:
         names, formula = ("bunching", "signal"), continuous_correlation
     others = {name: q[name] for name in ("g2_zero", "zero_delay", "jitter", *names)}
+    if "bunching_time" in q:
+        others["blinking"] = (q["bunching"], q["bunching_time"])
+    if "afterpulses" in q:
+        others["afterpulses"] = (q["afterpulses"], q["afterpulse_time"])
     return formula(bins, lifetimes=lifetimes, **others)
 
 

@@ -8,6 +8,7 @@ A histogram counts what falls into its bins, and a lifetime may be as short as o
 here is averaged over bins, as differences of integrals in closed form.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,9 @@ _GAP = 1.5
 
 # Lifetimes shorter than the jitter by this factor leave no tail that reaches a peak two periods away.
 _BLURRED_AWAY = 3.0
+
+# Two lifetimes closer than this are taken to be so far apart, where their difference is divided by.
+_APART = 1e-4
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,45 @@ def train_integral(
     return 2.0 * lifetime * number + near + lifetime * far
 
 
+def fading_train_integral(
+    delay: np.ndarray,
+    period: np.ndarray,
+    lifetime: np.ndarray,
+    jitter: np.ndarray,
+    fading_time: np.ndarray,
+) -> np.ndarray:
+    r"""Return the integral of a decay around each multiple k of the period, :math:`e^{-|k|P/T_B}` high.
+
+    From some place on. As of :func:`train_integral`, and T_B is ``fading_time``.
+    """
+    q = period / fading_time
+    number = np.rint(delay / period)
+    phase = delay - number * period
+    total = sum(
+        np.exp(-q * np.abs(number - k)) * decay_integral(phase + k * period, lifetime, jitter)
+        for k in (-1.0, 0.0, 1.0)
+    )
+    rise = np.minimum(0.5 * (jitter / lifetime) ** 2, 0.5 * _BLURRED_AWAY**2)
+    tail = np.where(jitter > _BLURRED_AWAY * lifetime, 0.0, np.exp(rise - 2.0 * period / lifetime))
+    # two and more periods before the delay, and behind it
+    for sign in (1.0, -1.0):
+        last = sign * number - 2.0
+        passed = _heights(last, q) - tail * np.exp(-sign * phase / lifetime) * _heights(
+            last, q, period / lifetime
+        )
+        total = total + sign * lifetime * passed
+    return total
+
+
+def _heights(last: np.ndarray, q: np.ndarray, x: np.ndarray | float = 0.0) -> np.ndarray:
+    r"""Return :math:`\sum_{k \le l} e^{-q|k| - x(l - k)}`, ``last`` being l."""
+    below = np.exp(-q * np.maximum(-last, 0.0) - x * np.maximum(last, 0.0)) / -np.expm1(-(q + x))
+    # from 1 to l, if that is more than 0: powers of the slower and of the faster of the two
+    n, apart = np.maximum(last, 0.0), np.abs(q - x)
+    ratio = np.where(apart > 0.0, np.expm1(-n * apart) / np.expm1(-np.maximum(apart, 1e-300)), n)
+    return below + np.exp(-q - np.maximum(n - 1.0, 0.0) * np.minimum(q, x)) * ratio
+
+
 def hump_integral(delay: np.ndarray, width: np.ndarray) -> np.ndarray:
     """Return the integral from 0 of a Gaussian of height 1 and standard deviation ``width``."""
     return np.sqrt(0.5 * np.pi) * width * erf(delay / (np.sqrt(2.0) * width))
@@ -191,10 +234,14 @@ def pulsed_correlation(
     weights: np.ndarray,
     jitter: np.ndarray,
     background: np.ndarray,
+    blinking: tuple[np.ndarray, np.ndarray] | None = None,
+    afterpulses: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     r"""Return :math:`b + \sum_i a_i [r D_i(t) + \sum_{k \ne 0} D_i(t + kP)]`, averaged over bins.
 
-    :math:`D_i(t) = e^{-|t|/T_i}`, blurred by the jitter, and :math:`t = \tau - \tau_0`.
+    :math:`D_i(t) = e^{-|t|/T_i}`, blurred by the jitter, and :math:`t = \tau - \tau_0`. The k-th peak of
+    an emitter that blinks is :math:`1 + B e^{-|k|P/T_B}` times as high (Santori et al., 2001,
+    doi:10.1103/PhysRevLett.86.1502).
 
     Parameters
     ----------
@@ -204,16 +251,56 @@ def pulsed_correlation(
         r, P, τ₀, the standard deviation of the blur, and b.
     lifetimes, weights : ndarray of shape (n, n_lifetimes)
         Lifetimes, and what share of the emission decays with each.
+    blinking : (ndarray of shape (n,), ndarray of shape (n,)), optional
+        B and T_B.
+    afterpulses : (ndarray of shape (n,), ndarray of shape (n,)), optional
+        What share of the coincidences has an afterpulse in it, and after what time on average.
 
     Returns
     -------
     correlation : ndarray of shape (n, n_bins)
     """
-    trains, centres = pulsed_parts(
-        bins, period=period, zero_delay=zero_delay, lifetimes=lifetimes, jitter=jitter
-    )
-    parts = trains - (1.0 - g2_zero)[:, None, None] * centres
+    times = {"period": period, "zero_delay": zero_delay, "jitter": jitter}
+
+    def peaks(lifetimes: np.ndarray) -> np.ndarray:
+        trains, centres = pulsed_parts(bins, lifetimes=lifetimes, **times)
+        parts = trains - (1.0 - g2_zero)[:, None, None] * centres
+        if blinking is not None:
+            bunching, time = (q[:, None, None] for q in blinking)
+            t = (bins.edges - zero_delay[:, None])[:, None]
+            fading = fading_train_integral(
+                t, period[:, None, None], lifetimes[:, :, None], jitter[:, None, None], time
+            )
+            parts += bunching * (bins.averages(fading) - (1.0 - g2_zero)[:, None, None] * centres)
+        return parts
+
+    parts = _with_afterpulses(peaks, lifetimes, afterpulses)
     return background[:, None] + np.einsum("nk,nkm->nm", weights, parts)
+
+
+def _with_afterpulses(
+    shapes: Callable[[np.ndarray], np.ndarray],
+    lifetimes: np.ndarray,
+    afterpulses: tuple[np.ndarray, np.ndarray] | None,
+) -> np.ndarray:
+    r"""Return shapes that are linear in decays, of detectors that click again after they have clicked.
+
+    An afterpulse comes after a time that is distributed exponentially, of mean T_a, in either detector:
+    of a share w of the coincidences the delay is convolved with :math:`e^{-|s|/T_a} / 2T_a`. A decay
+    over T becomes one over T and one over T_a.
+
+    ``shapes(lifetimes)`` is of shape ``(n, n_lifetimes, n_bins)``.
+    """
+    as_they_are = shapes(lifetimes)
+    if afterpulses is None:
+        return as_they_are
+    share, mean_time = (values[:, None] for values in afterpulses)
+    is_close = np.abs(mean_time - lifetimes) < _APART * lifetimes
+    mean_time = np.where(is_close, (1.0 + _APART) * lifetimes, mean_time)
+    ratio = mean_time / lifetimes
+    own = share * ratio**2 / (1.0 - ratio**2)
+    other = share * ratio / (1.0 - ratio**2)
+    return (1.0 + own)[:, :, None] * as_they_are - other[:, :, None] * shapes(mean_time)
 
 
 def continuous_parts(
@@ -233,6 +320,7 @@ def continuous_correlation(
     bunching: np.ndarray,
     jitter: np.ndarray,
     signal: np.ndarray,
+    afterpulses: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     r"""Return :math:`1 + \rho^2 (g - 1)`, :math:`g = 1 - (1 - r + b) D_1(t) + b D_2(t)`, over bins.
 
@@ -247,11 +335,17 @@ def continuous_correlation(
         r, τ₀, b, the standard deviation of the blur, and ρ, the share of counts that are signal.
     lifetimes : ndarray of shape (n, 1) or (n, 2)
         Times of antibunching and, where b is not 0, of bunching.
+    afterpulses : (ndarray of shape (n,), ndarray of shape (n,)), optional
+        What share of the coincidences has an afterpulse in it, and after what time on average.
 
     Returns
     -------
     correlation : ndarray of shape (n, n_bins)
     """
-    decays = continuous_parts(bins, zero_delay=zero_delay, lifetimes=lifetimes, jitter=jitter)
+
+    def decays_of(lifetimes: np.ndarray) -> np.ndarray:
+        return continuous_parts(bins, zero_delay=zero_delay, lifetimes=lifetimes, jitter=jitter)
+
+    decays = _with_afterpulses(decays_of, lifetimes, afterpulses)
     dip = (1.0 - g2_zero + bunching)[:, None] * decays[:, 0] - bunching[:, None] * decays[:, -1]
     return 1.0 - signal[:, None] ** 2 * dip

@@ -40,7 +40,7 @@ def columns_of(g2):
 
 
 def test_pulsed_curves_are_the_published_formula_over_its_largest_value():
-    g2 = make_photon_correlations(200, random_state=0)
+    g2 = make_photon_correlations(25, random_state=0)
     formula = over_bins(lambda tau: published_formula(tau, columns_of(g2)), g2.tau)
     np.testing.assert_allclose(g2.params["scale"], formula.max(axis=1), rtol=1e-5)
     np.testing.assert_allclose(g2.clean, formula / formula.max(axis=1, keepdims=True), atol=1e-5)
@@ -148,6 +148,62 @@ def test_crosstalk_adds_humps_in_units_of_a_side_peak_and_of_flat_light():
         expected = sum(over_bins(partial(hump, q, i), g2.tau) for i in (1, 2))
         np.testing.assert_allclose(added, expected, atol=1e-5)
         assert q["crosstalk_2"].min() >= 0.1
+
+
+def test_an_echo_is_a_lower_hump_later_and_many_make_a_comb():
+    humps = {"crosstalk": (0.3, (0.1, 0.12)), "n_echoes": 3, "random_state": 0}
+    q = make_photon_correlations(5, echo_delay=(0.08, 0.1), echo_height=0.5, **humps).params
+    for first, echoes in ((1, (3, 4, 5)), (2, (6, 7, 8))):
+        steps = np.diff([q[f"crosstalk_{number}"] for number in (first, *echoes)], axis=0)
+        assert ((steps >= 0.08) & (steps <= 0.1)).all()
+        assert np.ptp(steps, axis=0) == pytest.approx(0.0, abs=1e-12)  # equally far apart
+        heights = np.stack([q[f"crosstalk_height_{number}"] for number in (first, *echoes)])
+        np.testing.assert_allclose(heights, heights[0] * 0.5 ** np.arange(4)[:, None])
+    assert "crosstalk_9" not in q
+
+
+@pytest.mark.parametrize("jitter", [0.0, (0.1, 0.8)])
+def test_peaks_of_a_blinking_emitter_are_lower_the_further_they_are_from_zero_delay(jitter):
+    g2 = make_photon_correlations(
+        20, n_times=500, tau_range=(0.0, 128.0), period=(12.0, 13.0), lifetimes=((0.3, 4.0),),
+        jitter=jitter, zero_delay=(20.0, 100.0), bunching=(0.1, 3.0), bunching_time=(5.0, 200.0),
+        random_state=0,
+    )  # fmt: skip
+    q = columns_of(g2)
+    bins = Bins.around(g2.tau)
+    total = q["background"] * np.ones(500)
+    for k in range(-60, 61):
+        height = np.where(k == 0, q["g2_zero"], 1.0)
+        height = height * (1.0 + q["bunching"] * np.exp(-abs(k) * q["period"] / q["bunching_time"]))
+        t = bins.edges - q["zero_delay"] + k * q["period"]
+        total = total + height * bins.averages(decay_integral(t, q["lifetime_1"], q["jitter"]))
+    np.testing.assert_allclose(g2.clean * q["scale"], total, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "light",
+    [
+        {"period": 12.5, "bunching": 0.5, "bunching_time": 30.0, "jitter": 0.3},
+        {"period": 12.5, "lifetimes": (1.0, 3.0)},
+        {"kind": "continuous", "lifetimes": (1.0, 20.0), "bunching": 0.7},
+    ],
+    ids=["blinking", "two lifetimes", "three levels"],
+)
+@pytest.mark.parametrize("after", [0.5, 3.0, 8.0])  # 3: that of the emitter itself
+def test_afterpulses_spread_a_share_of_the_coincidences(light, after):
+    step = 0.05
+    options = {"n_times": 8001, "tau_range": (-200.0, 200.0), "random_state": 0, "g2_zero": 0.2}
+    options |= {"lifetimes": (3.0,)} | light
+    without = correlations_of(
+        *(make_photon_correlations(1, **options)[k] for k in ("tau", "params"))
+    )
+    g2 = make_photon_correlations(1, afterpulses=0.3, afterpulse_time=after, **options)
+    found = correlations_of(g2.tau, g2.params)[0]
+    delays = np.arange(-4000, 4001) * step
+    kernel = np.exp(-np.abs(delays) / after)
+    spread = np.convolve(without[0], kernel / kernel.sum(), mode="same")
+    inner = np.abs(g2.tau) < 60.0
+    np.testing.assert_allclose(found[inner], (0.7 * without[0] + 0.3 * spread)[inner], atol=3e-4)
 
 
 def test_bins_that_overlap_are_refused():

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from skae.physics.correlations import Bins, decay_integral, hump_integral, train_integral
+from skae.physics.correlations import (
+    Bins,
+    decay_integral,
+    fading_train_integral,
+    hump_integral,
+    train_integral,
+)
 
 PERIOD = 12.5
 SHAPES = [(1.0, 0.0), (1.0, 0.5), (0.1, 1.5), (4.0, 0.3), (3.0, 2.9), (0.5, 2.0)]
@@ -68,3 +74,16 @@ def test_bins_meet_halfway_but_for_gaps():
 def test_averages_are_over_the_bins():
     bins = Bins.around(np.array([0.0, 1.0, 5.0]), np.array([1.0, 1.0, 2.0]))
     np.testing.assert_allclose(bins.averages(np.square(bins.edges)), 2.0 * bins.centres)
+
+
+@pytest.mark.parametrize("fading_time", [0.7, 2.0, 30.0, 500.0])  # 2.0: the lifetime itself
+@pytest.mark.parametrize("jitter", [0.0, 0.4])
+def test_a_fading_train_is_the_sum_of_its_peaks(fading_time, jitter):
+    period, lifetime, jitter = np.array(5.0), np.array(2.0), np.array(jitter)
+    delay = np.linspace(-60.0, 80.0, 701)
+    found = fading_train_integral(delay, period, lifetime, jitter, np.array(fading_time))
+    expected = sum(
+        np.exp(-abs(k) * 5.0 / fading_time) * decay_integral(delay + k * period, lifetime, jitter)
+        for k in range(-4000, 4001)
+    )
+    np.testing.assert_allclose(np.diff(found), np.diff(expected), atol=1e-10)
