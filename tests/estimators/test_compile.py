@@ -65,9 +65,9 @@ def counting_batches(monkeypatch, expected):
     "options",
     [
         {},
-        {"dropout": 0.2, "batch_norm": True},
         {"linear_path": True, "angles": [2]},
-        {"precision": "bf16-mixed"},
+        pytest.param({"dropout": 0.2, "batch_norm": True}, marks=pytest.mark.slow),
+        pytest.param({"precision": "bf16-mixed"}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -111,7 +111,10 @@ def test_recurrent_networks_compile(rng):
 
 
 @needs_compiler
-@pytest.mark.parametrize("n", [50, 65])  # fewer than a batch; one more, which is merged with it
+@pytest.mark.parametrize(
+    "n",  # one more than a batch, which is merged with it; and fewer
+    [65, pytest.param(50, marks=pytest.mark.slow)],
+)
 def test_weights_and_a_single_batch_compile(n, standard_jets, rng, monkeypatch):
     weight = rng.uniform(size=n)
     plain = small().fit(standard_jets[:n], sample_weight=weight)
