@@ -19,25 +19,22 @@ _RANGE = ["array-like", Interval(Real, None, None, closed="neither")]
 _LIFETIMES = {"pulsed": ((0.02, 0.1), (0.01, 0.05)), "continuous": ((0.01, 0.1), (0.1, 1.0))}
 _G2_ZERO = {"pulsed": (0.0, 1.0), "continuous": 0.0}
 
-# What parameters of the curves can be.
+# What parameters can be, where that is not any number.
 _ALLOWED = {
     "g2_zero": {"at_least": 0.0},
     "period": {"above": 0.0},
     "background": {"at_least": 0.0},
     "bunching": {"at_least": 0.0},
     "bunching_time": {"above": 0.0},
-    "afterpulses": {"at_least": 0.0, "at_most": 1.0},
-    "afterpulse_time": {"above": 0.0},
     "signal": {"at_least": 0.0, "at_most": 1.0},
-    "zero_delay": {},
     "jitter": {"at_least": 0.0},
     "lifetimes": {"above": 0.0},
-    "weight_1": {},
-    "crosstalk": {},
     "crosstalk_height": {"at_least": 0.0},
     "crosstalk_width": {"above": 0.0},
-    "echo_delay": {"above": 0.0},
-    "echo_height": {"at_least": 0.0},
+    "echo_height": {"at_least": 0.0, "at_most": 1.0},
+    "afterpulse_fraction": {"at_least": 0.0, "at_most": 1.0},
+    "afterpulse_time": {"above": 0.0},
+    "counts": {"above": 0.0},
 }
 
 # Rows that are computed at a time.
@@ -67,7 +64,7 @@ _ROWS = 256
     n_echoes=Interval(Integral, 0, None, closed="left"),
     echo_delay=_RANGE,
     echo_height=_RANGE,
-    afterpulses=_RANGE,
+    afterpulse_fraction=_RANGE,
     afterpulse_time=_RANGE,
     counts=_RANGE,
     gaussian_fraction=Interval(Real, 0, 1, closed="both"),
@@ -99,7 +96,7 @@ def make_photon_correlations(
     n_echoes=0,
     echo_delay=(0.08, 0.1),
     echo_height=(0.1, 0.5),
-    afterpulses=0.0,
+    afterpulse_fraction=0.0,
     afterpulse_time=(0.01, 0.1),
     counts=(1.0, 1000.0),
     gaussian_fraction=0.05,
@@ -143,7 +140,8 @@ def make_photon_correlations(
     bin_width : float or array-like of shape (n_times,), default=None
         Widths of the bins around the delays. None lets them meet halfway, but for gaps.
     g2_zero : float or (float, float), default=None
-        r. Pulsed: the peak at zero delay in units of the others, (0, 1) by default. Continuous:
+        r. Pulsed: the peak at zero delay in units of the others, or, where they fade away from it because
+        the emitter blinks, of what they would be there; (0, 1) by default. Continuous:
         :math:`g^{(2)}(0)` without background, 0 by default.
     period : float or (float, float), default=(0.99, 1.01)
         Pulsed: P.
@@ -165,19 +163,20 @@ def make_photon_correlations(
     crosstalk : sequence of float or (float, float), default=()
         Delays of the humps.
     crosstalk_height : float or (float, float), default=(0.1, 0.5)
-        Their heights, in units of a side peak's, or of the level far from zero delay.
+        Their heights, in units of a side peak's, or of the level, far from zero delay.
     crosstalk_width : float or (float, float), default=(0.002, 0.005)
         Their standard deviations.
     n_echoes : int, default=0
-        Echoes of each hump, as wide as it; many make a comb.
+        Echoes of each hump, as wide as it is; many make a comb.
     echo_delay : float or (float, float), default=(0.08, 0.1)
-        Delay of each echo after the one before.
+        How much later each of them is than the one before; negative: earlier.
     echo_height : float or (float, float), default=(0.1, 0.5)
-        Its height, in units of the one before.
-    afterpulses : float or (float, float), default=0
-        Share of the coincidences in which one of the two detectors clicks for a second time.
+        How high each of them is, in units of the one before; at most 1.
+    afterpulse_fraction : float or (float, float), default=0
+        Share of the coincidences of light in which one of the two counts is an afterpulse: 2p / (1 + 2p)
+        where each count has one with probability p. Cross-talk has none.
     afterpulse_time : float or (float, float), default=(0.01, 0.1)
-        Mean time after which it does.
+        Mean time from a count to its afterpulse.
     counts : float or (float, float), default=(1, 1000)
         Counts expected in a bin of mean width where a curve is at its largest.
     gaussian_fraction : float, default=0.05
@@ -196,11 +195,14 @@ def make_photon_correlations(
             What was counted, in units of the largest value expected.
         clean : ndarray of shape (n_samples, n_times)
             What was expected; its largest value is 1.
+        counts : ndarray of shape (n_samples, n_times)
+            What was counted, whole numbers; NaN where noise is Gaussian.
         tau : ndarray of shape (n_times,)
             Delays.
         params : DataFrame of shape (n_samples, n_params)
             Parameters of the curves by name, and ``scale``, the largest value of a curve as the formula
-            has it. Echoes are further humps. ``counts`` is NaN where noise is Gaussian.
+            has it. Echoes are further humps. Blinking and afterpulses are there where they are above 0.
+            ``counts`` is NaN where noise is Gaussian.
 
     Examples
     --------
@@ -213,51 +215,58 @@ def make_photon_correlations(
 
     rng = check_random_state(random_state)
     tau = _delays(tau_range, n_times, spacing) if tau is None else _check_delays(tau)
-    lifetimes = _checked_lifetimes(kind, lifetimes, bunching)
-    g2_zero = _G2_ZERO[kind] if g2_zero is None else g2_zero
-
-    def draw(name, values):
-        return rng.uniform(*_as_range(name, values, **_ALLOWED[name]), n_samples)
-
-    if kind == "pulsed":
-        blinking = {"bunching": bunching, "bunching_time": bunching_time}
-        own = {"period": period, "background": background, **(blinking if np.any(bunching) else {})}
-    else:
-        own = {"bunching": bunching, "signal": signal}
-    ranges = {"g2_zero": g2_zero, **own, "zero_delay": zero_delay, "jitter": jitter}
-    params = {name: draw(name, values) for name, values in ranges.items()}
-    params |= _draw_decays(draw, kind, lifetimes)
-    params |= _draw_humps(
-        draw, crosstalk, crosstalk_height, crosstalk_width, n_echoes, echo_delay, echo_height
-    )
-    if np.any(afterpulses):
-        late = {"afterpulses": afterpulses, "afterpulse_time": afterpulse_time}
-        params |= {name: draw(name, values) for name, values in late.items()}
-    table = pd.DataFrame(params)
     bins = Bins.around(tau, bin_width)
+    ranges = _checked_ranges(
+        g2_zero=_G2_ZERO[kind] if g2_zero is None else g2_zero, period=period, zero_delay=zero_delay,
+        background=background, bunching=bunching, bunching_time=bunching_time, signal=signal,
+        jitter=jitter, crosstalk_height=crosstalk_height, crosstalk_width=crosstalk_width,
+        echo_delay=echo_delay, echo_height=echo_height, afterpulse_fraction=afterpulse_fraction,
+        afterpulse_time=afterpulse_time, counts=counts,
+    )  # fmt: skip
+    lifetimes = _checked_lifetimes(kind, lifetimes, bunching)
+    if n_echoes and not len(crosstalk):
+        raise ValueError(f"n_echoes={n_echoes} needs crosstalk=, the humps that come again.")
+
+    def draw(name, values=None):
+        limits = ranges[name] if values is None else _as_range(name, values)
+        return rng.uniform(*limits, n_samples)
+
+    params = _draw_light(draw, kind, lifetimes, is_blinking=ranges["bunching"][1] > 0.0)
+    params |= _draw_humps(draw, crosstalk, n_echoes)
+    if ranges["afterpulse_fraction"][1] > 0.0:
+        params |= {name: draw(name) for name in ("afterpulse_fraction", "afterpulse_time")}
+    table = pd.DataFrame(params)
     clean, table["scale"] = _scaled(correlations_of(tau, table, bin_width=bin_width))
-    noisy, table["counts"] = _counted(clean, bins.widths, counts, gaussian_fraction, sigma, rng)
-    return Bunch(noisy=noisy, clean=clean, tau=tau, params=table)
+    noise = _count(clean, bins.widths, ranges["counts"], gaussian_fraction, sigma, rng)
+    noisy, counted, table["counts"] = noise
+    return Bunch(noisy=noisy, clean=clean, counts=counted, tau=tau, params=table)
 
 
-def _draw_decays(draw, kind, lifetimes):
-    """Return lifetimes, and what share of pulsed light decays with the first."""
-    params = {f"lifetime_{i}": draw("lifetimes", q) for i, q in enumerate(lifetimes, start=1)}
+def _checked_ranges(**given):
+    return {name: _as_range(name, values) for name, values in given.items()}
+
+
+def _draw_light(draw, kind, lifetimes, *, is_blinking):
+    """Return parameters of the formula but for cross-talk and afterpulses."""
+    own = ["period", "background"] if kind == "pulsed" else ["bunching", "signal"]
+    if kind == "pulsed" and is_blinking:
+        own += ["bunching", "bunching_time"]
+    params = {name: draw(name) for name in ("g2_zero", *own, "zero_delay", "jitter")}
+    for number, values in enumerate(lifetimes, start=1):
+        params[f"lifetime_{number}"] = draw("lifetimes", values)
     if kind == "pulsed":
-        is_one = len(lifetimes) == 1
-        params["weight_1"] = (
-            np.ones_like(params["lifetime_1"]) if is_one else draw("weight_1", (0, 1))
-        )
+        has_two = len(lifetimes) == 2
+        params["weight_1"] = draw("weight_1", (0, 1)) if has_two else np.ones_like(params["jitter"])
     return params
 
 
-def _draw_humps(draw, delays, heights, widths, n_echoes, echo_delay, echo_height):
+def _draw_humps(draw, delays, n_echoes):
     """Return parameters of humps and of their echoes, which come after all of the humps."""
     names = ("crosstalk", "crosstalk_height", "crosstalk_width")
-    humps = [[draw(*q) for q in zip(names, (at, heights, widths), strict=True)] for at in delays]
+    humps = [[draw(names[0], at), *map(draw, names[1:])] for at in delays]
     if n_echoes:
         for delay, height, width in humps.copy():
-            step, ratio = draw("echo_delay", echo_delay), draw("echo_height", echo_height)
+            step, ratio = draw("echo_delay"), draw("echo_height")
             humps += [[delay + i * step, height * ratio**i, width] for i in range(1, n_echoes + 1)]
     return {
         f"{name}_{number}": values
@@ -293,16 +302,20 @@ def _checked_lifetimes(kind, lifetimes, bunching):
     return lifetimes
 
 
-def _counted(clean, widths, counts, gaussian_fraction, sigma, rng):
-    """Return what is counted of curves, and of how many counts; NaN where noise is Gaussian."""
+def _count(clean, widths, at_largest, gaussian_fraction, sigma, rng):
+    """Return curves with noise, what is counted of them, and of how many at most.
+
+    The last two are NaN where noise is Gaussian.
+    """
     n_samples, n_times = clean.shape
-    counts = np.exp(rng.uniform(*np.log(_as_range("counts", counts, above=0.0)), n_samples))
-    exposure = counts[:, np.newaxis] * (widths / widths.mean())
-    noisy = rng.poisson(clean * exposure) / exposure
+    at_largest = np.exp(rng.uniform(*np.log(at_largest), n_samples))
+    exposure = at_largest[:, np.newaxis] * (widths / widths.mean())
+    counted = rng.poisson(clean * exposure).astype(np.float64)
+    noisy = counted / exposure
     gaussian = rng.uniform(size=n_samples) < gaussian_fraction
     noisy[gaussian] = clean[gaussian] + sigma * rng.standard_normal((gaussian.sum(), n_times))
-    counts[gaussian] = np.nan
-    return noisy, counts
+    counted[gaussian] = at_largest[gaussian] = np.nan
+    return noisy, counted, at_largest
 
 
 def correlations_of(tau, params, *, bin_width=None):
@@ -330,8 +343,8 @@ def _formula(bins, q):
     others = {name: q[name] for name in ("g2_zero", "zero_delay", "jitter", *names)}
     if "bunching_time" in q:
         others["blinking"] = (q["bunching"], q["bunching_time"])
-    if "afterpulses" in q:
-        others["afterpulses"] = (q["afterpulses"], q["afterpulse_time"])
+    if "afterpulse_fraction" in q:
+        others["afterpulses"] = (q["afterpulse_fraction"], q["afterpulse_time"])
     return formula(bins, lifetimes=lifetimes, **others)
 
 
@@ -362,19 +375,21 @@ def _check_delays(tau):
     return tau
 
 
-def _as_range(name, values, *, above=-np.inf, at_least=-np.inf, at_most=np.inf):
+def _as_range(name, values):
     """Return (low, high) of a number or a pair, checked."""
+    limits = {"above": -np.inf, "at_least": -np.inf, "at_most": np.inf} | _ALLOWED.get(name, {})
+    above, at_least, at_most = limits.values()
     array = np.atleast_1d(np.asarray(values, dtype=np.float64))
-    low, high = array[0], array[-1]
-    in_order = array.shape in ((1,), (2,)) and np.isfinite(array).all() and low <= high
-    if not (in_order and low > above and low >= at_least and high <= at_most):
+    is_range = array.shape in ((1,), (2,)) and np.isfinite(array).all()
+    low, high = (array[0], array[-1]) if is_range else (np.nan, np.nan)
+    if not (low <= high and low > above and low >= at_least and high <= at_most):
         if name == "tau_range":
             raise ValueError(f"tau_range={values!r} must be two numbers, the lower one first.")
-        limits = [f"above {above:g}"] if above > -np.inf else []
-        limits += [f"of {at_least:g} or more"] if at_least > -np.inf else []
-        limits += [f"of {at_most:g} or less"] if at_most < np.inf else []
+        said = [f"above {above:g}"] if above > -np.inf else []
+        said += [f"of {at_least:g} or more"] if at_least > -np.inf else []
+        said += [f"of {at_most:g} or less"] if at_most < np.inf else []
         raise ValueError(
             f"{name}={values!r} must be a number or a range (low, high) of finite numbers"
-            f"{' ' + ' and '.join(limits) if limits else ''}."
+            f"{' ' + ' and '.join(said) if said else ''}."
         )
     return low, high

@@ -20,7 +20,7 @@ _GAP = 1.5
 # Lifetimes shorter than the jitter by this factor leave no tail that reaches a peak two periods away.
 _BLURRED_AWAY = 3.0
 
-# Two lifetimes closer than this are taken to be so far apart, where their difference is divided by.
+# The least relative difference of a lifetime and the time of afterpulses, which is divided by.
 _APART = 1e-4
 
 
@@ -157,36 +157,42 @@ def fading_train_integral(
     jitter: np.ndarray,
     fading_time: np.ndarray,
 ) -> np.ndarray:
-    r"""Return the integral of a decay around each multiple k of the period, :math:`e^{-|k|P/T_B}` high.
+    r"""Return the integral of decays around all multiples k of the period, :math:`e^{-|k|P/T_B}` high.
 
-    From some place on. As of :func:`train_integral`, and T_B is ``fading_time``.
+    Up to a constant, from 0. The arrays broadcast; ``fading_time`` is :math:`T_B`. A jitter is to be no
+    longer than a quarter of the period.
     """
-    q = period / fading_time
+    q, x = period / fading_time, period / lifetime
     number = np.rint(delay / period)
     phase = delay - number * period
     total = sum(
         np.exp(-q * np.abs(number - k)) * decay_integral(phase + k * period, lifetime, jitter)
         for k in (-1.0, 0.0, 1.0)
     )
+    # peaks two and more periods before the delay, and behind it: whole, less their exponential tails
     rise = np.minimum(0.5 * (jitter / lifetime) ** 2, 0.5 * _BLURRED_AWAY**2)
-    tail = np.where(jitter > _BLURRED_AWAY * lifetime, 0.0, np.exp(rise - 2.0 * period / lifetime))
-    # two and more periods before the delay, and behind it
     for sign in (1.0, -1.0):
         last = sign * number - 2.0
-        passed = _heights(last, q) - tail * np.exp(-sign * phase / lifetime) * _heights(
-            last, q, period / lifetime
-        )
-        total = total + sign * lifetime * passed
+        tails = np.exp(rise - 2.0 * x - sign * phase / lifetime) * _faded_tails(last, q, x)
+        tails = np.where(jitter > _BLURRED_AWAY * lifetime, 0.0, tails)
+        total = total + sign * lifetime * (_faded_peaks(last, q) - tails)
     return total
 
 
-def _heights(last: np.ndarray, q: np.ndarray, x: np.ndarray | float = 0.0) -> np.ndarray:
+def _faded_peaks(last: np.ndarray, q: np.ndarray) -> np.ndarray:
+    r"""Return :math:`\sum_{k \le l} e^{-q|k|}`, ``last`` being l, less that of :math:`k \le 0`."""
+    between = np.expm1(-q * np.abs(last)) / np.expm1(-q)
+    return np.where(last >= 0.0, np.exp(-q) * between, -between)
+
+
+def _faded_tails(last: np.ndarray, q: np.ndarray, x: np.ndarray) -> np.ndarray:
     r"""Return :math:`\sum_{k \le l} e^{-q|k| - x(l - k)}`, ``last`` being l."""
-    below = np.exp(-q * np.maximum(-last, 0.0) - x * np.maximum(last, 0.0)) / -np.expm1(-(q + x))
-    # from 1 to l, if that is more than 0: powers of the slower and of the faster of the two
-    n, apart = np.maximum(last, 0.0), np.abs(q - x)
-    ratio = np.where(apart > 0.0, np.expm1(-n * apart) / np.expm1(-np.maximum(apart, 1e-300)), n)
-    return below + np.exp(-q - np.maximum(n - 1.0, 0.0) * np.minimum(q, x)) * ratio
+    n = np.maximum(last, 0.0)
+    up_to_0 = np.exp(-q * np.maximum(-last, 0.0) - x * n) / -np.expm1(-(q + x))
+    # from 1 to l: the larger of the two factors to the power l - 1, times a sum of powers of their ratio
+    apart = np.maximum(np.abs(q - x), 1e-300)
+    powers = np.where(q == x, n, np.expm1(-n * apart) / np.expm1(-apart))
+    return up_to_0 + np.exp(-q - np.maximum(n - 1.0, 0.0) * np.minimum(q, x)) * powers
 
 
 def hump_integral(delay: np.ndarray, width: np.ndarray) -> np.ndarray:
@@ -240,8 +246,8 @@ def pulsed_correlation(
     r"""Return :math:`b + \sum_i a_i [r D_i(t) + \sum_{k \ne 0} D_i(t + kP)]`, averaged over bins.
 
     :math:`D_i(t) = e^{-|t|/T_i}`, blurred by the jitter, and :math:`t = \tau - \tau_0`. The k-th peak of
-    an emitter that blinks is :math:`1 + B e^{-|k|P/T_B}` times as high (Santori et al., 2001,
-    doi:10.1103/PhysRevLett.86.1502).
+    an emitter that blinks is :math:`1 + B e^{-|k|P/T_B}` times as high, the one at zero delay included
+    (Santori et al., 2004, doi:10.1103/PhysRevB.69.205324).
 
     Parameters
     ----------

@@ -159,7 +159,11 @@ def test_an_echo_is_a_lower_hump_later_and_many_make_a_comb():
         assert np.ptp(steps, axis=0) == pytest.approx(0.0, abs=1e-12)  # equally far apart
         heights = np.stack([q[f"crosstalk_height_{number}"] for number in (first, *echoes)])
         np.testing.assert_allclose(heights, heights[0] * 0.5 ** np.arange(4)[:, None])
+        for number in echoes:
+            assert (q[f"crosstalk_width_{number}"] == q[f"crosstalk_width_{first}"]).all()
     assert "crosstalk_9" not in q
+    back = make_photon_correlations(5, echo_delay=-0.1, **humps).params
+    np.testing.assert_allclose(back["crosstalk_3"], back["crosstalk_1"] - 0.1)
 
 
 @pytest.mark.parametrize("jitter", [0.0, (0.1, 0.8)])
@@ -197,13 +201,37 @@ def test_afterpulses_spread_a_share_of_the_coincidences(light, after):
     without = correlations_of(
         *(make_photon_correlations(1, **options)[k] for k in ("tau", "params"))
     )
-    g2 = make_photon_correlations(1, afterpulses=0.3, afterpulse_time=after, **options)
+    g2 = make_photon_correlations(1, afterpulse_fraction=0.3, afterpulse_time=after, **options)
     found = correlations_of(g2.tau, g2.params)[0]
     delays = np.arange(-4000, 4001) * step
     kernel = np.exp(-np.abs(delays) / after)
     spread = np.convolve(without[0], kernel / kernel.sum(), mode="same")
     inner = np.abs(g2.tau) < 60.0
     np.testing.assert_allclose(found[inner], (0.7 * without[0] + 0.3 * spread)[inner], atol=3e-4)
+
+
+def test_blinking_and_afterpulses_are_drawn_from_their_ranges_and_lives_may_be_short():
+    g2 = make_photon_correlations(
+        300, n_times=64, bunching=(0.0, 2.0), bunching_time=(1.0, 3.0), lifetimes=(1e-4,),
+        jitter=0.01, afterpulse_fraction=(0.1, 0.4), afterpulse_time=(1e-5, 0.2), random_state=0,
+    )  # fmt: skip
+    ranges = {"bunching": (0, 2), "bunching_time": (1, 3), "afterpulse_fraction": (0.1, 0.4)}
+    for name, (low, high) in ranges.items():
+        unit = (g2.params[name] - low) / (high - low)
+        assert 0.0 <= unit.min() < 0.02
+        assert 0.98 < unit.max() <= 1.0
+    assert np.isfinite(g2.clean).all()
+
+
+def test_counts_are_what_is_noisy_before_it_is_divided_by_widths():
+    g2 = make_photon_correlations(
+        20, n_times=99, tau_range=(0.01, 10.0), spacing="log", gaussian_fraction=0.5, random_state=0
+    )
+    widths, gaussian = Bins.around(g2.tau).widths, g2.params["counts"].isna()
+    assert 0 < gaussian.sum() < 20
+    assert np.isnan(g2.counts[gaussian]).all()
+    exposure = g2.params[["counts"]].to_numpy() * widths / widths.mean()
+    np.testing.assert_array_equal(g2.counts[~gaussian], np.rint((g2.noisy * exposure)[~gaussian]))
 
 
 def test_bins_that_overlap_are_refused():
@@ -230,6 +258,19 @@ def test_the_same_seed_gives_the_same_curves_and_parameters_give_them_back():
         ({"lifetimes": ()}, "one or two"),
         ({"lifetimes": (1.0, 2.0, 3.0)}, "one or two"),
         ({"counts": 0.0}, "counts="),
+        ({"counts": ()}, "counts=.* must be a number or a range"),
+        ({"bunching": (0, 0, 0)}, "bunching=.* must be a number or a range"),
+        ({"bunching_time": 0.0}, "bunching_time=0.0 .* above 0"),  # whether it is used or not
+        ({"afterpulse_fraction": (0.0, 1.1)}, "afterpulse_fraction=.* of 1 or less"),
+        ({"afterpulse_fraction": -0.1}, "afterpulse_fraction=-0.1 .* of 0 or more"),
+        ({"afterpulse_time": 0.0}, "afterpulse_time=0.0 .* above 0"),
+        (
+            {"crosstalk": (0.1,), "n_echoes": 1, "echo_height": 1.1},
+            "echo_height=1.1 .* of 1 or less",
+        ),
+        ({"echo_height": -0.1}, "echo_height=-0.1 .* of 0 or more"),
+        ({"echo_delay": (0.1, np.nan)}, "echo_delay=.* must be a number"),
+        ({"n_echoes": 1}, "n_echoes=1 needs crosstalk="),
         ({"spacing": "log"}, "must lie above 0"),
         ({"tau_range": (1.0, -1.0)}, "tau_range="),
         ({"kind": "continuous", "bunching": 0.5, "lifetimes": (0.1,)}, "needs two lifetimes"),

@@ -77,9 +77,9 @@ def test_averages_are_over_the_bins():
 
 
 @pytest.mark.parametrize("fading_time", [0.7, 2.0, 30.0, 500.0])  # 2.0: the lifetime itself
-@pytest.mark.parametrize("jitter", [0.0, 0.4])
-def test_a_fading_train_is_the_sum_of_its_peaks(fading_time, jitter):
-    period, lifetime, jitter = np.array(5.0), np.array(2.0), np.array(jitter)
+@pytest.mark.parametrize(("lifetime", "jitter"), [(2.0, 0.0), (2.0, 0.4), (0.2, 0.9), (3e-3, 0.0)])
+def test_a_fading_train_is_the_sum_of_its_peaks(fading_time, lifetime, jitter):
+    period, lifetime, jitter = np.array(5.0), np.array(lifetime), np.array(jitter)
     delay = np.linspace(-60.0, 80.0, 701)
     found = fading_train_integral(delay, period, lifetime, jitter, np.array(fading_time))
     expected = sum(
@@ -87,3 +87,12 @@ def test_a_fading_train_is_the_sum_of_its_peaks(fading_time, jitter):
         for k in range(-4000, 4001)
     )
     np.testing.assert_allclose(np.diff(found), np.diff(expected), atol=1e-10)
+
+
+def test_a_train_that_fades_slowly_is_one_that_does_not():
+    period, lifetime = np.array(5.0), np.array(0.5)
+    delay, jitter = np.linspace(-400.0, 300.0, 7001), np.array(0.0)
+    whole = np.diff(train_integral(delay, period, lifetime, jitter))
+    for fading_time in (1e11, 1e15, 1e300):
+        found = fading_train_integral(delay, period, lifetime, jitter, np.array(fading_time))
+        np.testing.assert_allclose(np.diff(found), whole, atol=1e-8)
