@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from _correlations import fit_within
+from bench_correlations import first_and_rest
 from scipy.ndimage import gaussian_filter1d
 
 from skae import MultiResRNNRegressor, NoiseInjector, PhotonCorrelationFit
@@ -57,6 +58,21 @@ class Peaks(NamedTuple):
         sides = np.array([curve[number == k].sum() for k in whole if k != 0])
         ratio = centre / sides.mean()
         return ratio, ratio * np.sqrt(1.0 / centre + 1.0 / sides.sum())
+
+
+def pulsed_files(folder):
+    """Return the files of pulsed light with 10,000 coincidences or more; say which are left out."""
+    files = []
+    for file in sorted(Path(folder).glob("hbt_*.txt.gz")):
+        tau, first, rest, _ = first_and_rest(file)
+        histogram = (first + rest)[np.newaxis]
+        is_pulsed = PhotonCorrelationFit(times=tau).fit(histogram).kind_ == "pulsed"
+        if is_pulsed and histogram.sum() >= 10_000:
+            files.append(file)
+        else:
+            reason = "too few coincidences" if is_pulsed else "no pulses are seen"
+            print(f"left out: {file.name}, {reason}")
+    return files
 
 
 def read(file):
@@ -141,7 +157,7 @@ def print_g2_zero(measured, predicted):
 
 def bench_real(options, seeds):
     """Print deviances and g2(0) of each file."""
-    files = sorted(Path(options.data).glob("hbt_*.txt.gz")) if options.data else []
+    files = pulsed_files(options.data) if options.data else []
     if not files:
         print("\nmeasured histograms are left out: --data names no folder with hbt_*.txt.gz")
         return
