@@ -18,6 +18,7 @@ def example():
     return imported(EXAMPLE)
 
 
+@pytest.mark.slow
 def test_a_search_that_loses_a_worker_is_the_serial_search(example, tmp_path, capfd, monkeypatch):
     """The serial one runs on one thread here, as workers do; with two, products round otherwise."""
     grid = {**example.GRID, "jetautoencoder__hidden_layer_sizes": [(8,), (6, 5)]}

@@ -100,6 +100,7 @@ def test_other_networks_compile(name):
     np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=1e-4)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_recurrent_networks_compile(rng):
     X = rng.normal(size=(32, 4)).cumsum(axis=1)  # each step is compiled anew
@@ -202,6 +203,7 @@ def test_a_compiler_that_fails_in_the_gradient_is_a_warning_too(standard_jets, m
     assert torch.equal(weights_of(model), weights_of(small().fit(standard_jets)))
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_two_threads_may_compile_at_once_and_leave_the_warning_filters_alone(standard_jets):
     torch.compiler.reset()

@@ -214,7 +214,7 @@ INTERRUPTED = """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to a process group")
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [2, pytest.param(1, marks=pytest.mark.slow)])
 def test_an_interrupt_ends_a_whole_search(n_jobs, tmp_path):
     script = tmp_path / "search.py"
     script.write_text(textwrap.dedent(INTERRUPTED))

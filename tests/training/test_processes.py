@@ -209,6 +209,7 @@ def test_errors_reach_every_process(tmp_path):
         assert "Choose a folder, not a file" in unwritable
 
 
+@pytest.mark.slow
 def test_the_main_process_draws_the_seed_and_decides_when_to_stop():
     code = """
         from skorch.callbacks import Callback
@@ -231,6 +232,7 @@ def test_the_main_process_draws_the_seed_and_decides_when_to_stop():
     assert [line.split()[0] for line in first.out.splitlines()] == ["2", "2"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="looks threads up in /proc")
 def test_no_thread_is_left_that_could_abort_the_exit():
     code = """
