@@ -156,9 +156,9 @@ def share_warned(fit, X, category=PoorFitWarning):
     return raised / len(X)
 
 
-def with_hump(X, expected, kind, seed):
+def with_hump(X, expected, kind, seed, width):
     """Return counts with cross-talk: 30 % of a side peak, or 30 % above flat light, 8 ns late."""
-    shape = np.exp(-0.5 * ((TAU - 8.0) / 3.0) ** 2)
+    shape = np.exp(-0.5 * ((TAU - 8.0) / width) ** 2)
     if kind == "pulsed":
         number = np.rint(TAU / PERIOD)
         shape *= 0.3 * expected[number == 2].sum() / shape.sum()
@@ -183,8 +183,12 @@ def bench_warnings(options):
             if kind == "pulsed":
                 late = PhotonCorrelationFit(kind=kind, times=TAU, period=1.02 * PERIOD)
                 print(f"   period 2 % wrong {share_warned(late, X):5.3f}", end="")
+            humps = [with_hump(X, expected, kind, 1, width) for width in (3.0, 2.0)]
             print(
-                f"   hump {share_warned(right, with_hump(X, expected, kind, 1)):5.3f}", flush=True
+                "   hump of 3 ns {:5.3f}, of 2 ns {:5.3f}".format(
+                    *(share_warned(right, hump) for hump in humps)
+                ),
+                flush=True,
             )
     print(f"Poissonian light, {many} draws: how often the 95 % interval holds 1")
     for kind in G2_ZERO:

@@ -310,3 +310,23 @@ def test_rows_in_several_processes_are_the_same(monkeypatch):
 def test_bad_parameters_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         PhotonCorrelationFit(**options).fit(np.ones((3, 10)))
+
+
+@pytest.mark.parametrize("at", [slice(0, 0), slice(300, 301), slice(250, 290)])
+def test_chance_has_an_equal_share_of_each_width_of_windows(at):
+    X = counted("continuous", 10_000, 1)
+    X[0, at] += 4.0 * np.sqrt(25.6 / max(1, at.stop - at.start))
+    X = X.round()
+    fit = PhotonCorrelationFit(kind="continuous", zero_delay=0.0, times=TAU).fit(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PoorFitWarning)
+        mean = fit.inverse_transform(fit.transform(X))[0]
+    likely = [1.0]
+    widths = (1, 2, 4, 8, 16, 32, 64)  # to a quarter of 391 bins
+    for width in widths:
+        begins = range(0, 391 - width + 1, max(1, width // 2))
+        for begin in begins:
+            seen, told = (x[begin : begin + width].sum() for x in (X[0], mean))
+            tail = min(poisson.cdf(seen, told), poisson.sf(seen - 1.0, told))
+            likely.append(2.0 * len(widths) * len(begins) * tail)
+    assert fit.goodness_of_fit(X).chance[0] == pytest.approx(min(likely), rel=1e-6)

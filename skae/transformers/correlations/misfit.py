@@ -90,8 +90,9 @@ def _table():
 def _worst_window(data, means, noise):
     """Return how likely chance is as far off anywhere, the first bin and that behind, and the excess.
 
-    Counts are summed over windows of 1, 2, 4, … bins, half of a window apart, and the least likely sum is
-    multiplied by the number of them (Bonferroni).
+    Counts are summed over windows of 1, 2, 4, … bins, half of a window apart. Each width has an equal
+    share of what chance may do, and each window of it (Bonferroni): few wide windows do not pay for many
+    narrow ones.
     """
     n, n_bins = data.counts.shape
     sums = np.zeros((2, n, n_bins + 1))
@@ -100,17 +101,17 @@ def _worst_window(data, means, noise):
     known = np.concatenate([np.zeros((n, 1)), np.cumsum(data.known, axis=1)], axis=1)
     best = np.ones(n)
     first, last, excess = np.zeros(n, dtype=int), np.full(n, n_bins), np.zeros(n)
-    n_windows, width = 0, 1
-    while width <= max(1, int(_LARGEST_WINDOW * n_bins)):
+    widths = [2**k for k in range(max(1, int(_LARGEST_WINDOW * n_bins)).bit_length())]
+    for width in widths:
         begin = np.arange(0, n_bins - width + 1, max(1, width // 2))
         seen, mean = sums[:, :, begin + width] - sums[:, :, begin]
-        n_windows += len(begin)
         if noise is None:
             mean = np.maximum(mean, 1e-12)
             chance = np.minimum(poisson.cdf(seen, mean), poisson.sf(seen - 1.0, mean))
         else:
             size = np.maximum(known[:, begin + width] - known[:, begin], 1.0)
             chance = norm.sf(np.abs(seen - mean) / np.sqrt(size * noise[:, None]))
+        chance = 2.0 * len(widths) * len(begin) * chance
         worst = chance.argmin(axis=1)
         rows = np.arange(n)
         better = chance[rows, worst] < best
@@ -118,5 +119,4 @@ def _worst_window(data, means, noise):
         first = np.where(better, begin[worst], first)
         last = np.where(better, begin[worst] + width, last)
         excess = np.where(better, (seen - mean)[rows, worst], excess)
-        width *= 2
-    return np.minimum(2.0 * n_windows * best, 1.0), (first, last), excess
+    return best, (first, last), excess
