@@ -3,7 +3,7 @@
 A network learns from simulated histograms of pulsed emitters on the grid of the measured ones, zero delay
 known to 3 ns. Split-conformal intervals (MAPIE), whose width follows the number of coincidences, are
 calibrated on other simulations, and tried on yet others and on measured histograms. Run:
-python benchmarks/bench_g2_network.py [--data FOLDER] [--budget 120]
+python benchmarks/bench_g2_network.py [--data FOLDER] [--budget 90]
 """
 
 import argparse
@@ -90,13 +90,8 @@ def print_simulations(models):
         found, ends = model.predict_interval(X)
         print_row(f"network, seed {seed}", X, y, found, [ends[:, :, i] for i in (0, 1)])
     X, y = X[:N_FITTED], y[:N_FITTED]
-    print_row(
-        f"that network, {N_FITTED} of these",
-        X,
-        y,
-        found[:N_FITTED],
-        [ends[:N_FITTED, :, i] for i in (0, 1)],
-    )
+    known = [ends[:N_FITTED, :, i] for i in (0, 1)]
+    print_row(f"that network, {N_FITTED} of these", X, y, found[:N_FITTED], known)
     for name, options in {
         "fit with a hump, the same": {"crosstalk": ((45.0, 75.0),)},
         "fit without": {},
@@ -135,7 +130,7 @@ def main():
     """Run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="a folder with hbt_*.txt.gz")
-    parser.add_argument("--budget", type=float, default=120, help="seconds of training")
+    parser.add_argument("--budget", type=float, default=90, help="seconds of training")
     options = parser.parse_args()
     print(
         f"torch {torch.__version__}, {torch.get_num_threads()} threads; {options.budget:g} s of training"
