@@ -3,6 +3,7 @@ from .calochallenge import LazyShowers, load_calochallenge, save_calochallenge
 from .correlation_files import load_photon_correlations
 from .correlations import make_photon_correlations
 from .jets import load_jets, make_jets
+from .pulse_records import cut_pulse_windows, make_pulse_records
 from .pulses import make_pulses
 from .resampling import resample_spectra
 from .showers import CaloGeometry, make_showers
@@ -17,6 +18,7 @@ __all__ = [
     "CaloMaterial",
     "LazyShowers",
     "correlate_tags",
+    "cut_pulse_windows",
     "load_calochallenge",
     "load_jets",
     "load_photon_correlations",
@@ -24,6 +26,7 @@ __all__ = [
     "load_time_tags",
     "make_jets",
     "make_photon_correlations",
+    "make_pulse_records",
     "make_pulses",
     "make_showers",
     "make_spectra",
