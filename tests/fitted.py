@@ -171,7 +171,11 @@ RECIPES = {
     ),
     "pulses": (_locator(), _traces),
     "pulses-time": (_locator(permute_traces=True, reverse_time=True), _fractions),
-    "pulses-reference": (_locator(architecture="reference"), _traces),
+    "pulses-residual": (_locator(architecture="residual"), _traces),
+    "pulses-reference": (
+        _locator(architecture="reference", n_channels=None, trace_channels=None),
+        _traces,
+    ),
     "sequences": (_regressor(), partial(_waves, lambda X: X + 1.0)),
     "sequences-poisson": (
         _regressor(loss="poisson", cell="lstm", times=np.arange(24.0) ** 1.1),

@@ -350,3 +350,11 @@ def test_without_onnx_it_is_said_what_to_install(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ImportError, match=r"needs onnxscript: pip install skae\[export\]"):
         to_onnx(model)
+
+
+def test_of_a_regressor_its_predictions_are_exported():
+    X, y = skae.datasets.make_pulses(60, n_times=21, random_state=0)
+    locator = skae.PulseLocator(max_epochs=1, random_state=0).fit(X, y)
+    graph = to_onnx(locator)
+    assert [each.name for each in graph.graph.output] == ["predict"]
+    np.testing.assert_allclose(run(graph, X), locator.predict(X), atol=1e-4)

@@ -3,6 +3,7 @@
 For triggers and offline selection of digitised waveforms, where a wrong bin is a lost event.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,7 @@ from skae.estimators._locator import (
     validate_traces,
 )
 from skae.estimators._locator_callbacks import CalibrateMixture, DecayWeights
+from skae.estimators._locator_networks import ARCHITECTURES, build_locator, check_architecture
 from skae.estimators._poor_fit import faults_of_regression, r_squared
 from skae.modules.pulses.locators import ReferenceLocator, ResidualLocator
 from skae.modules.pulses.positions import BinDistribution, MixtureDistribution, PositionDistribution
@@ -38,6 +40,9 @@ _AUTO = StrOptions({"auto"})
 # Factor by which errors may differ from predicted ones, and what accuracies may differ from theirs.
 _OFF_BY, _UNSURE = 2.0, 0.15
 
+# Events that go through a residual network at a time on the CPU, and numbers in them.
+_MOST_ROWS, _NUMBERS_AT_ONCE = 64, 2**15
+
 
 @estimator
 class PulseLocator(BaseLocator, BaseNeuralEstimator):
@@ -46,7 +51,8 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
     A network of residual dilated convolutions gives a probability to each sample. It looks at each
     trace first, with the same weights for all, and then at all of an event's traces together. What
     is known of the events enters as augmentation: traces that are exchangeable are put in random order,
-    and where pulses look the same in both directions of time half of the events are mirrored.
+    where pulses look the same in both directions of time half of the events are mirrored, and all are
+    moved by a sample at random. Levels of the traces do not matter: the first layer sees differences.
 
     Events are ``X`` of shape (n_samples, n_traces, n_times), or (n_samples, n_times) for single traces;
     ``y`` of shape (n_samples,) has the pulses' positions in samples, whole or fractional, from 0 to
@@ -61,30 +67,35 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
 
     Parameters
     ----------
-    architecture : {"residual", "reference"}, default="residual"
-        "residual" is the network described above. "reference" is the published one of two
+    architecture : {"fast", "residual", "reference"}, default="fast"
+        "fast" is the network described above, in steps of two samples. "residual" is a larger one, which
+        also joins what it predicts for a reversible event and its mirror image: somewhat more accurate,
+        and several times as slow. "reference" is the published one of two
         convolutional layers [1]_, of 51 parameters for three traces; it always predicts bins. To train it
         as published: ``optimizer="adam", lr=0.01, lr_schedule="constant", weight_decay=0, batch_size=500,
         max_epochs=42, permute_traces=False, reverse_time=False`` (of 6000 events, 504 steps).
 
-    trace_channels : int, default=16
-        Channels of the convolutions over single traces.
+    trace_channels : int, default=None
+        Channels of the convolutions over single traces; None is 16 of "fast", 24 of "residual".
 
-    n_channels : int, default=32
-        Channels of the convolutions over all traces of an event.
+    n_channels : int, default=None
+        Channels of the convolutions over all traces of an event; None is 16 of "fast", 32 of "residual".
 
-    kernel_size : int, default=5
-        Samples that a convolution spans, odd. Blocks are dilated by 1, 2 and 4 in single traces, and
-        then by 1, 2, 4 and 8: with 5, each prediction sees 48 samples to either side. Take more for
-        pulses wider than some 20 samples.
+    kernel_size : int, default=None
+        Steps of two samples that a convolution spans, odd; None is 3. Blocks are dilated by 1 and 2 in
+        single traces, and then by 1, 2, 4 and 8: with 3, each prediction sees 43 samples to either side.
+        Take more for pulses wider than some 20 samples.
+
+    remove_baseline : bool, default=True
+        Look at differences between samples, so that levels of traces and what is added to all samples of
+        one do not matter. With False the network sees the samples themselves.
 
     permute_traces : {"auto"} or bool, default="auto"
         Put the traces of an event in random order in training. "auto" does it unless traces differ
         significantly in their mean waveform around the pulse, their mean or their variance.
 
     reverse_time : {"auto"} or bool, default="auto"
-        Mirror half of the events in training; the residual network also joins what it predicts for an
-        event and its mirror image. "auto" does it unless the mean waveform differs
+        Mirror half of the events in training. "auto" does it unless the mean waveform differs
         significantly from its mirror image.
 
     sub_bin : {"auto"} or bool, default="auto"
@@ -150,11 +161,12 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
     """
 
     architecture: Any = parameter(
-        default="residual", allowed=StrOptions({"residual", "reference"}), shapes=True
+        default="fast", allowed=StrOptions({*ARCHITECTURES, "reference"}), shapes=True
     )
-    trace_channels: Any = parameter(default=16, allowed=COUNT, shapes=True)
-    n_channels: Any = parameter(default=32, allowed=COUNT, shapes=True)
-    kernel_size: Any = parameter(default=5, allowed=COUNT, shapes=True)
+    trace_channels: Any = parameter(default=None, allowed=[COUNT, None], shapes=True)
+    n_channels: Any = parameter(default=None, allowed=[COUNT, None], shapes=True)
+    kernel_size: Any = parameter(default=None, allowed=[COUNT, None], shapes=True)
+    remove_baseline: Any = parameter(default=True, allowed="boolean", shapes=True)
     permute_traces: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
     reverse_time: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
     sub_bin: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
@@ -162,11 +174,8 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
     out_of_range: Any = parameter(default="raise", allowed=StrOptions({"raise", "clip"}))
     max_epochs: Any = 40
     batch_size: Any = 64
-    lr: Any = 8e-3
+    lr: Any = 1.6e-2
     weight_decay: Any = parameter(default=None, allowed=[NOT_NEGATIVE, None], shapes=True)
-
-    #: dilations of the blocks over single traces, and over all of an event's
-    _DILATIONS = ((1, 2, 4), (1, 2, 4, 8))
 
     # -- fitting -------------------------------------------------------------------------------
 
@@ -193,34 +202,16 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
         )
 
     def _check_parameters(self, n_samples: int) -> None:
-        if self.kernel_size % 2 == 0:
-            raise ValueError(
-                f"kernel_size={self.kernel_size} must be odd, to be centred on a sample."
-            )
-        if self.architecture == "reference" and self.sub_bin is True:
-            raise ValueError(
-                "architecture='reference' predicts whole bins; use sub_bin='auto' or False, or "
-                "architecture='residual'."
-            )
+        check_architecture(self)
 
     def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
         n_traces = 1 if len(self.trace_shape_) == 1 else self.trace_shape_[0]
         distribution: PositionDistribution = (
             MixtureDistribution() if self.sub_bin_ else BinDistribution()
         )
-        if self.architecture == "reference":
-            return ReferenceLocator(n_traces), distribution
-        module = ResidualLocator(
-            n_traces,
-            distribution,
-            trace_channels=self.trace_channels,
-            n_channels=self.n_channels,
-            kernel_size=self.kernel_size,
-            dilations=self._DILATIONS,
-            pooled=self.permute_traces_,
-            reversible=self.reverse_time_,
-        )
-        module.fit_statistics(rows.x, rows.weight)
+        module = build_locator(self, n_traces, distribution)
+        if isinstance(module, ResidualLocator):
+            module.fit_statistics(rows.x, rows.weight)
         return module, distribution
 
     def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
@@ -228,17 +219,20 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
         if self.sub_bin_:
             # an event far from a sharp component pulls at it by the square of its sharpness
             run = replace(run, callbacks=[gradient_clipping(), *run.callbacks])
-        if self.permute_traces_ or self.reverse_time_:
-            symmetries = RandomSymmetries(permute=self.permute_traces_, reverse=self.reverse_time_)
-            run = replace(run, augmentation=symmetries)
-        return run
+        window, known = None, ARCHITECTURES.get(self.architecture)
+        if known is not None:
+            window = max(1, X.shape[-1] + 1 - known.step)
+        symmetries = RandomSymmetries(
+            permute=self.permute_traces_, reverse=self.reverse_time_, window=window
+        )
+        return replace(run, augmentation=symmetries)
 
     def _make_run(self, *args: Any, partial: bool) -> Run:
         run = super()._make_run(*args, partial=partial)
         callbacks = list(run.callbacks)
         if (
             self.weight_decay is None
-            and self.architecture == "residual"
+            and self.architecture != "reference"
             and self.optimizer == "adamw"
         ):
             callbacks.append(("skae_weight_decay", DecayWeights(partial)))
@@ -281,10 +275,12 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
 
     # -- predicting ----------------------------------------------------------------------------
 
-    @property
-    def _rows_at_once(self) -> int | None:
-        # activations of many channels stay in cache, and one event is as late as all of these
-        return None if isinstance(self.module_, ReferenceLocator) else 16
+    def _chunks(self) -> dict[str, int]:
+        if self.device_.type != "cpu" or isinstance(self.module_, ReferenceLocator):
+            return super()._chunks()
+        # Activations stay in cache. A row is a matrix of many steps, whose result depends on no others.
+        rows = max(1, min(_MOST_ROWS, _NUMBERS_AT_ONCE // math.prod(self.trace_shape_)))
+        return {"chunk_rows": rows, "fewest_rows": 1}
 
     def _locate(self, X: np.ndarray, return_std: bool) -> tuple[np.ndarray, np.ndarray | None]:
         return self._apply(self._position_and_std, X)

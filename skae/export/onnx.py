@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ _N_EXAMPLES = 3
 
 
 @own_settings()
-def to_onnx(estimator, path=None, *, method="transform", dtype="float32"):
+def to_onnx(estimator, path=None, *, method=None, dtype="float32"):
     """Export a method of a fitted estimator, or of a Pipeline that ends in one, as an ONNX graph.
 
     The graph takes a batch ``X`` of any number of rows, in the units of the training data, and gives a
@@ -63,9 +63,9 @@ def to_onnx(estimator, path=None, *, method="transform", dtype="float32"):
     path : path-like, default=None
         Where the graph is written. A file of that name is replaced when the new one is whole on the
         disk. None writes none.
-    method : str, default="transform"
+    method : str, default=None
         What is exported: "transform", "inverse_transform" and "score_samples" of autoencoders, "predict"
-        of regressors, "predict_distribution" of PulseLocator.
+        of regressors, "predict_distribution" of PulseLocator. None takes "transform" or "predict".
     dtype : {"float32", "float64"}, default="float32"
         What ``X`` and the result are. Where a column lies far from zero, float32 has few digits left for
         its differences; a warning says so.
@@ -114,6 +114,8 @@ def to_onnx(estimator, path=None, *, method="transform", dtype="float32"):
     last = copy.deepcopy(last)  # on the CPU, whatever the original computes on
     last.net_.to(torch.device("cpu"))
     last.module_.eval()
+    if method is None:
+        method = "predict" if is_regressor(last) else "transform"
     if method not in last._exportable:
         known = ", ".join(last._exportable)
         raise ValueError(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from skae.modules.moments import scale_of, usable_moments
+from skae.modules.moments import Rows, scale_of, usable_moments
 from skae.modules.pulses.positions import PositionDistribution
 
 # Of the reference network: filters of its first layer, samples that filters of both layers span, and bins
@@ -21,35 +21,66 @@ def _with_traces(x: Tensor) -> Tensor:
     return x.unsqueeze(1) if x.ndim == 2 else x
 
 
-class DilatedBlock(nn.Module):
-    """``x + silu(conv(x))`` with a dilated 1-D convolution (Yu & Koltun, 2016, arXiv:1511.07122)."""
+class StepConvolution(nn.Module):
+    """A 1-D convolution over the steps of ``(n, n_steps, n_in)``, as one matrix product.
 
-    def __init__(self, n_channels: int, kernel_size: int, dilation: int):
+    Of few channels that is several times as fast, on a CPU, as convolutions with the channels first.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Channels.
+    n_taps : int
+        Steps that it spans, odd.
+    dilation : int
+        Distance between them (Yu & Koltun, 2016, arXiv:1511.07122).
+    """
+
+    def __init__(self, n_in: int, n_out: int, n_taps: int, dilation: int = 1):
         super().__init__()
-        self.conv = nn.Conv1d(
-            n_channels, n_channels, kernel_size, padding="same", dilation=dilation
-        )
+        self.offsets = [tap * dilation for tap in range(n_taps)]
+        self.reach = self.offsets[-1] // 2
+        self.taps = nn.Linear(n_taps * n_in, n_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(n, n_channels, n_times)`` to the same shape."""
-        return x + nn.functional.silu(self.conv(x))
+        """Map ``(n, n_steps, n_in)`` to ``(n, n_steps, n_out)``; there are zeros before and behind."""
+        n_steps = x.shape[1]
+        x = nn.functional.pad(x, (0, 0, self.reach, self.reach))
+        return self.taps(
+            torch.cat([x[:, first : first + n_steps] for first in self.offsets], dim=2)
+        )
 
 
-def _dilated_stack(
-    n_in: int, n_channels: int, kernel_size: int, dilations: Sequence[int]
-) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv1d(n_in, n_channels, kernel_size, padding="same"),
-        nn.SiLU(),
-        *(DilatedBlock(n_channels, kernel_size, dilation) for dilation in dilations),
-    )
+def _stack(n_channels: int, n_taps: int, dilations: Sequence[int]) -> nn.ModuleList:
+    return nn.ModuleList(StepConvolution(n_channels, n_channels, n_taps, d) for d in dilations)
+
+
+def _through(blocks: nn.ModuleList, x: Tensor) -> Tensor:
+    for block in blocks:
+        x = x + block(x).relu()
+    return x
+
+
+class _Levelled:
+    """Rows whose traces have a mean of 0, each its own."""
+
+    def __init__(self, x: Rows):
+        self.shape, self.dtype, self._x = x.shape, x.dtype, x
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    def __getitem__(self, part: slice) -> Tensor:
+        x = self._x[part]
+        return x - x.mean(dim=-1, keepdim=True)
 
 
 class ResidualLocator(nn.Module):
     """Residual dilated convolutions: first over each trace by itself, then over all of an event's.
 
     The first stack is the same for every trace: a pulse looks alike in all of them. The second one sees
-    what it found in each, side by side, and looks for the coincidence.
+    what it found in each, side by side, and looks for the coincidence. Both see a trace in steps of a few
+    samples; what the last layer gives for a step are the outputs of all of its samples.
 
     Parameters
     ----------
@@ -57,14 +88,18 @@ class ResidualLocator(nn.Module):
         Traces in an event.
     distribution : PositionDistribution
         What the outputs are numbers of, for each sample.
+    step : int
+        Samples in a step.
     trace_channels, n_channels : int
         Channels of the stack over single traces, and of that over events.
     kernel_size : int
-        Samples that a convolution spans, odd.
+        Steps that a convolution spans, odd.
     dilations : (sequence of int, sequence of int)
         Dilations of the residual blocks of both stacks.
     pooled : bool
-        Standardise all traces by the same mean and variance.
+        Divide all traces by the same number.
+    remove_baseline : bool
+        See differences between neighbouring samples alone, to which levels of the traces do not matter.
     reversible : bool
         Give, outside of training, what is found in an event and behind it, as further outputs, what is
         found in its time-reversed image.
@@ -75,28 +110,35 @@ class ResidualLocator(nn.Module):
         n_traces: int,
         distribution: PositionDistribution,
         *,
+        step: int,
         trace_channels: int,
         n_channels: int,
         kernel_size: int,
         dilations: tuple[Sequence[int], Sequence[int]],
         pooled: bool,
+        remove_baseline: bool,
         reversible: bool,
     ):
         super().__init__()
         self.n_traces = n_traces
         self.pooled = pooled
+        self.step = step
+        self.remove_baseline = remove_baseline
         self.centre = nn.Buffer(torch.zeros(n_traces, 1))
         self.scale = nn.Buffer(torch.ones(n_traces, 1))
         self.reversible = reversible
         self.odd_outputs = list(distribution.odd_outputs)
-        self.single = _dilated_stack(1, trace_channels, kernel_size, dilations[0])
-        found = n_traces * trace_channels
-        self.joint = _dilated_stack(found, n_channels, kernel_size, dilations[1])
-        self.output = nn.Conv1d(n_channels, distribution.n_outputs, 1)
+        self.n_outputs = distribution.n_outputs
+        self.margin = step * (kernel_size - 1)  # samples that the first layer sees beside a step
+        self.first = nn.Linear(step + 2 * self.margin, trace_channels)
+        self.single = _stack(trace_channels, kernel_size, dilations[0])
+        self.joining = StepConvolution(n_traces * trace_channels, n_channels, kernel_size)
+        self.joint = _stack(n_channels, kernel_size, dilations[1])
+        self.output = nn.Linear(n_channels, step * self.n_outputs)
 
     def fit_statistics(self, x: Tensor, weight: Tensor | None = None) -> None:
         """Take means and standard deviations from training rows, ``(n, n_traces, n_times)``."""
-        mean, variance, _ = usable_moments(x, weight)
+        mean, variance, _ = usable_moments(_Levelled(x) if self.remove_baseline else x, weight)
         mean, variance = mean.reshape(self.n_traces, -1), variance.reshape(self.n_traces, -1)
         dim = None if self.pooled else 1
         square = (variance + mean**2).mean(dim=dim, keepdim=True)
@@ -117,15 +159,25 @@ class ResidualLocator(nn.Module):
     @torch.no_grad()
     def calibrate(self, factors: Tensor, width: Tensor) -> None:
         """Build what `MixtureDistribution.calibrated` does into the last layer."""
-        weight, bias = self.output.parameters()
-        weight[:2] *= factors[:, None, None]
-        bias[:2] *= factors
-        bias[2] += width
+        weight, bias = (part.unflatten(0, (self.step, -1)) for part in self.output.parameters())
+        weight[:, :2] *= factors[:, None]
+        bias[:, :2] *= factors
+        bias[:, 2] += width
 
     def _locate(self, x: Tensor) -> Tensor:
         n, n_traces, n_times = x.shape
-        found = self.single(x.reshape(n * n_traces, 1, n_times))  # (n · n_traces, …, n_times)
-        return self.output(self.joint(found.reshape(n, -1, n_times)))
+        n_steps = -(-n_times // self.step)
+        behind = self.margin + n_steps * self.step - n_times
+        x = nn.functional.pad(x, (self.margin, behind), mode="replicate").flatten(0, 1)
+        weight = self.first.weight
+        if self.remove_baseline:
+            weight = weight - weight.mean(dim=1, keepdim=True)
+        patches = x.unfold(1, weight.shape[1], self.step)  # (n · n_traces, n_steps, …)
+        found = nn.functional.linear(patches, weight, self.first.bias).relu()
+        found = _through(self.single, found).unflatten(0, (n, n_traces))
+        found = found.transpose(1, 2).flatten(2)  # (n, n_steps, n_traces · …)
+        found = self.output(_through(self.joint, self.joining(found).relu()))
+        return found.reshape(n, -1, self.n_outputs)[:, :n_times].transpose(1, 2)
 
 
 class ReferenceLocator(nn.Module):

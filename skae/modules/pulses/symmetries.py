@@ -1,11 +1,11 @@
-"""Symmetries of events as augmentation: what may be exchanged or mirrored, drawn for each row."""
+"""Symmetries of events as augmentation: what may be exchanged, mirrored or moved, drawn for each row."""
 
 import torch
 from torch import Tensor
 
 
 class RandomSymmetries:
-    """Exchange traces and reverse the time of each event at random; positions follow.
+    """Exchange traces, reverse the time of each event, and cut a window; positions follow.
 
     Parameters
     ----------
@@ -13,11 +13,14 @@ class RandomSymmetries:
         Put the traces of each event in random order.
     reverse : bool
         Mirror half of the events in time.
+    window : int or None
+        Keep as many samples of each event, at a random place that the pulse is inside of. None keeps all.
     """
 
-    def __init__(self, *, permute: bool, reverse: bool):
+    def __init__(self, *, permute: bool, reverse: bool, window: int | None = None):
         self.permute = permute
         self.reverse = reverse
+        self.window = window
 
     def __call__(
         self, x: Tensor, target: Tensor, generator: torch.Generator
@@ -26,8 +29,20 @@ class RandomSymmetries:
         if self.permute and x.ndim == 3:
             keys = x.new_empty(x.shape[:2]).uniform_(generator=generator)
             x = x.gather(1, keys.argsort(dim=1).unsqueeze(2).expand_as(x))
+        if self.window is not None and self.window < x.shape[-1]:
+            x, target = self._cut(x, target, generator)
         if self.reverse:
             coin = x.new_empty(len(x)).uniform_(generator=generator) < 0.5
             x = torch.where(coin.reshape(-1, *[1] * (x.ndim - 1)), x.flip(-1), x)
             target = torch.where(coin, x.shape[-1] - 1 - target, target)
         return x, target
+
+    def _cut(self, x: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        last = x.shape[-1] - self.window
+        earliest = (target - (self.window - 1)).ceil().clamp(0, last)
+        latest = target.floor().clamp(0, last)
+        share = x.new_empty(len(x)).uniform_(generator=generator)
+        first = (earliest + (share * (latest - earliest + 1)).floor()).minimum(latest)
+        samples = first.long()[:, None] + torch.arange(self.window, device=x.device)
+        samples = samples.reshape(len(x), *[1] * (x.ndim - 2), -1).expand(*x.shape[:-1], -1)
+        return x.gather(-1, samples), target - first

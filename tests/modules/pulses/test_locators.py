@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from skae.modules.pulses.locators import ReferenceLocator, ResidualLocator
+from skae.modules.pulses.locators import ReferenceLocator, ResidualLocator, StepConvolution
 from skae.modules.pulses.positions import BinDistribution, MixtureDistribution
 
 
 def locator(law, **options):
     torch.manual_seed(0)
     options = {
-        "trace_channels": 3, "n_channels": 4, "kernel_size": 3, "dilations": ((1, 2), (1, 2)),
-        "pooled": True, "reversible": True, **options,
+        "step": 2, "trace_channels": 3, "n_channels": 4, "kernel_size": 3,
+        "dilations": ((1, 2), (1, 2)), "pooled": True, "remove_baseline": True, "reversible": True,
+        **options,
     }  # fmt: skip
     return ResidualLocator(3, law, **options)
 
@@ -32,6 +33,50 @@ def test_a_mirrored_event_is_found_at_the_mirrored_place(law):
     torch.testing.assert_close(mirrored_std, std, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("dilation", [1, 3])
+def test_a_convolution_over_steps_is_torchs_with_the_channels_last(dilation):
+    torch.manual_seed(0)
+    layer, x = StepConvolution(4, 5, 3, dilation), torch.randn(2, 11, 4)
+    weight = layer.taps.weight.unflatten(1, (3, 4)).transpose(1, 2)  # (n_out, n_in, n_taps)
+    expected = torch.nn.functional.conv1d(
+        x.transpose(1, 2), weight, layer.taps.bias, padding="same", dilation=dilation
+    )
+    torch.testing.assert_close(layer(x), expected.transpose(1, 2))
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+@pytest.mark.parametrize("n_times", [1, 2, 7, 30])
+def test_there_are_outputs_for_each_sample_whatever_the_step(step, n_times):
+    law = MixtureDistribution()
+    module = locator(law, step=step)
+    for reversible in (module.train(), module.eval()):
+        output = reversible(torch.randn(5, 3, n_times))
+        assert output.shape == (5, 6 if not module.training else 3, n_times)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_events_that_are_moved_by_a_step_are_found_a_step_further(step):
+    module = locator(BinDistribution(), step=step, reversible=False).eval()
+    x = torch.randn(5, 3, 120)
+    with torch.no_grad():
+        here, there = module(x[..., :-step]), module(x[..., step:])
+    inside = slice(40, -40)  # where no end is seen
+    torch.testing.assert_close(here[..., step:][..., inside], there[..., :-step][..., inside])
+
+
+def test_levels_of_traces_do_not_matter():
+    x = torch.randn(200, 3, 30)
+    levels = 50.0 * torch.randn(200, 3, 1)
+    plain, moved = (locator(BinDistribution()).eval() for _ in range(2))
+    plain.fit_statistics(x)
+    moved.fit_statistics(x + levels)
+    torch.testing.assert_close(moved.scale, plain.scale, atol=1e-4, rtol=0)
+    torch.testing.assert_close(plain(x + levels), plain(x), atol=1e-4, rtol=0)
+    seen = locator(BinDistribution(), remove_baseline=False).eval()
+    seen.fit_statistics(x)
+    assert (seen(x + levels) - seen(x)).abs().max() > 0.1
+
+
 def test_a_calibrated_network_gives_calibrated_outputs():
     law = MixtureDistribution()
     module, x = locator(law).eval(), torch.randn(5, 3, 30)
@@ -49,10 +94,19 @@ def test_units_do_not_matter(pooled):
     plain.fit_statistics(x)
     scaled.fit_statistics(1e3 * x - 5e3)
     torch.testing.assert_close(scaled(1e3 * x - 5e3), plain(x), atol=1e-3, rtol=1e-3)
-    standard = (x - plain.centre) / plain.scale
-    assert standard.mean().abs() < 1e-5
+    standard = (x - x.mean(dim=2, keepdim=True)) / plain.scale
     if not pooled:
         torch.testing.assert_close(standard.std(dim=(0, 2)), torch.ones(3), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_traces_that_keep_their_levels_are_standardised_with_them(pooled):
+    x = torch.randn(200, 3, 30) + 5.0 * torch.randn(200, 3, 1) + 40.0
+    module = locator(BinDistribution(), pooled=pooled, remove_baseline=False)
+    module.fit_statistics(x)
+    standard = (x - module.centre) / module.scale
+    assert standard.mean().abs() < 1e-4
+    assert abs(standard.std() - 1.0) < 0.02
 
 
 def test_small_pulses_on_a_pedestal_are_standardised():

@@ -28,3 +28,23 @@ def test_symmetries_that_are_off_change_nothing():
     same, positions = RandomSymmetries(permute=False, reverse=False)(x, target, generator)
     assert same is x
     assert positions is target
+
+
+def test_windows_lie_anywhere_around_the_pulse():
+    x = torch.zeros(3000, 2, 20)
+    target = torch.randint(0, 20, (3000,)).float()
+    x[torch.arange(3000), :, target.long()] = 1.0
+    generator = torch.Generator().manual_seed(0)
+    cut = RandomSymmetries(permute=False, reverse=False, window=8)
+    part, positions = cut(x, target, generator)
+    assert part.shape == (3000, 2, 8)
+    assert (part[torch.arange(3000), :, positions.long()] == 1.0).all()
+    # a pulse in the middle of the trace may come to stand anywhere in the window
+    inner = positions[(target >= 7) & (target <= 12)]
+    share = torch.bincount(inner.long(), minlength=8) / len(inner)
+    torch.testing.assert_close(share, torch.full((8,), 1 / 8), atol=0.04, rtol=0)
+    fine = target.clamp(0.25, 18.75) + 0.25
+    moved = cut(x, fine, generator)[1]
+    assert moved.min() >= 0.0
+    assert moved.max() <= 7.0
+    assert cut(x[..., :8], target, generator)[0].shape == (3000, 2, 8)

@@ -1,0 +1,84 @@
+"""Networks of PulseLocator by their names, and what parameters left at None are in each."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from skae.modules.pulses.locators import ReferenceLocator, ResidualLocator
+from skae.modules.pulses.positions import PositionDistribution
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A residual network: samples in a step, channels, dilations of its blocks, opinions asked for.
+
+    Attributes
+    ----------
+    step : int
+        Samples that are looked at in one step.
+    trace_channels, n_channels : int
+        Channels over single traces, and over all of an event's.
+    dilations : tuple of tuple of int
+        Dilations of the blocks over single traces, and over events.
+    mirrors : bool
+        Whether a reversible event is looked at in both directions.
+    """
+
+    step: int
+    trace_channels: int
+    n_channels: int
+    dilations: tuple[tuple[int, ...], tuple[int, ...]]
+    mirrors: bool
+
+
+#: residual networks by their names; "reference" is none
+ARCHITECTURES = {
+    "fast": Architecture(2, 16, 16, ((1, 2), (1, 2, 4, 8)), mirrors=False),
+    "residual": Architecture(2, 24, 32, ((1, 2), (1, 2, 4, 8)), mirrors=True),
+}
+
+#: parameters that the published network has no use for
+OF_RESIDUAL = "trace_channels", "n_channels", "kernel_size"
+
+# Steps that a convolution spans where that is left to the network.
+_KERNEL_SIZE = 3
+
+
+def check_architecture(estimator: Any) -> None:
+    """Refuse parameters that the architecture does not know, or cannot do."""
+    size = estimator.kernel_size
+    if size is not None and size % 2 == 0:
+        raise ValueError(f"kernel_size={size} must be odd, to be centred on a step.")
+    if estimator.architecture != "reference":
+        return
+    if estimator.sub_bin is True:
+        raise ValueError(
+            "architecture='reference' predicts whole bins; use sub_bin='auto' or False, or "
+            "architecture='fast'."
+        )
+    for name in OF_RESIDUAL:
+        if getattr(estimator, name) is not None:
+            raise ValueError(
+                f"architecture='reference' has the published layers and no {name}: leave it None, or "
+                "use architecture='fast'."
+            )
+
+
+def build_locator(estimator: Any, n_traces: int, distribution: PositionDistribution) -> nn.Module:
+    """Return the network that an estimator names, before it has seen any rows."""
+    if estimator.architecture == "reference":
+        return ReferenceLocator(n_traces)
+    known = ARCHITECTURES[estimator.architecture]
+    return ResidualLocator(
+        n_traces,
+        distribution,
+        step=known.step,
+        trace_channels=estimator.trace_channels or known.trace_channels,
+        n_channels=estimator.n_channels or known.n_channels,
+        kernel_size=estimator.kernel_size or _KERNEL_SIZE,
+        dilations=known.dilations,
+        pooled=estimator.permute_traces_,
+        remove_baseline=estimator.remove_baseline,
+        reversible=estimator.reverse_time_ and known.mirrors,
+    )
