@@ -172,6 +172,10 @@ RECIPES = {
     "pulses": (_locator(), _traces),
     "pulses-time": (_locator(permute_traces=True, reverse_time=True), _fractions),
     "pulses-residual": (_locator(architecture="residual"), _traces),
+    "pulses-masked": (
+        _locator(missing="mask", saturation=2.0, remove_baseline=False),
+        _traces,
+    ),
     "pulses-reference": (
         _locator(architecture="reference", n_channels=None, trace_channels=None),
         _traces,

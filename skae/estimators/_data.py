@@ -211,14 +211,25 @@ def check_finite_rows(
     X: np.ndarray,
     name_of: Callable[..., str],
     remedy: str = "Leave these rows out, or fill the gaps.",
+    *,
+    gaps: bool = False,
 ) -> None:
-    """Refuse rows with NaN or infinities, and say how many there are and where the first one is."""
+    """Refuse rows with NaN or infinities, and say how many there are and where the first one is.
+
+    With ``gaps`` a NaN is none, but a row must have some number.
+    """
+
+    def is_bad(rows: np.ndarray) -> np.ndarray:
+        if not gaps:
+            return ~np.isfinite(rows)
+        across = tuple(range(1, rows.ndim))
+        return np.isinf(rows) | np.isnan(rows).all(axis=across, keepdims=True)
+
     across = tuple(range(1, X.ndim))
-    whole = [np.isfinite(rows).all(axis=across) for _, rows in blocks(X)]
-    bad = np.flatnonzero(~np.concatenate(whole))
+    bad = np.flatnonzero(np.concatenate([is_bad(rows).any(axis=across) for _, rows in blocks(X)]))
     if len(bad):
         first = int(bad[0])
-        place = np.argwhere(~np.isfinite(X[first]))[0]
+        place = np.argwhere(is_bad(X[first : first + 1])[0])[0]
         what = "NaN" if np.isnan(X[(first, *place)]) else "infinity"
         raise ValueError(
             f"Input X contains {what}: {len(bad)} of {len(X)} rows have values that are not finite, the "

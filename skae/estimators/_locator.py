@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
-from scipy import stats
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import (
     check_array,
@@ -13,7 +12,7 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
-from skae.estimators._data import to_host
+from skae.estimators._data import blocks, to_host
 from skae.estimators._sequences import (
     SWAPPED,
     SequenceWords,
@@ -24,6 +23,9 @@ from skae.estimators._sequences import (
 
 class BaseLocator(RegressorMixin, ABC):
     """A regressor that gives each event a position on its samples, and a distribution over them."""
+
+    #: whether NaN is a sample that was not recorded
+    _takes_gaps: bool = False
 
     @abstractmethod
     def _locate(self, X: np.ndarray, return_std: bool) -> tuple[np.ndarray, np.ndarray | None]:
@@ -39,7 +41,7 @@ class BaseLocator(RegressorMixin, ABC):
 
     def _validate_rows(self, X) -> np.ndarray:
         check_is_fitted(self, "trace_shape_")
-        return validate_traces(self, X, reset=False)
+        return validate_traces(self, X, reset=False, gaps=self._takes_gaps)
 
     def predict(self, X, return_std=False):
         """Locate the pulse of each event.
@@ -82,26 +84,35 @@ class BaseLocator(RegressorMixin, ABC):
         return tags
 
 
-# What symmetries are judged by: as many events, as many numbers in them, this far around the pulse.
-_JUDGED_EVENTS = 5000
-_JUDGED_NUMBERS = 2**22
-_JUDGED_SAMPLES = 20
-
-# A difference breaks a symmetry if it is as improbable as this, and this share of the traces' spread:
-# what is significant in a large sample may still be small.
-_IMPROBABLE = 1e-9
-_LARGE = 0.05
-
-
 # What labels may be off whole samples by, for they were computed: least, and most in single precision.
 _ROUNDING = 1e-6, 1e-4
 
-_WORDS = SequenceWords("trace_shape_", "n_traces", "event", "events", "trace", "sample")
+_WORDS = SequenceWords(
+    "trace_shape_", "n_traces", "event", "events", "trace", "sample", "missing='mask'"
+)
 
 
-def validate_traces(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
+def validate_traces(
+    estimator: BaseEstimator, X: Any, *, reset: bool, gaps: bool = False
+) -> np.ndarray:
     """Check events, of traces or of a single one, and that their shape is the one of fit."""
-    return validate_sequences(estimator, X, _WORDS, reset=reset)
+    return validate_sequences(estimator, X, _WORDS, reset=reset, gaps=gaps)
+
+
+def refuse_missing_positions(X: np.ndarray, y: np.ndarray) -> None:
+    """Refuse positions at which no trace of the event has a sample."""
+    nearest = np.rint(y).astype(int)
+    for start, rows in blocks(X):
+        events = rows.reshape(len(rows), -1, X.shape[-1])
+        at = nearest[start : start + len(rows)]
+        there = events[np.arange(len(rows)), :, at]  # (n, n_traces)
+        bad = np.flatnonzero(np.isnan(there).all(axis=1))
+        if len(bad):
+            event = start + int(bad[0])
+            raise ValueError(
+                f"y[{event}] = {float(y[event])!r} is a place where event {event} has no samples: they "
+                "are NaN in all of its traces. Leave the event out, or correct its label."
+            )
 
 
 def validate_positions(
@@ -136,66 +147,3 @@ def validate_positions(
             f"{shown}{', …' if len(outside) > 5 else ''}. {SWAPPED if is_on_other_axis else remedy}"
         )
     return y
-
-
-def find_symmetries(X: np.ndarray, y: np.ndarray) -> tuple[bool, bool]:
-    """Tell whether the data allow traces to be exchanged, and time to be reversed.
-
-    Looked at are the mean waveform around the pulse, the mean over all of the samples, and the
-    traces' variances. A symmetry is denied where they differ significantly, and by more than a
-    twentieth of the spread of the samples.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, n_traces, n_times) or (n, n_times)
-        Events.
-    y : ndarray of shape (n,)
-        Positions of their pulses.
-
-    Returns
-    -------
-    exchangeable, reversible : bool
-        Of a single trace there is nothing to exchange.
-    """
-    n_judged = min(_JUDGED_EVENTS, max(1, _JUDGED_NUMBERS // max(1, X[:1].size)))
-    step = -(-len(X) // n_judged)
-    events = np.array(X[::step], dtype=np.float64)
-    events = events.reshape(len(events), -1, X.shape[-1])  # (n, n_traces, n_times)
-    aligned = _align(events, np.rint(y[::step]).astype(int))  # NaN outside of the trace
-    # pedestals are no part of what traces do
-    spread = max((events - events.mean(axis=2, keepdims=True)).std(), np.finfo(float).tiny)
-    reversible = not (
-        _differ(aligned, aligned[..., ::-1], spread) or _differ(events, events[..., ::-1], spread)
-    )
-    if events.shape[1] == 1:
-        return False, reversible
-    variance = events.var(axis=2, keepdims=True) / spread
-    exchangeable = not any(
-        _differ(numbers, numbers.mean(axis=1, keepdims=True), spread)
-        for numbers in (aligned, events, variance)
-    )
-    return exchangeable, reversible
-
-
-def _align(events: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Cut the samples around each position out; NaN where there are none."""
-    n_times = events.shape[2]
-    reach = min(_JUDGED_SAMPLES, n_times - 1)
-    samples = positions[:, np.newaxis] + np.arange(-reach, reach + 1)  # (n, lags)
-    inside = (samples >= 0) & (samples < n_times)
-    cut = np.take_along_axis(events, np.clip(samples, 0, n_times - 1)[:, np.newaxis], axis=2)
-    return np.where(inside[:, np.newaxis], cut, np.nan)
-
-
-def _differ(first: np.ndarray, second: np.ndarray, spread: float) -> bool:
-    """Tell whether two sets of numbers, paired event by event, have different means somewhere."""
-    difference = first - second  # (n, n_traces, lags)
-    known = np.isfinite(difference)
-    n = known.sum(axis=0)
-    difference = np.where(known, difference, 0.0)
-    mean = difference.sum(axis=0) / np.maximum(n, 1)
-    square = (difference**2).sum(axis=0) / np.maximum(n, 1)
-    error = np.sqrt(np.maximum(square - mean**2, 0.0) / np.maximum(n - 1, 1))
-    limit = stats.t.isf(_IMPROBABLE, np.maximum(n - 1, 1)) * error
-    large = np.abs(mean) > _LARGE * spread
-    return bool((large & (np.abs(mean) > limit) & (n > 2)).any())

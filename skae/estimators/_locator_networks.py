@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 
+from skae.modules.pulses.inputs import TraceInputs
 from skae.modules.pulses.locators import ReferenceLocator, ResidualLocator
 from skae.modules.pulses.positions import PositionDistribution
+from skae.training.batches import Rows
 
 
 @dataclass(frozen=True)
@@ -65,20 +69,34 @@ def check_architecture(estimator: Any) -> None:
             )
 
 
-def build_locator(estimator: Any, n_traces: int, distribution: PositionDistribution) -> nn.Module:
-    """Return the network that an estimator names, before it has seen any rows."""
+def build_locator(estimator: Any, rows: Rows, distribution: PositionDistribution) -> nn.Module:
+    """Return the network that an estimator names, which knows the spreads of its training rows."""
+    shape = estimator.trace_shape_
+    n_traces = 1 if len(shape) == 1 else shape[0]
     if estimator.architecture == "reference":
         return ReferenceLocator(n_traces)
     known = ARCHITECTURES[estimator.architecture]
-    return ResidualLocator(
+    limit = estimator.saturation_
+    if limit is not None:
+        units = estimator._units
+        limit = torch.as_tensor((limit - np.asarray(units.center)) / units.scale).float()
+        limit = limit.reshape(-1, 1)
+    inputs = TraceInputs(
         n_traces,
+        pooled=estimator.permute_traces_,
+        remove_baseline=estimator.remove_baseline,
+        negative=estimator.polarity_ == "negative",
+        missing=estimator.missing == "mask",
+        limit=limit,
+    )
+    inputs.fit_statistics(rows.x, rows.weight)
+    return ResidualLocator(
+        inputs,
         distribution,
         step=known.step,
         trace_channels=estimator.trace_channels or known.trace_channels,
         n_channels=estimator.n_channels or known.n_channels,
         kernel_size=estimator.kernel_size or _KERNEL_SIZE,
         dilations=known.dilations,
-        pooled=estimator.permute_traces_,
-        remove_baseline=estimator.remove_baseline,
         reversible=estimator.reverse_time_ and known.mirrors,
     )

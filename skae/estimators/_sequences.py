@@ -46,6 +46,8 @@ class SequenceWords:
         The axis between rows and times.
     row, rows, sequence, place : str
         One row, several of them, one of its sequences, and one number in that.
+    masking : str
+        The parameter by which rows may have gaps; empty if there is none.
     """
 
     attribute: str
@@ -54,6 +56,7 @@ class SequenceWords:
     rows: str
     sequence: str
     place: str
+    masking: str = ""
 
     def shown(self, shape: tuple[int, ...]) -> str:
         """Write the shape of a row with the names of its axes."""
@@ -64,10 +67,14 @@ class SequenceWords:
 
 
 def validate_sequences(
-    estimator: BaseEstimator, X: Any, words: SequenceWords, *, reset: bool
+    estimator: BaseEstimator, X: Any, words: SequenceWords, *, reset: bool, gaps: bool = False
 ) -> np.ndarray:
-    """Check rows, of several sequences or of a single one, and that their shape is the one of fit."""
+    """Check rows, of several sequences or of a single one, and that their shape is the one of fit.
+
+    With ``gaps`` they may have NaN.
+    """
     X = to_host(X)
+    _refuse_ragged(X, words)
     n_axes = _count_axes(X)
     if n_axes is not None and n_axes > 3:
         raise ValueError(
@@ -78,12 +85,14 @@ def validate_sequences(
     if fitted is not None and n_axes in (2, 3) and n_axes != len(fitted) + 1:
         _refuse_shape(estimator, np.shape(X), fitted, words)
     if n_axes == 3:
-        X = _check_rows(estimator, X, words)
+        X = _check_rows(estimator, X, words, gaps)
         if reset:
             estimator.n_features_in_ = X.shape[2]
             vars(estimator).pop("feature_names_in_", None)
     else:
-        X = validate_table(estimator, X, reset=reset)
+        X = validate_table(estimator, X, reset=reset, gaps=gaps)
+        if gaps:
+            check_finite_rows(X, f"{words.row} {{}}, {words.place} {{}}".format, gaps=True)
     if reset:
         setattr(estimator, words.attribute, X.shape[1:])
     elif X.shape[1:] != fitted:
@@ -111,7 +120,29 @@ def _count_axes(X: Any) -> int | None:
     return np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", None)
 
 
-def _check_rows(estimator: BaseEstimator, X: Any, words: SequenceWords) -> np.ndarray:
+def _refuse_ragged(X: Any, words: SequenceWords) -> None:
+    """Refuse a list of rows that have different shapes."""
+    if not isinstance(X, list | tuple):
+        return
+    shapes = {np.shape(row) for row in X if isinstance(row, np.ndarray)}
+    lengths = {len(row) for row in X if isinstance(row, list | tuple)}
+    if len(shapes) <= 1 and len(lengths) <= 1:
+        return
+    remedy = "Cut them to one length."
+    if words.masking:
+        remedy = (
+            f"Pad the shorter ones with NaN at their ends, and set {words.masking}: for records of one "
+            f"{words.sequence}, np.stack([np.pad(x, (0, longest - len(x)), constant_values=np.nan) for x "
+            "in X])."
+        )
+    found = sorted(shapes or lengths, key=str)
+    raise ValueError(
+        f"X is a list of {words.rows} of different lengths ({', '.join(map(str, found[:4]))}"
+        f"{', …' if len(found) > 4 else ''}). {remedy}"
+    )
+
+
+def _check_rows(estimator: BaseEstimator, X: Any, words: SequenceWords, gaps: bool) -> np.ndarray:
     name = type(estimator).__name__
     options = {"dtype": [np.float64, np.float32], "allow_nd": True, "estimator": name}
     if is_memory_mapped(X) and X.dtype not in options["dtype"] and len(X):
@@ -125,7 +156,9 @@ def _check_rows(estimator: BaseEstimator, X: Any, words: SequenceWords) -> np.nd
             f"{words.place} is required by {name}."
         )
     places = f"{words.row} {{}}, {words.sequence} {{}}, {words.place} {{}}"
-    check_finite_rows(X, places.format)
+    remedy = f" Where they were not recorded, set {words.masking}." if words.masking else ""
+    remedy = f"Leave these rows out, or fill the gaps.{remedy}"
+    check_finite_rows(X, places.format, remedy, gaps=gaps)
     return X
 
 

@@ -6,6 +6,7 @@ For triggers and offline selection of digitised waveforms, where a wrong bin is 
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,20 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skae._parameters import COUNT, NOT_NEGATIVE, estimator, parameter
-from skae._sklearn import StrOptions
+from skae._sklearn import Interval, StrOptions
 from skae.estimators._base import BaseNeuralEstimator
 from skae.estimators._data import TrainingData
 from skae.estimators._locator import (
     BaseLocator,
-    find_symmetries,
+    refuse_missing_positions,
     validate_positions,
     validate_traces,
 )
 from skae.estimators._locator_callbacks import CalibrateMixture, DecayWeights
 from skae.estimators._locator_networks import ARCHITECTURES, build_locator, check_architecture
 from skae.estimators._poor_fit import faults_of_regression, r_squared
-from skae.modules.pulses.locators import ReferenceLocator, ResidualLocator
+from skae.estimators._pulse_evidence import find_polarity, find_saturation, find_symmetries
+from skae.modules.pulses.locators import ReferenceLocator
 from skae.modules.pulses.positions import BinDistribution, MixtureDistribution, PositionDistribution
 from skae.modules.pulses.symmetries import RandomSymmetries
 from skae.training.batches import PLAIN, Rows
@@ -90,6 +92,18 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
         Look at differences between samples, so that levels of traces and what is added to all samples of
         one do not matter. With False the network sees the samples themselves.
 
+    polarity : {"auto", "positive", "negative"}, default="auto"
+        Whether pulses go up or down. "auto" looks at the mean waveform around the labels.
+
+    saturation : {"auto"}, float or None, default="auto"
+        The number at which pulses are cut off, in units of ``X``; the network is told which samples are.
+        "auto" takes the most extreme of the training samples in the direction of the pulses, if such
+        samples stand side by side.
+
+    missing : {"raise", "mask"}, default="raise"
+        What NaN is: an error, or samples that were not recorded. Records of different lengths are padded
+        with NaN at their ends; no position is predicted there.
+
     permute_traces : {"auto"} or bool, default="auto"
         Put the traces of an event in random order in training. "auto" does it unless traces differ
         significantly in their mean waveform around the pulse, their mean or their variance.
@@ -134,6 +148,12 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
     reverse_time_ : bool
         Whether events were mirrored.
 
+    polarity_ : {"positive", "negative"}
+        Direction of the pulses.
+
+    saturation_ : float or None
+        The number at which pulses are cut off.
+
     sub_bin_ : bool
         Whether positions are resolved finer than a sample.
 
@@ -167,6 +187,15 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
     n_channels: Any = parameter(default=None, allowed=[COUNT, None], shapes=True)
     kernel_size: Any = parameter(default=None, allowed=[COUNT, None], shapes=True)
     remove_baseline: Any = parameter(default=True, allowed="boolean", shapes=True)
+    polarity: Any = parameter(
+        default="auto", allowed=StrOptions({"auto", "positive", "negative"}), shapes=True
+    )
+    saturation: Any = parameter(
+        default="auto",
+        allowed=[_AUTO, Interval(Real, None, None, closed="neither"), None],
+        shapes=True,
+    )
+    missing: Any = parameter(default="raise", allowed=StrOptions({"raise", "mask"}), shapes=True)
     permute_traces: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
     reverse_time: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
     sub_bin: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
@@ -182,8 +211,10 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
     def _validate_training_data(
         self, X: Any, y: Any, *, reset: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        X = validate_traces(self, X, reset=reset)
+        X = validate_traces(self, X, reset=reset, gaps=self.missing == "mask")
         y = validate_positions(self, y, X, self.out_of_range)
+        if self.missing == "mask":
+            refuse_missing_positions(X, y)
         if reset:
             self._judge(X, y)
         return X, y
@@ -200,19 +231,19 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
             judged if value == "auto" else bool(value)
             for value, judged in zip(asked, found, strict=True)
         )
+        self.polarity_ = find_polarity(X, y) if self.polarity == "auto" else self.polarity
+        self.saturation_ = self.saturation
+        if self.saturation == "auto":
+            self.saturation_ = find_saturation(X, self.polarity_)
 
     def _check_parameters(self, n_samples: int) -> None:
         check_architecture(self)
 
     def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
-        n_traces = 1 if len(self.trace_shape_) == 1 else self.trace_shape_[0]
         distribution: PositionDistribution = (
             MixtureDistribution() if self.sub_bin_ else BinDistribution()
         )
-        module = build_locator(self, n_traces, distribution)
-        if isinstance(module, ResidualLocator):
-            module.fit_statistics(rows.x, rows.weight)
-        return module, distribution
+        return build_locator(self, rows, distribution), distribution
 
     def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
         run = super()._plan(epochs, X, validation)
@@ -248,7 +279,8 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
                 return np.zeros(())
             return mean.mean(axis=None if pooled else -1, keepdims=not pooled)
 
-        data = super()._learn_units(data, around=around)
+        gaps = self.missing == "mask"
+        data = super()._learn_units(data, around=around, gaps=gaps)
         if not is_reference:
             return data
         self.scale_ = 1.0  # traces as they are, as published
@@ -274,6 +306,10 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
             yield f"Predicted distributions are off: {what}. Train for longer, or on more events."
 
     # -- predicting ----------------------------------------------------------------------------
+
+    @property
+    def _takes_gaps(self) -> bool:
+        return self.missing == "mask"
 
     def _chunks(self) -> dict[str, int]:
         if self.device_.type != "cpu" or isinstance(self.module_, ReferenceLocator):
@@ -351,4 +387,5 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.regressor_tags.poor_score = self.out_of_range == "clip"
+        tags.input_tags.allow_nan = self.missing == "mask"
         return tags

@@ -250,6 +250,117 @@ def test_the_residual_locator_of_reversible_events_mirrors_its_predictions():
     np.testing.assert_allclose(there, here[:, ::-1], atol=1e-5)
 
 
+# -- as detectors give them ----------------------------------------------------------------------
+
+
+def test_levels_of_traces_change_nothing(fitted):
+    spread = X.std()
+    levels = 50.0 * spread * np.random.default_rng(0).normal(size=(300, 3, 1))
+    expected = fitted.predict_distribution(X)
+    np.testing.assert_allclose(fitted.predict_distribution(X + levels), expected, atol=1e-4)
+    on_pedestal = (X + 50.0 * spread).astype(np.float64)
+    np.testing.assert_allclose(fitted.predict_distribution(on_pedestal), expected, atol=1e-4)
+    learnt = small().fit(X + levels, y)
+    # the same but for rounding
+    np.testing.assert_allclose(learnt.predict_distribution(X), expected, atol=0.01)
+    seen = small(remove_baseline=False).fit(X, y)
+    assert np.abs(seen.predict_distribution(X + levels) - seen.predict_distribution(X)).max() > 0.1
+
+
+def test_pulses_that_go_down_are_found_as_those_that_go_up(fitted):
+    assert fitted.polarity_ == "positive"
+    down = small().fit(-X, y)
+    assert down.polarity_ == "negative"
+    np.testing.assert_allclose(
+        down.predict_distribution(-X), fitted.predict_distribution(X), atol=1e-6
+    )
+    assert small(polarity="negative").fit(X, y).polarity_ == "negative"
+
+
+def test_counts_of_a_digitiser_are_events_and_what_it_cuts_off_is_found():
+    options = {
+        "amplitude": 500.0, "noise_sigma": 20.0, "pedestal": (300.0, 10.0), "n_times": 40,
+        "baseline": False, "background_rate": 0.0, "digitised": 12, "random_state": 0,
+    }  # fmt: skip
+    counts, y = make_pulses(600, **options)
+    assert small().fit(counts, y).saturation_ is None
+    cut, y = make_pulses(600, saturation=700.0, **options)
+    locator = small(max_epochs=6).fit(cut, y)
+    assert cut.dtype == np.uint16
+    assert locator.saturation_ == 700.0
+    assert locator.module_.inputs(torch.zeros(1, 3, 40)).shape == (1, 3, 2, 40)
+    assert position_accuracy(y, locator.predict(cut), tolerance=1) > 0.9
+    upside_down = 4095 - cut.astype(np.int32)
+    assert small().fit(upside_down, y).saturation_ == 4095 - 700
+    assert small(saturation=None).fit(cut, y).saturation_ is None
+    assert small(saturation=650).fit(cut, y).saturation_ == 650
+    assert small().fit(np.full((10, 3, 20), 4.0), np.full(10, 7)).saturation_ is None
+
+
+def padded(lengths, fill=np.nan):
+    """Return events of different lengths, and positions inside of them."""
+    X, y = make_pulses(len(lengths), n_times=40, random_state=1)
+    X, y = X.astype(np.float64), np.minimum(y, np.asarray(lengths) - 1)
+    for event, length in zip(X, lengths, strict=True):
+        event[:, length:] = fill
+    return X, y
+
+
+def test_padded_records_have_no_pulse_in_their_tails():
+    lengths = np.random.default_rng(0).integers(25, 41, size=400)
+    X, y = padded(lengths)
+    locator = small(missing="mask", max_epochs=4).fit(X, y)
+    p = locator.predict_distribution(X)
+    tail = np.arange(40) >= lengths[:, np.newaxis]
+    assert (p[tail] == 0.0).all()
+    np.testing.assert_allclose(p.sum(axis=1), 1.0, atol=1e-5)
+    for estimate in ("mode", "mean", "median"):
+        assert (locator.set_params(estimate=estimate).predict(X) < lengths).all()
+    assert np.isfinite(locator.predict_cdf(X, y)).all()
+    # traces as a table, with names
+    frame = pd.DataFrame(X[:, 0], columns=[f"t{j}" for j in range(40)])
+    assert small(missing="mask").fit(frame, y).predict(frame).shape == (400,)
+
+
+def test_records_without_gaps_may_come_where_gaps_are_allowed():
+    masked = small(missing="mask").fit(X, y)
+    assert np.isfinite(masked.predict(X)).all()
+    single = X.astype(np.float64)
+    single[:, 0] = np.nan  # a dead trace
+    assert np.isfinite(masked.fit(single, y).predict_distribution(single)).all()
+
+
+def test_what_is_wrong_with_gaps_is_said():
+    gaps, inside = padded([30] * 50)
+    with pytest.raises(ValueError, match="Where they were not recorded, set missing='mask'"):
+        small().fit(gaps, inside)
+    with pytest.raises(ValueError, match=r"y\[3\] = 35\.0 is a place where event 3 has no samples"):
+        small(missing="mask").fit(gaps, np.where(np.arange(50) == 3, 35, inside))
+    gaps[7] = np.nan
+    with pytest.raises(ValueError, match=r"1 of 50 rows .* event 7, trace 0, sample 0"):
+        small(missing="mask").fit(gaps, inside)
+    gaps[7] = np.inf
+    with pytest.raises(ValueError, match="infinity: 1 of 50 rows"):
+        small(missing="mask").fit(gaps, inside)
+    with pytest.raises(ValueError, match="1 of 50 rows"):
+        small(missing="mask").fit(padded([30] * 50)[0][:, 0] + np.r_[[np.nan], np.zeros(49)][:, None],
+                                  inside)  # fmt: skip
+
+
+def test_lists_of_records_of_different_lengths_are_refused_with_what_to_do():
+    ragged = [np.zeros(30), np.zeros(25), np.zeros(40)]
+    for records in (
+        ragged,
+        [list(record) for record in ragged],
+        [np.stack([r, r]) for r in ragged],
+    ):
+        with pytest.raises(ValueError, match=r"different lengths \(.*NaN.*missing='mask'.*np\.pad"):
+            small().fit(records, [1, 2, 3])
+    longest = 40
+    X = np.stack([np.pad(x, (0, longest - len(x)), constant_values=np.nan) for x in ragged])
+    assert small(missing="mask").fit(X, [1, 2, 3]).predict(X).shape == (3,)
+
+
 # -- as scikit-learn's own -----------------------------------------------------------------------
 
 

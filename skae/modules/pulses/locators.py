@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from skae.modules.moments import Rows, scale_of, usable_moments
+from skae.modules.pulses.inputs import TraceInputs
 from skae.modules.pulses.positions import PositionDistribution
 
 # Of the reference network: filters of its first layer, samples that filters of both layers span, and bins
@@ -14,6 +14,9 @@ _N_FILTERS, _FIRST_WIDTH, _SECOND_WIDTH, _MARGIN = 2, 3, 7, 3
 
 # What these bins give away: nothing is published for them.
 _HANDICAP = 20.0
+
+# What is added to the logarithm of a probability where there are no samples.
+_NEVER = -1e4
 
 
 def _with_traces(x: Tensor) -> Tensor:
@@ -61,20 +64,6 @@ def _through(blocks: nn.ModuleList, x: Tensor) -> Tensor:
     return x
 
 
-class _Levelled:
-    """Rows whose traces have a mean of 0, each its own."""
-
-    def __init__(self, x: Rows):
-        self.shape, self.dtype, self._x = x.shape, x.dtype, x
-
-    def __len__(self) -> int:
-        return len(self._x)
-
-    def __getitem__(self, part: slice) -> Tensor:
-        x = self._x[part]
-        return x - x.mean(dim=-1, keepdim=True)
-
-
 class ResidualLocator(nn.Module):
     """Residual dilated convolutions: first over each trace by itself, then over all of an event's.
 
@@ -84,8 +73,8 @@ class ResidualLocator(nn.Module):
 
     Parameters
     ----------
-    n_traces : int
-        Traces in an event.
+    inputs : TraceInputs
+        What is seen of traces.
     distribution : PositionDistribution
         What the outputs are numbers of, for each sample.
     step : int
@@ -96,10 +85,6 @@ class ResidualLocator(nn.Module):
         Steps that a convolution spans, odd.
     dilations : (sequence of int, sequence of int)
         Dilations of the residual blocks of both stacks.
-    pooled : bool
-        Divide all traces by the same number.
-    remove_baseline : bool
-        See differences between neighbouring samples alone, to which levels of the traces do not matter.
     reversible : bool
         Give, outside of training, what is found in an event and behind it, as further outputs, what is
         found in its time-reversed image.
@@ -107,7 +92,7 @@ class ResidualLocator(nn.Module):
 
     def __init__(
         self,
-        n_traces: int,
+        inputs: TraceInputs,
         distribution: PositionDistribution,
         *,
         step: int,
@@ -115,46 +100,35 @@ class ResidualLocator(nn.Module):
         n_channels: int,
         kernel_size: int,
         dilations: tuple[Sequence[int], Sequence[int]],
-        pooled: bool,
-        remove_baseline: bool,
         reversible: bool,
     ):
         super().__init__()
-        self.n_traces = n_traces
-        self.pooled = pooled
+        self.inputs = inputs
         self.step = step
-        self.remove_baseline = remove_baseline
-        self.centre = nn.Buffer(torch.zeros(n_traces, 1))
-        self.scale = nn.Buffer(torch.ones(n_traces, 1))
         self.reversible = reversible
         self.odd_outputs = list(distribution.odd_outputs)
         self.n_outputs = distribution.n_outputs
         self.margin = step * (kernel_size - 1)  # samples that the first layer sees beside a step
-        self.first = nn.Linear(step + 2 * self.margin, trace_channels)
+        patch = inputs.n_channels * (step + 2 * self.margin)
+        self.first = nn.Linear(patch, trace_channels)
         self.single = _stack(trace_channels, kernel_size, dilations[0])
-        self.joining = StepConvolution(n_traces * trace_channels, n_channels, kernel_size)
+        self.joining = StepConvolution(inputs.n_traces * trace_channels, n_channels, kernel_size)
         self.joint = _stack(n_channels, kernel_size, dilations[1])
         self.output = nn.Linear(n_channels, step * self.n_outputs)
 
-    def fit_statistics(self, x: Tensor, weight: Tensor | None = None) -> None:
-        """Take means and standard deviations from training rows, ``(n, n_traces, n_times)``."""
-        mean, variance, _ = usable_moments(_Levelled(x) if self.remove_baseline else x, weight)
-        mean, variance = mean.reshape(self.n_traces, -1), variance.reshape(self.n_traces, -1)
-        dim = None if self.pooled else 1
-        square = (variance + mean**2).mean(dim=dim, keepdim=True)
-        mean = mean.mean(dim=dim, keepdim=True)
-        self.centre.copy_(mean)
-        self.scale.copy_(scale_of(mean, square - mean**2, x.dtype))
-
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, n_traces, n_times)`` to ``(n, n_outputs, n_times)`` or twice as many outputs."""
-        x = (_with_traces(x) - self.centre) / self.scale
-        if not self.reversible or self.training:
-            return self._locate(x)
-        mirrored = self._locate(x.flip(2)).flip(2)
-        if self.odd_outputs:
-            mirrored[:, self.odd_outputs] *= -1.0
-        return torch.cat([self._locate(x), mirrored], dim=1)
+        x = self.inputs(_with_traces(x))
+        found = self._locate(x)
+        if self.reversible and not self.training:
+            mirrored = self._locate(x.flip(3)).flip(2)
+            if self.odd_outputs:
+                mirrored[:, self.odd_outputs] *= -1.0
+            found = torch.cat([found, mirrored], dim=1)
+        if self.inputs.missing:
+            is_weight = torch.arange(found.shape[1], device=x.device) % self.n_outputs == 0
+            found = found + _NEVER * (self.inputs.gone(x)[:, None] & is_weight[:, None])
+        return found
 
     @torch.no_grad()
     def calibrate(self, factors: Tensor, width: Tensor) -> None:
@@ -165,14 +139,16 @@ class ResidualLocator(nn.Module):
         bias[:, 2] += width
 
     def _locate(self, x: Tensor) -> Tensor:
-        n, n_traces, n_times = x.shape
+        n, n_traces, n_channels, n_times = x.shape
         n_steps = -(-n_times // self.step)
         behind = self.margin + n_steps * self.step - n_times
-        x = nn.functional.pad(x, (self.margin, behind), mode="replicate").flatten(0, 1)
+        x = nn.functional.pad(x.flatten(0, 1), (self.margin, behind), mode="replicate")
+        patches = x.unfold(2, self.step + 2 * self.margin, self.step)
+        patches = patches.transpose(1, 2).flatten(2)  # (n · n_traces, n_steps, n_channels · …)
         weight = self.first.weight
-        if self.remove_baseline:
-            weight = weight - weight.mean(dim=1, keepdim=True)
-        patches = x.unfold(1, weight.shape[1], self.step)  # (n · n_traces, n_steps, …)
+        if self.inputs.remove_baseline:
+            values, *masks = weight.chunk(n_channels, dim=1)
+            weight = torch.cat([values - values.mean(dim=1, keepdim=True), *masks], dim=1)
         found = nn.functional.linear(patches, weight, self.first.bias).relu()
         found = _through(self.single, found).unflatten(0, (n, n_traces))
         found = found.transpose(1, 2).flatten(2)  # (n, n_steps, n_traces · …)

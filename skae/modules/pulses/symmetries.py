@@ -30,19 +30,22 @@ class RandomSymmetries:
             keys = x.new_empty(x.shape[:2]).uniform_(generator=generator)
             x = x.gather(1, keys.argsort(dim=1).unsqueeze(2).expand_as(x))
         if self.window is not None and self.window < x.shape[-1]:
-            x, target = self._cut(x, target, generator)
+            x, target = _cut(x, target, self.window, generator)
         if self.reverse:
             coin = x.new_empty(len(x)).uniform_(generator=generator) < 0.5
             x = torch.where(coin.reshape(-1, *[1] * (x.ndim - 1)), x.flip(-1), x)
             target = torch.where(coin, x.shape[-1] - 1 - target, target)
         return x, target
 
-    def _cut(self, x: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        last = x.shape[-1] - self.window
-        earliest = (target - (self.window - 1)).ceil().clamp(0, last)
-        latest = target.floor().clamp(0, last)
-        share = x.new_empty(len(x)).uniform_(generator=generator)
-        first = (earliest + (share * (latest - earliest + 1)).floor()).minimum(latest)
-        samples = first.long()[:, None] + torch.arange(self.window, device=x.device)
-        samples = samples.reshape(len(x), *[1] * (x.ndim - 2), -1).expand(*x.shape[:-1], -1)
-        return x.gather(-1, samples), target - first
+
+def _cut(
+    x: Tensor, target: Tensor, window: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    last = x.shape[-1] - window
+    earliest = (target - (window - 1)).ceil().clamp(0, last)
+    latest = target.floor().clamp(0, last)
+    share = x.new_empty(len(x)).uniform_(generator=generator)
+    first = (earliest + (share * (latest - earliest + 1)).floor()).minimum(latest)
+    samples = first.long()[:, None] + torch.arange(window, device=x.device)
+    samples = samples.reshape(len(x), *[1] * (x.ndim - 2), -1).expand(*x.shape[:-1], -1)
+    return x.gather(-1, samples), target - first

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from skae.modules.pulses.inputs import TraceInputs
 from skae.modules.pulses.locators import ReferenceLocator, ResidualLocator, StepConvolution
 from skae.modules.pulses.positions import BinDistribution, MixtureDistribution
 
@@ -12,10 +13,13 @@ def locator(law, **options):
     torch.manual_seed(0)
     options = {
         "step": 2, "trace_channels": 3, "n_channels": 4, "kernel_size": 3,
-        "dilations": ((1, 2), (1, 2)), "pooled": True, "remove_baseline": True, "reversible": True,
-        **options,
+        "dilations": ((1, 2), (1, 2)), "reversible": True, **options,
     }  # fmt: skip
-    return ResidualLocator(3, law, **options)
+    seen = {"pooled": True, "remove_baseline": True}
+    for name in ("pooled", "remove_baseline", "negative", "missing", "limit"):
+        if name in options:
+            seen[name] = options.pop(name)
+    return ResidualLocator(TraceInputs(3, **seen), law, **options)
 
 
 @pytest.mark.parametrize(
@@ -68,12 +72,12 @@ def test_levels_of_traces_do_not_matter():
     x = torch.randn(200, 3, 30)
     levels = 50.0 * torch.randn(200, 3, 1)
     plain, moved = (locator(BinDistribution()).eval() for _ in range(2))
-    plain.fit_statistics(x)
-    moved.fit_statistics(x + levels)
-    torch.testing.assert_close(moved.scale, plain.scale, atol=1e-4, rtol=0)
+    plain.inputs.fit_statistics(x)
+    moved.inputs.fit_statistics(x + levels)
+    torch.testing.assert_close(moved.inputs.scale, plain.inputs.scale, atol=1e-4, rtol=0)
     torch.testing.assert_close(plain(x + levels), plain(x), atol=1e-4, rtol=0)
     seen = locator(BinDistribution(), remove_baseline=False).eval()
-    seen.fit_statistics(x)
+    seen.inputs.fit_statistics(x)
     assert (seen(x + levels) - seen(x)).abs().max() > 0.1
 
 
@@ -91,10 +95,10 @@ def test_a_calibrated_network_gives_calibrated_outputs():
 def test_units_do_not_matter(pooled):
     x = torch.randn(200, 3, 30) * torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1)
     plain, scaled = (locator(BinDistribution(), pooled=pooled).eval() for _ in range(2))
-    plain.fit_statistics(x)
-    scaled.fit_statistics(1e3 * x - 5e3)
+    plain.inputs.fit_statistics(x)
+    scaled.inputs.fit_statistics(1e3 * x - 5e3)
     torch.testing.assert_close(scaled(1e3 * x - 5e3), plain(x), atol=1e-3, rtol=1e-3)
-    standard = (x - x.mean(dim=2, keepdim=True)) / plain.scale
+    standard = (x - x.mean(dim=2, keepdim=True)) / plain.inputs.scale
     if not pooled:
         torch.testing.assert_close(standard.std(dim=(0, 2)), torch.ones(3), atol=1e-3, rtol=0)
 
@@ -103,23 +107,65 @@ def test_units_do_not_matter(pooled):
 def test_traces_that_keep_their_levels_are_standardised_with_them(pooled):
     x = torch.randn(200, 3, 30) + 5.0 * torch.randn(200, 3, 1) + 40.0
     module = locator(BinDistribution(), pooled=pooled, remove_baseline=False)
-    module.fit_statistics(x)
-    standard = (x - module.centre) / module.scale
+    module.inputs.fit_statistics(x)
+    standard = (x - module.inputs.centre) / module.inputs.scale
     assert standard.mean().abs() < 1e-4
     assert abs(standard.std() - 1.0) < 0.02
+
+
+def test_pulses_that_go_down_are_turned_over():
+    x = torch.randn(200, 3, 30)
+    up, down = locator(BinDistribution()).eval(), locator(BinDistribution(), negative=True).eval()
+    up.inputs.fit_statistics(x)
+    down.inputs.fit_statistics(-x)
+    torch.testing.assert_close(down(-x), up(x))
+
+
+def test_samples_that_are_missing_have_no_probability_and_the_one_before_stands_for_them():
+    law = BinDistribution()
+    module = locator(law, missing=True).eval()
+    x = torch.randn(5, 3, 30)
+    x[0, :, 20:] = float("nan")
+    x[1, 0] = float("nan")  # a dead trace
+    x[2, :, :4] = float("nan")
+    x[3, 1, 7:9] = float("nan")
+    module.inputs.fit_statistics(x)
+    inputs = module.inputs(x)
+    assert inputs.shape == (5, 3, 2, 30)
+    assert torch.equal(inputs[:, :, 1] > 0.5, x.isnan())
+    values = inputs[:, :, 0]
+    assert (values[0, :, 20:] == values[0, :, 19:20]).all()
+    assert (values[2, :, :4] == values[2, :, 4:5]).all()
+    assert (values[3, 1, 7:9] == values[3, 1, 6]).all()
+    assert torch.isfinite(values).all()
+    p = law.masses(module(x))
+    assert (p[0, 20:] == 0.0).all()
+    assert (p[2, :4] == 0.0).all()
+    assert (p[[1, 3, 4]] > 0.0).all()
+    torch.testing.assert_close(p.sum(dim=1), torch.ones(5))
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_samples_that_are_cut_off_are_told(negative):
+    sign = -1.0 if negative else 1.0
+    x = sign * torch.tensor([1.0, 3.0, 3.0, 2.0]).repeat(2, 3, 1)
+    inputs = locator(
+        BinDistribution(), negative=negative, limit=torch.full((1, 1), 3.0 * sign)
+    ).inputs
+    assert inputs(x)[:, :, 1].tolist() == [[[0.0, 1.0, 1.0, 0.0]] * 3] * 2
 
 
 def test_small_pulses_on_a_pedestal_are_standardised():
     x = 1.0 + 5e-4 * torch.randn(200, 3, 30)
     module = locator(BinDistribution())
-    module.fit_statistics(x)
-    np.testing.assert_allclose(module.scale, 5e-4, rtol=0.05)
+    module.inputs.fit_statistics(x)
+    np.testing.assert_allclose(module.inputs.scale, 5e-4, rtol=0.05)
 
 
 def test_constant_traces_keep_their_units():
     module = locator(BinDistribution(), pooled=False)
-    module.fit_statistics(torch.full((10, 3, 5), 7.0))
-    assert module.scale.flatten().tolist() == [1.0, 1.0, 1.0]
+    module.inputs.fit_statistics(torch.full((10, 3, 5), 7.0))
+    assert module.inputs.scale.flatten().tolist() == [1.0, 1.0, 1.0]
 
 
 def test_the_reference_network_is_the_published_one():

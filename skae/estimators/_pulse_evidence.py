@@ -1,0 +1,130 @@
+"""What events say of themselves: symmetries, polarity, and where samples are cut off."""
+
+from collections import Counter
+
+import numpy as np
+from scipy import stats
+
+from skae.estimators._data import blocks
+
+# What symmetries are judged by: as many events, as many numbers in them, this far around the pulse.
+_JUDGED_EVENTS = 5000
+_JUDGED_NUMBERS = 2**22
+_JUDGED_SAMPLES = 20
+
+# A difference breaks a symmetry if it is as improbable as this, and this share of the traces' spread:
+# what is significant in a large sample may still be small.
+_IMPROBABLE = 1e-9
+_LARGE = 0.05
+
+# Samples are cut off at the most extreme number if it is there as often, as many times as often as the
+# next number, and in no more than this share of all samples.
+_FEWEST_CUT, _TIMES_THE_NEXT, _MOST_CUT = 5, 3, 0.5
+
+
+def find_symmetries(X: np.ndarray, y: np.ndarray) -> tuple[bool, bool]:
+    """Tell whether the data allow traces to be exchanged, and time to be reversed.
+
+    Looked at are the mean waveform around the pulse, the mean over all of the samples, and the
+    traces' variances. A symmetry is denied where they differ significantly, and by more than a
+    twentieth of the spread of the samples.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_traces, n_times) or (n, n_times)
+        Events.
+    y : ndarray of shape (n,)
+        Positions of their pulses.
+
+    Returns
+    -------
+    exchangeable, reversible : bool
+        Of a single trace there is nothing to exchange.
+    """
+    events, positions = _some_events(X, y)
+    aligned = _align(events, positions)  # NaN outside of the trace
+    # pedestals are no part of what traces do
+    variance = _mean((events - _mean(events, 2)) ** 2, 2)
+    spread = max(float(np.sqrt(np.nanmean(variance))), np.finfo(float).tiny)
+    reversible = not (
+        _differ(aligned, aligned[..., ::-1], spread) or _differ(events, events[..., ::-1], spread)
+    )
+    if events.shape[1] == 1:
+        return False, reversible
+    exchangeable = not any(
+        _differ(numbers, _mean(numbers, 1), spread)
+        for numbers in (aligned, events, variance / spread)
+    )
+    return exchangeable, reversible
+
+
+def find_polarity(X: np.ndarray, y: np.ndarray) -> str:
+    """Tell whether pulses go up or down: "positive" or "negative".
+
+    The mean waveform around the pulses is looked at, where it is farthest from the traces' levels.
+    """
+    events, positions = _some_events(X, y)
+    mean = _mean(_align(events - _mean(events, 2), positions), (0, 1)).ravel()  # (lags,)
+    mean = np.where(np.isfinite(mean), mean, 0.0)
+    mean -= np.median(mean)
+    return "positive" if mean[np.abs(mean).argmax()] >= 0.0 else "negative"
+
+
+def find_saturation(X: np.ndarray, polarity: str) -> float | None:
+    """Return the number at which pulses are cut off, None if they are not.
+
+    That is the largest of all samples, or the smallest where pulses go down, if it is there much more
+    often than the number next to it.
+    """
+    sign = 1.0 if polarity == "positive" else -1.0
+    counts: Counter[float] = Counter()
+    for _, rows in blocks(X):
+        numbers = sign * rows[~np.isnan(rows)].astype(np.float64)
+        largest = numbers.max(initial=-np.inf)
+        following = numbers[numbers < largest].max(initial=-np.inf)
+        for number in (largest, following):
+            counts[float(number)] += int((numbers == number).sum())
+    limit, following = sorted(counts, reverse=True)[:2]
+    is_cut = counts[limit] >= max(_FEWEST_CUT, _TIMES_THE_NEXT * counts[following])
+    return sign * limit if is_cut and counts[limit] < _MOST_CUT * X.size else None
+
+
+def _some_events(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return some events ``(n, n_traces, n_times)`` from all over, and the samples of their pulses."""
+    n_judged = min(_JUDGED_EVENTS, max(1, _JUDGED_NUMBERS // max(1, X[:1].size)))
+    step = -(-len(X) // n_judged)
+    events = np.array(X[::step], dtype=np.float64)
+    events = events.reshape(len(events), -1, X.shape[-1])
+    return events, np.rint(y[::step]).astype(int)
+
+
+def _mean(numbers: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+    """Return means along an axis, which is kept, of what is there; NaN where nothing is."""
+    known = np.isfinite(numbers)
+    n = known.sum(axis=axis, keepdims=True)
+    total = np.where(known, numbers, 0.0).sum(axis=axis, keepdims=True)
+    return np.where(n > 0, total / np.maximum(n, 1), np.nan)
+
+
+def _align(events: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Cut the samples around each position out; NaN where there are none."""
+    n_times = events.shape[2]
+    reach = min(_JUDGED_SAMPLES, n_times - 1)
+    samples = positions[:, np.newaxis] + np.arange(-reach, reach + 1)  # (n, lags)
+    inside = (samples >= 0) & (samples < n_times)
+    cut = np.take_along_axis(events, np.clip(samples, 0, n_times - 1)[:, np.newaxis], axis=2)
+    return np.where(inside[:, np.newaxis], cut, np.nan)
+
+
+def _differ(first: np.ndarray, second: np.ndarray, spread: float) -> bool:
+    """Tell whether two sets of numbers, paired event by event, have different means somewhere."""
+    difference = first - second  # (n, n_traces, lags)
+    known = np.isfinite(difference)
+    n = known.sum(axis=0)
+    difference = np.where(known, difference, 0.0)
+    mean = difference.sum(axis=0) / np.maximum(n, 1)
+    square = (difference**2).sum(axis=0) / np.maximum(n, 1)
+    error = np.sqrt(np.maximum(square - mean**2, 0.0) / np.maximum(n - 1, 1))
+    limit = stats.t.isf(_IMPROBABLE, np.maximum(n - 1, 1)) * error
+    large = np.abs(mean) > _LARGE * spread
+    return bool((large & (np.abs(mean) > limit) & (n > 2)).any())
