@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.metrics import r2_score
 from sklearn.utils.validation import (
     check_array,
     check_consistent_length,
@@ -63,6 +64,33 @@ class BaseLocator(RegressorMixin, ABC):
         position, std = self._locate(self._validate_rows(X), return_std)
         return (position, std) if return_std else position
 
+    def score(self, X, y, sample_weight=None):
+        """Return R² of the positions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
+            Events.
+        y : array-like of shape (n_samples,)
+            True positions; events whose position is NaN have no pulse, and are left out.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the events.
+
+        Returns
+        -------
+        score : float
+            1 is perfect, 0 what the mean position gives.
+        """
+        y_true = to_host(y)
+        y_true = column_or_1d(
+            check_array(y_true, ensure_2d=False, dtype="numeric", ensure_all_finite="allow-nan")
+        )
+        y_pred = self.predict(X)
+        check_consistent_length(y_true, y_pred)
+        is_there = ~np.isnan(y_true.astype(np.float64))
+        weight = None if sample_weight is None else np.asarray(sample_weight)[is_there]
+        return r2_score(y_true[is_there], y_pred[is_there], sample_weight=weight)
+
     def predict_distribution(self, X):
         """Return how probable each sample is.
 
@@ -101,12 +129,13 @@ def validate_traces(
 
 def refuse_missing_positions(X: np.ndarray, y: np.ndarray) -> None:
     """Refuse positions at which no trace of the event has a sample."""
-    nearest = np.rint(y).astype(int)
+    is_there = ~np.isnan(y)
+    nearest = np.rint(np.where(is_there, y, 0.0)).astype(int)
     for start, rows in blocks(X):
         events = rows.reshape(len(rows), -1, X.shape[-1])
         at = nearest[start : start + len(rows)]
         there = events[np.arange(len(rows)), :, at]  # (n, n_traces)
-        bad = np.flatnonzero(np.isnan(there).all(axis=1))
+        bad = np.flatnonzero(np.isnan(there).all(axis=1) & is_there[start : start + len(rows)])
         if len(bad):
             event = start + int(bad[0])
             raise ValueError(
@@ -116,17 +145,33 @@ def refuse_missing_positions(X: np.ndarray, y: np.ndarray) -> None:
 
 
 def validate_positions(
-    estimator: BaseEstimator, y: Any, X: np.ndarray, out_of_range: str
+    estimator: BaseEstimator, y: Any, X: np.ndarray, out_of_range: str, *, absent: bool = False
 ) -> np.ndarray:
-    """Check positions, one for each event; those outside of the samples "raise", or "clip" or "keep"."""
+    """Check positions, one for each event; those outside of the samples "raise", or "clip" or "keep".
+
+    With ``absent`` they may be NaN, where there is no pulse.
+    """
     if y is None:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
     y = to_host(y)
     refuse_single_target(y, X)
-    y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
+    y = check_array(
+        y, ensure_2d=False, dtype="numeric", input_name="y", ensure_all_finite="allow-nan"
+    )
     y = column_or_1d(y, warn=True)
+    if not absent and y.dtype.kind == "f" and np.isnan(y).any():
+        n = int(np.isnan(y).sum())
+        remedy = ""
+        if hasattr(estimator, "absent"):
+            remedy = (
+                " If these are events without a pulse, set absent='learn'; else leave them out."
+            )
+        raise ValueError(
+            f"Input y contains NaN: {n} of {len(y)} positions, the first is y[{np.isnan(y).argmax()}]."
+            f"{remedy}"
+        )
     eps, y = np.finfo(y.dtype).eps if y.dtype.kind == "f" else 0.0, y.astype(np.float64)
     check_consistent_length(X, y)
     last = X.shape[-1] - 1
@@ -136,7 +181,8 @@ def validate_positions(
     rounding = np.clip(2.0 * eps * last, *_ROUNDING)
     y = np.where(np.abs(y - whole) <= rounding, whole, y)
     outside = np.flatnonzero((y < 0.0) | (y > last))
-    is_on_other_axis = X.ndim == 3 and last < y.max() < X.shape[1] and 2 * len(outside) > len(y)
+    largest = y.max(initial=-np.inf, where=~np.isnan(y))
+    is_on_other_axis = X.ndim == 3 and last < largest < X.shape[1] and 2 * len(outside) > len(y)
     if out_of_range == "clip" and not is_on_other_axis:
         return np.clip(y, 0.0, last)
     if len(outside):

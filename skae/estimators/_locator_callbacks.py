@@ -77,19 +77,25 @@ class CalibrateMixture(Callback):
 def _most_likely(
     criterion: Any, output: Tensor, target: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return factors of weights and shifts (2,), and the number to add to widths."""
-    logs = torch.zeros(3, dtype=torch.float32, device=output.device, requires_grad=True)
-    search = torch.optim.LBFGS([logs], max_iter=_STEPS, line_search_fn="strong_wolfe")
+    """Return what weights, shifts and widths are multiplied by (3,), and what is added to them (3,)."""
+    n_searched = 4 if criterion.absent else 3
+    search = torch.zeros(n_searched, dtype=torch.float32, device=output.device, requires_grad=True)
+    optimizer = torch.optim.LBFGS([search], max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+    def calibration() -> tuple[Tensor, Tensor]:
+        one, zero = output.new_ones(1), output.new_zeros(1)
+        odds = search[3:] if criterion.absent else zero
+        return torch.cat([search[:2].exp(), one]), torch.cat([odds, zero, search[2:3]])
 
     def loss() -> Tensor:
-        search.zero_grad()
-        calibrated = criterion.calibrated(output, logs[:2].exp(), logs[2])
-        mean = (weight * criterion(calibrated, target)).sum() / weight.sum()
+        optimizer.zero_grad()
+        mean = (weight * criterion(criterion.calibrated(output, *calibration()), target)).sum()
+        mean = mean / weight.sum()
         mean.backward()
         return mean
 
-    search.step(loss)
-    found = logs.detach()
-    if not torch.isfinite(found).all():
-        found = torch.zeros_like(found)
-    return found[:2].exp(), found[2]
+    optimizer.step(loss)
+    with torch.no_grad():
+        if not torch.isfinite(search).all():
+            search.zero_()
+    return tuple(part.detach() for part in calibration())

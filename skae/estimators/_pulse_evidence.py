@@ -90,12 +90,13 @@ def find_saturation(X: np.ndarray, polarity: str) -> float | None:
 
 
 def _some_events(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return some events ``(n, n_traces, n_times)`` from all over, and the samples of their pulses."""
+    """Return some events ``(n, n_traces, n_times)`` that have a pulse, and the samples of the pulses."""
     n_judged = min(_JUDGED_EVENTS, max(1, _JUDGED_NUMBERS // max(1, X[:1].size)))
-    step = -(-len(X) // n_judged)
-    events = np.array(X[::step], dtype=np.float64)
+    rows = np.flatnonzero(~np.isnan(y))
+    rows = rows[:: -(-len(rows) // n_judged)]
+    events = np.array(X[rows], dtype=np.float64)
     events = events.reshape(len(events), -1, X.shape[-1])
-    return events, np.rint(y[::step]).astype(int)
+    return events, np.rint(y[rows]).astype(int)
 
 
 def _mean(numbers: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:

@@ -25,13 +25,14 @@ from skae.estimators._locator import (
     validate_traces,
 )
 from skae.estimators._locator_callbacks import CalibrateMixture, DecayWeights
+from skae.estimators._locator_faults import faults_of_locator
 from skae.estimators._locator_networks import ARCHITECTURES, build_locator, check_architecture
-from skae.estimators._poor_fit import faults_of_regression, r_squared
+from skae.estimators._locator_presence import PresenceMixin
 from skae.estimators._pulse_evidence import find_polarity, find_saturation, find_symmetries
 from skae.modules.pulses.locators import ReferenceLocator
 from skae.modules.pulses.positions import BinDistribution, MixtureDistribution, PositionDistribution
 from skae.modules.pulses.symmetries import RandomSymmetries
-from skae.training.batches import PLAIN, Rows
+from skae.training.batches import Rows
 from skae.training.callbacks import gradient_clipping
 from skae.training.hardware import own_settings
 from skae.training.inference import bounded_rows
@@ -39,15 +40,12 @@ from skae.training.state import Run
 
 _AUTO = StrOptions({"auto"})
 
-# Factor by which errors may differ from predicted ones, and what accuracies may differ from theirs.
-_OFF_BY, _UNSURE = 2.0, 0.15
-
 # Events that go through a residual network at a time on the CPU, and numbers in them.
 _MOST_ROWS, _NUMBERS_AT_ONCE = 64, 2**15
 
 
 @estimator
-class PulseLocator(BaseLocator, BaseNeuralEstimator):
+class PulseLocator(PresenceMixin, BaseLocator, BaseNeuralEstimator):
     r"""Locate the pulse that the traces of an event have in common.
 
     A network of residual dilated convolutions gives a probability to each sample. It looks at each
@@ -118,6 +116,11 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
         right, but the distribution is a bin wide and ``return_std`` too large. "reference" knows
         only that.
 
+    absent : {"raise", "learn"}, default="raise"
+        What a label of NaN is: an error, or an event without a pulse. With "learn" the network also gives
+        the probability that there is one, :meth:`predict_presence`; positions and distributions are
+        those of a pulse that is there, and events without one are left out of scores.
+
     estimate : {"mode", "mean", "median"}, default="mode"
         What :meth:`predict` returns: the most probable bin, best for the number of exactly right ones;
         the mean, best for squared errors, which one improbable bin far away may spoil; or the
@@ -156,6 +159,12 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
 
     sub_bin_ : bool
         Whether positions are resolved finer than a sample.
+
+    empty_fraction_ : float
+        Share of the training events without a pulse, by weight. Only with ``absent="learn"``.
+
+    label_totals_ : ndarray of shape (2,)
+        Weight of the training events without a pulse, and of all. Only with ``absent="learn"``.
 
     See Also
     --------
@@ -199,6 +208,7 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
     permute_traces: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
     reverse_time: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
     sub_bin: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
+    absent: Any = parameter(default="raise", allowed=StrOptions({"raise", "learn"}), shapes=True)
     estimate: Any = parameter(default="mode", allowed=StrOptions({"mode", "mean", "median"}))
     out_of_range: Any = parameter(default="raise", allowed=StrOptions({"raise", "clip"}))
     max_epochs: Any = 40
@@ -212,7 +222,8 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
         self, X: Any, y: Any, *, reset: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         X = validate_traces(self, X, reset=reset, gaps=self.missing == "mask")
-        y = validate_positions(self, y, X, self.out_of_range)
+        y = validate_positions(self, y, X, self.out_of_range, absent=self._takes_absent)
+        self._check_labels(y)
         if self.missing == "mask":
             refuse_missing_positions(X, y)
         if reset:
@@ -222,7 +233,7 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
     def _judge(self, X: np.ndarray, y: np.ndarray) -> None:
         """Settle what was left to be decided from the data."""
         is_reference = self.architecture == "reference"
-        has_fractions = bool((y != np.rint(y)).any())
+        has_fractions = bool((np.abs(y - np.rint(y)) > 0.0).any())
         wanted = has_fractions if self.sub_bin == "auto" else self.sub_bin
         self.sub_bin_ = bool(wanted) and not is_reference
         asked = self.permute_traces, self.reverse_time
@@ -240,9 +251,8 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
         check_architecture(self)
 
     def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
-        distribution: PositionDistribution = (
-            MixtureDistribution() if self.sub_bin_ else BinDistribution()
-        )
+        kind = MixtureDistribution if self.sub_bin_ else BinDistribution
+        distribution: PositionDistribution = kind(absent=self._takes_absent)
         return build_locator(self, rows, distribution), distribution
 
     def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:
@@ -279,31 +289,22 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
                 return np.zeros(())
             return mean.mean(axis=None if pooled else -1, keepdims=not pooled)
 
+        vars(self).pop("label_totals_", None)
+        self._count_empty(data)
         gaps = self.missing == "mask"
         data = super()._learn_units(data, around=around, gaps=gaps)
         if not is_reference:
             return data
         self.scale_ = 1.0  # traces as they are, as published
-        return self._in_units(data)
+        return super()._in_units(data)
+
+    def _in_units(self, data: TrainingData) -> TrainingData:
+        if hasattr(self, "net_"):  # a further fit
+            self._count_empty(data)
+        return super()._in_units(data)
 
     def _find_faults(self, X: np.ndarray, y: np.ndarray | None, is_short: bool) -> Iterator[str]:
-        def look(x: Tensor) -> tuple[Tensor, ...]:
-            output, distribution = self.module_(x), self.net_.criterion_
-            probability, best = distribution.masses(output).max(dim=1)
-            return *distribution.mean_and_std(output), probability, best.to(probability.dtype)
-
-        mean, std, probability, best = self._apply(look, X, gives=(PLAIN,) * 4)
-        yield from faults_of_regression("the mean position", r_squared(y, mean), is_short)
-        if self.sub_bin_:
-            low, high = np.quantile((y - mean) / std, [0.16, 0.84])
-            off = abs(np.log((high - low) / 2.0)) > np.log(_OFF_BY)
-            what = f"errors are {(high - low) / 2.0:.2g} times the predicted standard deviations"
-        else:
-            accuracy, sure = np.mean(best == np.rint(y)), probability.mean()
-            off = abs(accuracy - sure) > _UNSURE
-            what = f"{accuracy:.0%} of the bins are right, where {sure:.0%} were predicted"
-        if off:
-            yield f"Predicted distributions are off: {what}. Train for longer, or on more events."
+        yield from faults_of_locator(self, X, y, is_short)
 
     # -- predicting ----------------------------------------------------------------------------
 
@@ -333,7 +334,8 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
 
     @property
     def _exportable(self) -> tuple[str, ...]:
-        return "predict", "predict_distribution"
+        presence = ("predict_presence",) if self._takes_absent else ()
+        return "predict", "predict_distribution", *presence
 
     def _tensor_predict(self, x: Tensor) -> Tensor:
         return self._position_and_std(x)[0]
@@ -353,7 +355,7 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
         X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
             Events.
         y : array-like of shape (n_samples,)
-            One position for each event, in samples; may lie outside of them.
+            One position for each event, in samples; may lie outside of them. NaN, of no pulse, stays NaN.
 
         Returns
         -------
@@ -361,7 +363,7 @@ class PulseLocator(BaseLocator, BaseNeuralEstimator):
             From 0 to 1.
         """
         X = self._validate_rows(X)
-        y = validate_positions(self, y, X, "keep").astype(np.float32)
+        y = validate_positions(self, y, X, "keep", absent=True).astype(np.float32)
         distribution = self.net_.criterion_
         step = bounded_rows(len(X), X.shape[1:])
         result = np.empty(len(X), dtype=X.dtype if X.dtype == np.float32 else np.float64)

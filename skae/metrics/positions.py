@@ -21,7 +21,7 @@ def position_accuracy(
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
-        True positions, in samples.
+        True positions, in samples. Events in which it is NaN have no pulse, and are left out.
     y_pred : array-like of shape (n_samples,)
         Predicted positions.
     tolerance : float, default=0.5
@@ -61,7 +61,7 @@ def position_rmse(
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
-        True positions, in samples.
+        True positions, in samples. Events in which it is NaN have no pulse, and are left out.
     y_pred : array-like of shape (n_samples,)
         Predicted positions.
     within : float, default=None
@@ -97,9 +97,18 @@ def _errors(
     y_true: Any, y_pred: Any, sample_weight: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Absolute distances and weights, checked."""
-    y_true, y_pred = (
-        column_or_1d(check_array(y, ensure_2d=False, dtype=np.float64, input_name=name))
-        for y, name in ((y_true, "y_true"), (y_pred, "y_pred"))
-    )
+    options = {"ensure_2d": False, "dtype": np.float64}
+    y_true = check_array(y_true, input_name="y_true", ensure_all_finite="allow-nan", **options)
+    y_pred = check_array(y_pred, input_name="y_pred", **options)
+    y_true, y_pred = column_or_1d(y_true), column_or_1d(y_pred)
     check_consistent_length(y_true, y_pred)
-    return np.abs(y_pred - y_true), check_weight(sample_weight, y_true)
+    is_there = ~np.isnan(y_true)
+    if not is_there.any():
+        raise ValueError(
+            "y_true is NaN in all events: none has a pulse whose position could be judged."
+        )
+    weight = None
+    if sample_weight is not None:
+        weight = check_weight(sample_weight, y_true, positive=False)[is_there]
+    y_true, y_pred = y_true[is_there], y_pred[is_there]
+    return np.abs(y_pred - y_true), check_weight(weight, y_true)

@@ -131,12 +131,12 @@ class ResidualLocator(nn.Module):
         return found
 
     @torch.no_grad()
-    def calibrate(self, factors: Tensor, width: Tensor) -> None:
+    def calibrate(self, factors: Tensor, added: Tensor) -> None:
         """Build what `MixtureDistribution.calibrated` does into the last layer."""
         weight, bias = (part.unflatten(0, (self.step, -1)) for part in self.output.parameters())
-        weight[:, :2] *= factors[:, None]
-        bias[:, :2] *= factors
-        bias[:, 2] += width
+        weight *= factors[:, None]
+        bias *= factors
+        bias += added
 
     def _locate(self, x: Tensor) -> Tensor:
         n, n_traces, n_channels, n_times = x.shape

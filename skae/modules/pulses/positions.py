@@ -21,6 +21,13 @@ class PositionDistribution(ABC, nn.Module):
 
     What goes in is the output of a network, ``(n, k · n_outputs, n_times)``: k opinions of equal weight.
 
+    Parameters
+    ----------
+    absent : bool
+        A target of NaN is an event without a pulse. Of the first output of each sample the exponential is
+        then how many times as likely the event is with a pulse there as without one: its mean is the odds
+        of a pulse, and its shares are the distribution given that there is one.
+
     Attributes
     ----------
     n_outputs : int
@@ -32,9 +39,28 @@ class PositionDistribution(ABC, nn.Module):
     n_outputs: int
     odd_outputs: tuple[int, ...] = ()
 
-    @abstractmethod
+    def __init__(self, absent: bool = False):
+        super().__init__()
+        self.absent = absent
+
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row, ``(n,)``, from outputs and positions ``(n,)``."""
+        if not self.absent:
+            return self.position_loss(output, target)
+        is_there = ~target.isnan()
+        loss = self.position_loss(output, target.nan_to_num(nan=0.0))
+        odds = self.log_odds(output)
+        softplus = nn.functional.softplus
+        return torch.where(is_there, loss + softplus(-odds), softplus(odds))
+
+    def log_odds(self, output: Tensor) -> Tensor:
+        """Return the logarithm of the odds that there is a pulse, ``(n,)``."""
+        weights = output.float()[:, :: self.n_outputs]  # (n, k, n_times)
+        return weights.logsumexp(dim=(1, 2)) - math.log(weights.shape[1] * weights.shape[2])
+
+    @abstractmethod
+    def position_loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each row, ``(n,)``, in which there is a pulse."""
 
     @abstractmethod
     def masses(self, output: Tensor) -> Tensor:
@@ -72,7 +98,7 @@ class BinDistribution(PositionDistribution):
 
     n_outputs = 1
 
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+    def position_loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row."""
         log_p = self._logits(output).log_softmax(dim=1)  # (n, n_times)
         last = log_p.shape[1] - 1
@@ -128,13 +154,12 @@ class MixtureDistribution(PositionDistribution):
         log_weight = weight.log_softmax(dim=2) - math.log(weight.shape[1])
         return log_weight, bins + shift, self._SMALLEST_SIGMA + nn.functional.softplus(width)
 
-    def calibrated(self, output: Tensor, factors: Tensor, width: Tensor) -> Tensor:
-        """Return outputs with other scales (2,) of weights and shifts, and a number added to widths."""
+    def calibrated(self, output: Tensor, factors: Tensor, added: Tensor) -> Tensor:
+        """Return outputs, each of the three times a factor (3,) and with a number added (3,)."""
         opinions = output.unflatten(1, (-1, self.n_outputs))
-        scaled = opinions[:, :, :2] * factors[:, None]
-        return torch.cat([scaled, opinions[:, :, 2:] + width], dim=2).flatten(1, 2)
+        return (opinions * factors[:, None] + added[:, None]).flatten(1, 2)
 
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+    def position_loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row."""
         log_weight, centre, sigma = self._components(output)
         z = (target[:, None, None] - centre) / sigma

@@ -15,6 +15,8 @@ class RandomSymmetries:
         Mirror half of the events in time.
     window : int or None
         Keep as many samples of each event, at a random place that the pulse is inside of. None keeps all.
+
+    A position of NaN is that of no pulse, and stays it.
     """
 
     def __init__(self, *, permute: bool, reverse: bool, window: int | None = None):
@@ -42,8 +44,8 @@ def _cut(
     x: Tensor, target: Tensor, window: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     last = x.shape[-1] - window
-    earliest = (target - (window - 1)).ceil().clamp(0, last)
-    latest = target.floor().clamp(0, last)
+    earliest = (target - (window - 1)).ceil().nan_to_num(nan=0.0).clamp(0, last)
+    latest = target.floor().nan_to_num(nan=float(last)).clamp(0, last)
     share = x.new_empty(len(x)).uniform_(generator=generator)
     first = (earliest + (share * (latest - earliest + 1)).floor()).minimum(latest)
     samples = first.long()[:, None] + torch.arange(window, device=x.device)

@@ -84,10 +84,10 @@ def test_levels_of_traces_do_not_matter():
 def test_a_calibrated_network_gives_calibrated_outputs():
     law = MixtureDistribution()
     module, x = locator(law).eval(), torch.randn(5, 3, 30)
-    factors, width = torch.tensor([3.0, 0.5]), torch.tensor(-0.7)
+    factors, added = torch.tensor([3.0, 0.5, 1.0]), torch.tensor([0.2, 0.0, -0.7])
     with torch.no_grad():
-        expected = law.calibrated(module(x), factors, width)
-        module.calibrate(factors, width)
+        expected = law.calibrated(module(x), factors, added)
+        module.calibrate(factors, added)
         torch.testing.assert_close(module(x), expected)
 
 
