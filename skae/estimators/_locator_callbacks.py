@@ -7,6 +7,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor
 
+from skae.modules.pulses.symmetries import RandomSymmetries
 from skae.training.batches import Rows
 from skae.training.inference import bounded_rows
 
@@ -53,7 +54,15 @@ class CalibrateMixture(Callback):
     That is temperature scaling (Guo et al., 2017, arXiv:1706.04599) of what a mixture has more. After a
     few optimiser steps a network knows where a pulse is better than how sure it can be: components
     far away are not improbable enough, and near ones are too wide.
+
+    Parameters
+    ----------
+    window : int or None
+        Samples that long events are cut to, around the pulse.
     """
+
+    def __init__(self, window: int | None):
+        self.window = window
 
     def on_train_begin(self, net: NeuralNet, dataset_train: Any = None, **kwargs: Any) -> None:
         """Remember the training rows."""
@@ -66,9 +75,13 @@ class CalibrateMixture(Callback):
         if rows is None or not len(net.history):
             return
         some = rows.some(_MOST_ROWS, net.device)
-        target = some.target
+        x, target = some.x, some.target
+        if self.window is not None:
+            cut = RandomSymmetries(permute=False, reverse=False, window=self.window)
+            draws = torch.Generator(x.device).manual_seed(0)
+            x, target = cut(x, target, draws)
         weight = torch.ones_like(target) if some.weight is None else some.weight.clamp_min(0.0)
-        parts = some.x.split(bounded_rows(_MOST_ROWS, some.x.shape[1:]))
+        parts = x.split(bounded_rows(_MOST_ROWS, x.shape[1:]))
         output = torch.cat([net.module_(part) for part in parts]).float()
         net.module_.calibrate(*_most_likely(net.criterion_, output, target, weight))
 

@@ -49,6 +49,20 @@ OF_RESIDUAL = "trace_channels", "n_channels", "kernel_size"
 _KERNEL_SIZE = 3
 
 
+# Samples of longer events that are trained on at a time.
+_LONGEST = 512
+
+
+def window_of(architecture: str, n_times: int) -> int | None:
+    """Return how many samples of an event are trained on at a time, None for all of them.
+
+    That leaves room to move events of any length by the samples of a step. What a network gives for a
+    sample depends on its neighbourhood alone, so that windows teach it as much as long events.
+    """
+    known = ARCHITECTURES.get(architecture)
+    return None if known is None else max(1, min(_LONGEST, n_times + 1 - known.step))
+
+
 def check_architecture(estimator: Any) -> None:
     """Refuse parameters that the architecture does not know, or cannot do."""
     size = estimator.kernel_size

@@ -26,7 +26,12 @@ from skae.estimators._locator import (
 )
 from skae.estimators._locator_callbacks import CalibrateMixture, DecayWeights
 from skae.estimators._locator_faults import faults_of_locator
-from skae.estimators._locator_networks import ARCHITECTURES, build_locator, check_architecture
+from skae.estimators._locator_networks import (
+    ARCHITECTURES,
+    build_locator,
+    check_architecture,
+    window_of,
+)
 from skae.estimators._locator_presence import PresenceMixin
 from skae.estimators._pulse_evidence import find_polarity, find_saturation, find_symmetries
 from skae.modules.pulses.locators import ReferenceLocator
@@ -52,7 +57,8 @@ class PulseLocator(PresenceMixin, BaseLocator, BaseNeuralEstimator):
     trace first, with the same weights for all, and then at all of an event's traces together. What
     is known of the events enters as augmentation: traces that are exchangeable are put in random order,
     where pulses look the same in both directions of time half of the events are mirrored, and all are
-    moved by a sample at random. Levels of the traces do not matter: the first layer sees differences.
+    moved by a sample at random; of events longer than 512 samples, windows around the pulse are trained
+    on. Levels of the traces do not matter: the first layer sees differences.
 
     Events are ``X`` of shape (n_samples, n_traces, n_times), or (n_samples, n_times) for single traces;
     ``y`` of shape (n_samples,) has the pulses' positions in samples, whole or fractional, from 0 to
@@ -260,11 +266,10 @@ class PulseLocator(PresenceMixin, BaseLocator, BaseNeuralEstimator):
         if self.sub_bin_:
             # an event far from a sharp component pulls at it by the square of its sharpness
             run = replace(run, callbacks=[gradient_clipping(), *run.callbacks])
-        window, known = None, ARCHITECTURES.get(self.architecture)
-        if known is not None:
-            window = max(1, X.shape[-1] + 1 - known.step)
         symmetries = RandomSymmetries(
-            permute=self.permute_traces_, reverse=self.reverse_time_, window=window
+            permute=self.permute_traces_,
+            reverse=self.reverse_time_,
+            window=window_of(self.architecture, X.shape[-1]),
         )
         return replace(run, augmentation=symmetries)
 
@@ -278,7 +283,8 @@ class PulseLocator(PresenceMixin, BaseLocator, BaseNeuralEstimator):
         ):
             callbacks.append(("skae_weight_decay", DecayWeights(partial)))
         if self.sub_bin_ and not partial:
-            callbacks.append(("skae_calibration", CalibrateMixture()))
+            calibration = CalibrateMixture(window_of(self.architecture, self.n_features_in_))
+            callbacks.append(("skae_calibration", calibration))
         return replace(run, callbacks=callbacks)
 
     def _learn_units(self, data: TrainingData, **options: Any) -> TrainingData:

@@ -15,6 +15,10 @@ _N_FILTERS, _FIRST_WIDTH, _SECOND_WIDTH, _MARGIN = 2, 3, 7, 3
 # What these bins give away: nothing is published for them.
 _HANDICAP = 20.0
 
+# Samples that are looked at together, outside of training: more than these go through in tiles, which
+# stay in cache.
+_TILE = 8192
+
 # What is added to the logarithm of a probability where there are no samples.
 _NEVER = -1e4
 
@@ -119,9 +123,9 @@ class ResidualLocator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, n_traces, n_times)`` to ``(n, n_outputs, n_times)`` or twice as many outputs."""
         x = self.inputs(_with_traces(x))
-        found = self._locate(x)
+        found = self._tiled(x)
         if self.reversible and not self.training:
-            mirrored = self._locate(x.flip(3)).flip(2)
+            mirrored = self._tiled(x.flip(3)).flip(2)
             if self.odd_outputs:
                 mirrored[:, self.odd_outputs] *= -1.0
             found = torch.cat([found, mirrored], dim=1)
@@ -137,6 +141,27 @@ class ResidualLocator(nn.Module):
         weight *= factors[:, None]
         bias *= factors
         bias += added
+
+    @property
+    def reach(self) -> int:
+        """Samples to either side of a step on which its outputs depend."""
+        blocks = [*self.single, self.joining, *self.joint]
+        return self.margin + self.step * sum(block.reach for block in blocks)
+
+    def _tiled(self, x: Tensor) -> Tensor:
+        """Return outputs for inputs ``(n, n_traces, n_channels, n_times)``, long ones in parts."""
+        n_times = x.shape[3]
+        if self.training or n_times <= _TILE or torch.compiler.is_exporting():
+            return self._locate(x)
+        size = -(-n_times // -(-n_times // _TILE))  # all about as long
+        size = -(-size // self.step) * self.step
+        beside = -(-self.reach // self.step) * self.step
+        parts = []
+        for start in range(0, n_times, size):
+            first = max(0, start - beside)
+            found = self._locate(x[..., first : start + size + beside])
+            parts.append(found[..., start - first : start - first + min(size, n_times - start)])
+        return torch.cat(parts, dim=2)
 
     def _locate(self, x: Tensor) -> Tensor:
         n, n_traces, n_channels, n_times = x.shape

@@ -12,8 +12,11 @@ from torch import Tensor, nn
 #: halvings of an interval until float32 has no more digits
 _HALVINGS = 32
 
-#: masses of components in bins that are computed at a time, for each event
-_MASSES_AT_ONCE = 2**14
+#: bins whose masses are computed at a time
+_BINS_AT_ONCE = 128
+
+#: weight under which a component is left out of the masses, and standard deviations that it reaches
+_LEAST_WEIGHT, _SIGMAS = 1e-9, 6.0
 
 
 class PositionDistribution(ABC, nn.Module):
@@ -173,13 +176,27 @@ class MixtureDistribution(PositionDistribution):
         edges = torch.arange(n_times + 1, dtype=centre.dtype, device=centre.device) - 0.5
         edges[0], edges[-1] = -math.inf, math.inf
         result = torch.empty_like(weight[:, 0])  # filled in place, in bounded memory
-        step = max(1, _MASSES_AT_ONCE // n_times)
-        for start in range(0, n_times, step):
-            part = edges[start : start + step + 1]
-            below = torch.special.ndtr((part - centre.unsqueeze(3)) / sigma.unsqueeze(3))
-            inside = below[..., 1:] - below[..., :-1]  # (n, k, n_times, step): component, bin
-            result[:, start : start + step] = torch.einsum("nkt,nktb->nb", weight, inside)
+        reach = self._reach(weight, centre, sigma)
+        for start in range(0, n_times, _BINS_AT_ONCE):
+            part = edges[start : start + _BINS_AT_ONCE + 1]
+            near = slice(max(0, start - reach), start + _BINS_AT_ONCE + reach)
+            distance = part - centre[:, :, near].unsqueeze(3)
+            below = torch.special.ndtr(distance / sigma[:, :, near].unsqueeze(3))
+            inside = below[..., 1:] - below[..., :-1]  # (n, k, components, bins)
+            mass = torch.einsum("nkt,nktb->nb", weight[:, :, near], inside)
+            result[:, start : start + _BINS_AT_ONCE] = mass
         return result
+
+    @staticmethod
+    def _reach(weight: Tensor, centre: Tensor, sigma: Tensor) -> int:
+        """Return how many bins away from its own a component may have a mass."""
+        n_times = centre.shape[2]
+        if n_times <= _BINS_AT_ONCE or torch.compiler.is_exporting():
+            return n_times
+        bins = torch.arange(n_times, dtype=centre.dtype, device=centre.device)
+        distance = (centre - bins).abs() + _SIGMAS * sigma
+        farthest = torch.where(weight > _LEAST_WEIGHT, distance, 0.0).amax()
+        return n_times if not torch.isfinite(farthest) else min(n_times, int(farthest) + 2)
 
     def mean_and_std(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation, of the components that are not negligible.

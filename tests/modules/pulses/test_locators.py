@@ -180,3 +180,29 @@ def test_the_reference_network_is_the_published_one():
     torch.testing.assert_close(output[:, :, 4:-4], inner.squeeze(2))
     # and the three bins at each end, which have no output there, are as good as impossible
     assert BinDistribution().masses(output)[:, [0, 1, 2, -3, -2, -1]].max() < 1e-5
+
+
+@pytest.mark.parametrize("reversible", [False, True])
+def test_long_events_go_through_in_tiles_with_the_same_result(reversible, monkeypatch):
+    law = MixtureDistribution()
+    module = locator(law, reversible=reversible).eval()
+    x = torch.randn(2, 3, 1003)
+    with torch.no_grad():
+        whole = module(x)
+        for size in (100, 331, 1002):
+            monkeypatch.setattr("skae.modules.pulses.locators._TILE", size)
+            torch.testing.assert_close(module(x), whole)
+
+
+def test_outputs_depend_on_samples_within_reach_and_on_no_others():
+    module = locator(BinDistribution(), reversible=False).eval()
+    x = torch.randn(1, 3, 200)
+    x.requires_grad_()
+    output = module(x)
+    for at in (100, 101):
+        slope = torch.autograd.grad(output[0, 0, at], x, retain_graph=True)[0][0].abs().sum(dim=0)
+        seen = slope.nonzero().flatten()
+        start = at - at % 2  # of its step
+        assert start - module.reach <= seen.min()
+        assert seen.max() <= start + 1 + module.reach
+        assert seen.max() - seen.min() > module.reach

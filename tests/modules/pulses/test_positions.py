@@ -118,3 +118,16 @@ def test_whole_labels_give_the_cross_entropy_and_fractional_ones_share_it():
     between = law(output, torch.full((6,), 4.25))
     left, right = (law(output, torch.full((6,), position)) for position in (4.0, 5.0))
     torch.testing.assert_close(between, 0.75 * left + 0.25 * right)
+
+
+@pytest.mark.parametrize("spread", [0.5, 30.0])
+def test_masses_of_long_records_are_those_of_all_components(spread, monkeypatch):
+    torch.manual_seed(0)
+    law = MixtureDistribution()
+    output = torch.randn(3, 6, 500)
+    output[:, ::3] *= 4.0
+    output[:, 1::3] *= spread
+    near = law.masses(output)
+    monkeypatch.setattr("skae.modules.pulses.positions._BINS_AT_ONCE", 500)
+    torch.testing.assert_close(near, law.masses(output), atol=1e-7, rtol=1e-5)
+    torch.testing.assert_close(near.sum(dim=1), torch.ones(3))
