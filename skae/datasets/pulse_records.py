@@ -20,7 +20,7 @@ from skae.datasets.pulses import (
 # Widths from its maximum to which a pulse is drawn.
 _REACH = 40
 
-# Places looked at to learn how many windows at random are empty, and to find empty ones.
+# Fewest places that windows of a certain kind are chosen from.
 _PLACES = 20_000
 
 
@@ -137,74 +137,96 @@ def make_pulse_records(
     event="array-like",
     position="array-like",
     n_times=Interval(Integral, 2, None, closed="left"),
+    n_windows=[COUNT, None],
     empty_fraction=[SHARE, None],
     random_state="random_state",
 )
-def cut_pulse_windows(X, event, position, *, n_times=100, empty_fraction=None, random_state=None):
-    """Cut windows out of labelled records, to train :class:`skae.PulseLocator` on.
-
-    Each pulse gets a window in which it stands at a random place; a window with two pulses is there once
-    for each of them, with the position of one. Windows without a pulse are cut at random places.
+def cut_pulse_windows(
+    X, event, position, *, n_times=100, n_windows=None, empty_fraction=None, random_state=None
+):
+    """Cut windows at random places of labelled records, to train :class:`skae.PulseLocator` on.
 
     Parameters
     ----------
     X : array-like of shape (n_records, n_traces, n_times) or (n_records, n_times)
         Records, which may be memory-mapped.
-    event : array-like of shape (n_pulses,)
+    event : array-like of shape (n_labels,)
         The record of each pulse.
-    position : array-like of shape (n_pulses,)
-        Its position in samples of the record.
+    position : array-like of shape (n_labels,)
+        Its position in samples of the record. All pulses must be labelled.
     n_times : int, default=100
-        Samples in a window. It should hold a pulse with its tail, and few of them at once.
+        Samples in a window: more than a pulse with its tail, and few pulses at once.
+    n_windows : int, default=None
+        Number of windows. None cuts three times as many as lie side by side in the records.
     empty_fraction : float, default=None
-        Share of windows without a pulse. None takes the share that they have at random places: what a
-        network says of a pulse's presence is then right for such records.
+        Share of windows without a pulse. None leaves it as it is at random places, for which what a
+        network says of a pulse's presence is then right.
     random_state : int, RandomState instance or None, default=None
         An integer makes the result reproducible.
 
     Returns
     -------
     windows : ndarray of shape (n_windows, n_traces, n_times) or (n_windows, n_times)
-        In random order, in the dtype of ``X``.
-    y : ndarray of shape (n_windows,)
-        Positions in samples of the window, NaN where it has no pulse.
+        In the dtype of ``X``.
+    y : ndarray of shape (n_windows, n_pulses)
+        Positions of all pulses in a window, in samples of it, in order; NaN behind them. ``n_pulses``
+        is the most in one window, and 2 at least.
+
+    See Also
+    --------
+    skae.PulseLocator.predict_pulses : Finds the pulses of records after training on such windows.
 
     Examples
     --------
-    >>> import numpy as np
     >>> from skae.datasets import cut_pulse_windows, make_pulse_records
     >>> records = make_pulse_records(20, n_times=2000, random_state=0)
     >>> X, y = cut_pulse_windows(
     ...     records.X, records.event, records.position, n_times=64, random_state=0)
-    >>> X.shape[1:], bool(np.isnan(y).any())
-    ((1, 64), True)
+    >>> X.shape, len(y)
+    ((1860, 1, 64), 1860)
     """
     X, event, position = _check_pulses(X, event, position, n_times)
     rng = check_random_state(random_state)
-    last = X.shape[-1] - n_times
-    # the earliest and the latest window that holds the pulse
-    low = np.maximum(0, np.ceil(position - (n_times - 1))).astype(int)
-    high = np.minimum(last, np.floor(position)).astype(int)
-    first = rng.randint(low, high + 1)
-    bare_record, bare_first, share = _empty_places(len(X), last, event, position, n_times, rng)
-    n_empty = 0
-    fraction = share if empty_fraction is None else empty_fraction
-    if len(event):
-        n_empty = round(len(event) * fraction / (1.0 - fraction)) if fraction < 1.0 else 0
-    if n_empty > len(bare_first) or len(event) == 0:
-        raise ValueError(
-            f"There are {len(event)} pulses and {len(bare_first)} places without any, from which "
-            f"{n_empty} empty windows of n_times={n_times} samples were to be cut. Take shorter windows, "
-            "more records, or a smaller empty_fraction."
+    if n_windows is None:
+        n_windows = 3 * len(X) * (X.shape[-1] // n_times)
+    order = np.lexsort([position, event])
+    lines = event[order] * float(X.shape[-1]) + position[order]  # records, one behind the other
+    n_places = n_windows if empty_fraction is None else max(_PLACES, 20 * n_windows)
+    record = rng.randint(len(X), size=n_places)
+    first = rng.randint(X.shape[-1] - n_times + 1, size=n_places)
+    begin = record * float(X.shape[-1]) + first
+    low = np.searchsorted(lines, begin, side="left")
+    inside = np.searchsorted(lines, begin + (n_times - 1), side="right") - low
+    if empty_fraction is not None:
+        chosen = _choose(inside, n_windows, empty_fraction, n_times)
+        record, first, begin, low, inside = (
+            part[chosen] for part in (record, first, begin, low, inside)
         )
-    record = np.concatenate([event, bare_record[:n_empty]])
-    start = np.concatenate([first, bare_first[:n_empty]])
-    y = np.concatenate([position - first, np.full(n_empty, np.nan)])
-    order = rng.permutation(len(y))
-    windows = np.empty((len(y), *X.shape[1:-1], n_times), dtype=X.dtype)
-    for place, one in enumerate(order):
-        windows[place] = X[record[one], ..., start[one] : start[one] + n_times]
-    return windows, y[order]
+        shuffled = rng.permutation(n_windows)
+        record, first, begin, low, inside = (
+            part[shuffled] for part in (record, first, begin, low, inside)
+        )
+    y = np.full((n_windows, max(2, int(inside.max(initial=0)))), np.nan)
+    for column in range(y.shape[1]):
+        there = inside > column
+        y[there, column] = lines[low[there] + column] - begin[there]
+    windows = np.empty((n_windows, *X.shape[1:-1], n_times), dtype=X.dtype)
+    for place in range(n_windows):
+        windows[place] = X[record[place], ..., first[place] : first[place] + n_times]
+    return windows, y
+
+
+def _choose(inside: np.ndarray, n: int, empty_fraction: float, n_times: int) -> np.ndarray:
+    """Return places of which a share has no pulse."""
+    n_empty = round(empty_fraction * n)
+    empty, full = np.flatnonzero(inside == 0), np.flatnonzero(inside > 0)
+    if len(empty) < n_empty or len(full) < n - n_empty:
+        raise ValueError(
+            f"Of {len(inside)} windows of n_times={n_times} samples at random places {len(empty)} have "
+            f"no pulse, but empty_fraction={empty_fraction} asks for {n_empty} without and "
+            f"{n - n_empty} with one. Take shorter windows, fewer of them, or another share."
+        )
+    return np.concatenate([empty[:n_empty], full[: n - n_empty]])
 
 
 def _check_pulses(
@@ -232,24 +254,3 @@ def _check_pulses(
             f"{position.min():g} to {position.max():g}."
         )
     return X, whole, position
-
-
-def _empty_places(
-    n_records: int,
-    last: int,
-    event: np.ndarray,
-    position: np.ndarray,
-    n_times: int,
-    rng: np.random.RandomState,
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return random windows without a pulse, record and first sample of each, and the share they have."""
-    n_places = max(_PLACES, 20 * len(event))
-    record, first = rng.randint(n_records, size=n_places), rng.randint(last + 1, size=n_places)
-    order = np.lexsort([position, event])
-    length = last + n_times  # along one line of all records, one behind the other
-    pulses = event[order] * float(length) + position[order]
-    begin = record * float(length) + first
-    n_inside = np.searchsorted(pulses, begin + (n_times - 1), side="right")
-    n_inside = n_inside - np.searchsorted(pulses, begin, side="left")
-    bare = n_inside == 0
-    return record[bare], first[bare], float(bare.mean())

@@ -71,8 +71,9 @@ class BaseLocator(RegressorMixin, ABC):
         ----------
         X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
             Events.
-        y : array-like of shape (n_samples,)
-            True positions; events whose position is NaN have no pulse, and are left out.
+        y : array-like of shape (n_samples,) or (n_samples, n_pulses)
+            True positions; events whose position is NaN have no pulse, and are left out, as are events
+            with several.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the events.
 
@@ -81,13 +82,15 @@ class BaseLocator(RegressorMixin, ABC):
         score : float
             1 is perfect, 0 what the mean position gives.
         """
-        y_true = to_host(y)
-        y_true = column_or_1d(
-            check_array(y_true, ensure_2d=False, dtype="numeric", ensure_all_finite="allow-nan")
-        )
         y_pred = self.predict(X)
+        y_true = check_array(
+            to_host(y), ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan"
+        )
+        if y_true.ndim == 2 and y_true.shape[1] == 1:
+            y_true = y_true.ravel()
         check_consistent_length(y_true, y_pred)
-        is_there = ~np.isnan(y_true.astype(np.float64))
+        y_true = single_positions(y_true)
+        is_there = ~np.isnan(y_true)
         weight = None if sample_weight is None else np.asarray(sample_weight)[is_there]
         return r2_score(y_true[is_there], y_pred[is_there], sample_weight=weight)
 
@@ -127,8 +130,21 @@ def validate_traces(
     return validate_sequences(estimator, X, _WORDS, reset=reset, gaps=gaps)
 
 
+def single_positions(y: np.ndarray) -> np.ndarray:
+    """Return the position of each event's only pulse; NaN where it has none, or several."""
+    if y.ndim == 1:
+        return y
+    is_there = ~np.isnan(y)
+    one = np.where(is_there, y, 0.0).sum(axis=1)
+    return np.where(is_there.sum(axis=1) == 1, one, np.nan)
+
+
 def refuse_missing_positions(X: np.ndarray, y: np.ndarray) -> None:
     """Refuse positions at which no trace of the event has a sample."""
+    if y.ndim == 2:
+        for column in y.T:
+            refuse_missing_positions(X, column)
+        return
     is_there = ~np.isnan(y)
     nearest = np.rint(np.where(is_there, y, 0.0)).astype(int)
     for start, rows in blocks(X):
@@ -149,7 +165,7 @@ def validate_positions(
 ) -> np.ndarray:
     """Check positions, one for each event; those outside of the samples "raise", or "clip" or "keep".
 
-    With ``absent`` they may be NaN, where there is no pulse.
+    With ``absent`` they may be NaN, where there is no pulse, and there may be several, ``(n, n_pulses)``.
     """
     if y is None:
         raise ValueError(
@@ -160,7 +176,8 @@ def validate_positions(
     y = check_array(
         y, ensure_2d=False, dtype="numeric", input_name="y", ensure_all_finite="allow-nan"
     )
-    y = column_or_1d(y, warn=True)
+    if not (absent and y.ndim == 2 and y.shape[1] > 1):
+        y = column_or_1d(y, warn=True)
     if not absent and y.dtype.kind == "f" and np.isnan(y).any():
         n = int(np.isnan(y).sum())
         remedy = ""
@@ -180,16 +197,17 @@ def validate_positions(
     whole = np.rint(y)
     rounding = np.clip(2.0 * eps * last, *_ROUNDING)
     y = np.where(np.abs(y - whole) <= rounding, whole, y)
-    outside = np.flatnonzero((y < 0.0) | (y > last))
+    outside = np.argwhere((y < 0.0) | (y > last))
     largest = y.max(initial=-np.inf, where=~np.isnan(y))
-    is_on_other_axis = X.ndim == 3 and last < largest < X.shape[1] and 2 * len(outside) > len(y)
+    is_on_other_axis = X.ndim == 3 and last < largest < X.shape[1] and 2 * len(outside) > y.size
     if out_of_range == "clip" and not is_on_other_axis:
         return np.clip(y, 0.0, last)
     if len(outside):
         remedy = "Give positions in samples, leave these events out, or set out_of_range='clip'."
-        shown = ", ".join(f"y[{i}] = {float(y[i])!r}" for i in outside[:5])
+        places = [tuple(map(int, place)) for place in outside[:5]]
+        shown = ", ".join(f"y[{', '.join(map(str, at))}] = {float(y[at])!r}" for at in places)
         raise ValueError(
-            f"{len(outside)} of {len(y)} positions in y lie outside of the samples 0 to {last} of X: "
+            f"{len(outside)} of {y.size} positions in y lie outside of the samples 0 to {last} of X: "
             f"{shown}{', …' if len(outside) > 5 else ''}. {SWAPPED if is_on_other_axis else remedy}"
         )
     return y

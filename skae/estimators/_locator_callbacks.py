@@ -80,7 +80,7 @@ class CalibrateMixture(Callback):
             cut = RandomSymmetries(permute=False, reverse=False, window=self.window)
             draws = torch.Generator(x.device).manual_seed(0)
             x, target = cut(x, target, draws)
-        weight = torch.ones_like(target) if some.weight is None else some.weight.clamp_min(0.0)
+        weight = target.new_ones(len(target)) if some.weight is None else some.weight.clamp_min(0.0)
         parts = x.split(bounded_rows(_MOST_ROWS, x.shape[1:]))
         output = torch.cat([net.module_(part) for part in parts]).float()
         net.module_.calibrate(*_most_likely(net.criterion_, output, target, weight))

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from skae.estimators._locator import single_positions
 from skae.estimators._poor_fit import faults_of_regression, r_squared
 from skae.training.batches import PLAIN
 
@@ -24,6 +25,7 @@ def faults_of_locator(locator: Any, X: np.ndarray, y: np.ndarray, is_short: bool
     """Name what is wrong with positions, with how sure they are, and with the presence of a pulse."""
     few = -(-X.size // _NUMBERS)  # long events: some of them
     X, y = X[::few], y[::few]
+    y, is_empty = single_positions(y), np.isnan(y) if y.ndim == 1 else np.isnan(y).all(axis=1)
     distribution = locator.net_.criterion_
 
     def look(x: Tensor) -> tuple[Tensor, ...]:
@@ -34,8 +36,8 @@ def faults_of_locator(locator: Any, X: np.ndarray, y: np.ndarray, is_short: bool
 
     found = locator._apply(look, X, gives=(PLAIN,) * 5)
     is_there, odds = ~np.isnan(y), found[-1]
-    if min(is_there.sum(), (~is_there).sum()) >= _FEWEST:
-        area = roc_auc_score(is_there, odds)
+    if min(is_empty.sum(), (~is_empty).sum()) >= _FEWEST:
+        area = roc_auc_score(~is_empty, odds)
         if not area > _LEAST_AREA:
             yield (
                 f"Events with and without a pulse are hardly told apart: the area under the curve is "

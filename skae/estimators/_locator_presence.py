@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import logit
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -11,6 +12,9 @@ from skae._warn import warn
 from skae.estimators._data import TrainingData
 from skae.exceptions import IgnoredParameterWarning
 from skae.training.hardware import own_settings
+
+# Probabilities between which an expected number of pulses is one.
+_POSSIBLE = 1e-9, 1.0 - 1e-6
 
 
 class PresenceMixin:
@@ -41,7 +45,8 @@ class PresenceMixin:
         if self.absent != "learn":
             return
         weight = np.ones(len(data.y)) if data.weight is None else np.abs(data.weight)
-        totals = np.array([weight[np.isnan(data.y)].sum(), weight.sum()])
+        is_empty = np.isnan(data.y) if data.y.ndim == 1 else np.isnan(data.y).all(axis=1)
+        totals = np.array([weight[is_empty].sum(), weight.sum()])
         self.label_totals_ = totals + getattr(self, "label_totals_", 0.0)
 
     @property
@@ -79,6 +84,8 @@ class PresenceMixin:
                 "fit it with absent='learn', and y = NaN where there is none."
             )
         odds = self._apply(self._tensor_log_odds, X)
+        if self.several_pulses_:  # of their expected number, of which a pulse that is sure is one
+            odds = logit(np.clip(np.exp(np.minimum(odds, 0.0)), *_POSSIBLE)).astype(odds.dtype)
         return _probability(odds + self._change_of_odds(empty_fraction)).astype(odds.dtype)
 
     def _change_of_odds(self, empty_fraction: Any) -> float:
@@ -100,7 +107,8 @@ class PresenceMixin:
         return self.net_.criterion_.log_odds(self.module_(x))
 
     def _tensor_predict_presence(self, x: Tensor) -> Tensor:
-        return torch.sigmoid(self._tensor_log_odds(x))
+        log_odds = self._tensor_log_odds(x)
+        return log_odds.exp().clamp_max(1.0) if self.several_pulses_ else torch.sigmoid(log_odds)
 
 
 def _probability(log_odds: np.ndarray) -> np.ndarray:

@@ -17,6 +17,9 @@ _JUDGED_SAMPLES = 20
 _IMPROBABLE = 1e-9
 _LARGE = 0.05
 
+# Correlation of a waveform with itself from which on it looks like itself.
+_ALIKE = 0.05
+
 # Samples are cut off at the most extreme number if it is there as often, as many times as often as the
 # next number, and in no more than this share of all samples.
 _FEWEST_CUT, _TIMES_THE_NEXT, _MOST_CUT = 5, 3, 0.5
@@ -68,6 +71,19 @@ def find_polarity(X: np.ndarray, y: np.ndarray) -> str:
     mean = np.where(np.isfinite(mean), mean, 0.0)
     mean -= np.median(mean)
     return "positive" if mean[np.abs(mean).argmax()] >= 0.0 else "negative"
+
+
+def find_footprint(X: np.ndarray, y: np.ndarray) -> int:
+    """Return by how many samples a pulse has to be moved to look like itself no longer, 20 at most."""
+    events, positions = _some_events(X, y)
+    mean = _mean(_align(events - _mean(events, 2), positions), (0, 1)).ravel()
+    mean = np.where(np.isfinite(mean), mean, 0.0)
+    mean -= np.median(mean)
+    energy = mean @ mean
+    for lag in range(1, len(mean)):
+        if mean[lag:] @ mean[:-lag] <= _ALIKE * energy:
+            return min(lag, _JUDGED_SAMPLES)
+    return 1
 
 
 def find_saturation(X: np.ndarray, polarity: str) -> float | None:

@@ -74,7 +74,7 @@ def validate_sequences(
     With ``gaps`` they may have NaN.
     """
     X = to_host(X)
-    _refuse_ragged(X, words)
+    refuse_ragged(X, words.rows, words.sequence, words.masking)
     n_axes = _count_axes(X)
     if n_axes is not None and n_axes > 3:
         raise ValueError(
@@ -120,7 +120,9 @@ def _count_axes(X: Any) -> int | None:
     return np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", None)
 
 
-def _refuse_ragged(X: Any, words: SequenceWords) -> None:
+def refuse_ragged(
+    X: Any, what: str = "records", sequence: str = "trace", masking: str = "missing='mask'"
+) -> None:
     """Refuse a list of rows that have different shapes."""
     if not isinstance(X, list | tuple):
         return
@@ -129,15 +131,15 @@ def _refuse_ragged(X: Any, words: SequenceWords) -> None:
     if len(shapes) <= 1 and len(lengths) <= 1:
         return
     remedy = "Cut them to one length."
-    if words.masking:
+    if masking:
         remedy = (
-            f"Pad the shorter ones with NaN at their ends, and set {words.masking}: for records of one "
-            f"{words.sequence}, np.stack([np.pad(x, (0, longest - len(x)), constant_values=np.nan) for x "
+            f"Pad the shorter ones with NaN at their ends, and set {masking}: for records of one "
+            f"{sequence}, np.stack([np.pad(x, (0, longest - len(x)), constant_values=np.nan) for x "
             "in X])."
         )
     found = sorted(shapes or lengths, key=str)
     raise ValueError(
-        f"X is a list of {words.rows} of different lengths ({', '.join(map(str, found[:4]))}"
+        f"X is a list of {what} of different lengths ({', '.join(map(str, found[:4]))}"
         f"{', …' if len(found) > 4 else ''}). {remedy}"
     )
 

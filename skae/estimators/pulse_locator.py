@@ -21,6 +21,7 @@ from skae.estimators._data import TrainingData
 from skae.estimators._locator import (
     BaseLocator,
     refuse_missing_positions,
+    single_positions,
     validate_positions,
     validate_traces,
 )
@@ -33,7 +34,13 @@ from skae.estimators._locator_networks import (
     window_of,
 )
 from skae.estimators._locator_presence import PresenceMixin
-from skae.estimators._pulse_evidence import find_polarity, find_saturation, find_symmetries
+from skae.estimators._locator_pulses import PulsesMixin
+from skae.estimators._pulse_evidence import (
+    find_footprint,
+    find_polarity,
+    find_saturation,
+    find_symmetries,
+)
 from skae.modules.pulses.locators import ReferenceLocator
 from skae.modules.pulses.positions import BinDistribution, MixtureDistribution, PositionDistribution
 from skae.modules.pulses.symmetries import RandomSymmetries
@@ -50,7 +57,7 @@ _MOST_ROWS, _NUMBERS_AT_ONCE = 64, 2**15
 
 
 @estimator
-class PulseLocator(PresenceMixin, BaseLocator, BaseNeuralEstimator):
+class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator):
     r"""Locate the pulse that the traces of an event have in common.
 
     A network of residual dilated convolutions gives a probability to each sample. It looks at each
@@ -62,7 +69,8 @@ class PulseLocator(PresenceMixin, BaseLocator, BaseNeuralEstimator):
 
     Events are ``X`` of shape (n_samples, n_traces, n_times), or (n_samples, n_times) for single traces;
     ``y`` of shape (n_samples,) has the pulses' positions in samples, whole or fractional, from 0 to
-    n_times − 1.
+    n_times − 1. With ``absent="learn"`` it may be NaN, where there is no pulse, or of shape (n_samples,
+    n_pulses) for events of several pulses, filled up with NaN: :meth:`predict_pulses` then finds all.
 
     Labels that are whole numbers are bins, and the network is trained on the cross-entropy. With finer
     labels it gives a mixture of narrow Gaussians, trained on the likelihood: mean and standard deviation
@@ -166,6 +174,13 @@ class PulseLocator(PresenceMixin, BaseLocator, BaseNeuralEstimator):
     sub_bin_ : bool
         Whether positions are resolved finer than a sample.
 
+    footprint_ : int
+        Samples within which a pulse looks like itself, moved by so many: the correlation of the mean
+        waveform with itself.
+
+    several_pulses_ : bool
+        Whether events were labelled with several pulses.
+
     empty_fraction_ : float
         Share of the training events without a pulse, by weight. Only with ``absent="learn"``.
 
@@ -234,6 +249,11 @@ class PulseLocator(PresenceMixin, BaseLocator, BaseNeuralEstimator):
             refuse_missing_positions(X, y)
         if reset:
             self._judge(X, y)
+        elif self.several_pulses_ != (y.ndim == 2):
+            raise ValueError(
+                "y has one position for each event in one fit of this network, and several in another: "
+                "pass several, (n_samples, n_pulses) with NaN where there are fewer, in all of them."
+            )
         return X, y
 
     def _judge(self, X: np.ndarray, y: np.ndarray) -> None:
@@ -241,6 +261,9 @@ class PulseLocator(PresenceMixin, BaseLocator, BaseNeuralEstimator):
         is_reference = self.architecture == "reference"
         has_fractions = bool((np.abs(y - np.rint(y)) > 0.0).any())
         wanted = has_fractions if self.sub_bin == "auto" else self.sub_bin
+        self.several_pulses_ = y.ndim == 2
+        alone = single_positions(y)  # what pulses look like is seen where they are alone
+        y = np.fmin.reduce(y, axis=1) if y.ndim == 2 and np.isnan(alone).all() else alone
         self.sub_bin_ = bool(wanted) and not is_reference
         asked = self.permute_traces, self.reverse_time
         found = find_symmetries(X, y) if "auto" in asked else (False, False)
@@ -248,6 +271,7 @@ class PulseLocator(PresenceMixin, BaseLocator, BaseNeuralEstimator):
             judged if value == "auto" else bool(value)
             for value, judged in zip(asked, found, strict=True)
         )
+        self.footprint_ = find_footprint(X, y)
         self.polarity_ = find_polarity(X, y) if self.polarity == "auto" else self.polarity
         self.saturation_ = self.saturation
         if self.saturation == "auto":
@@ -258,7 +282,8 @@ class PulseLocator(PresenceMixin, BaseLocator, BaseNeuralEstimator):
 
     def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
         kind = MixtureDistribution if self.sub_bin_ else BinDistribution
-        distribution: PositionDistribution = kind(absent=self._takes_absent)
+        several = self.n_features_in_ if self.several_pulses_ else None
+        distribution: PositionDistribution = kind(self._takes_absent, several)
         return build_locator(self, rows, distribution), distribution
 
     def _plan(self, epochs: int, X: np.ndarray, validation: Rows | None) -> Run:

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 #: halvings of an interval until float32 has no more digits
 _HALVINGS = 32
 
+#: largest logarithm of odds
+_LARGEST = 600.0
+
 #: bins whose masses are computed at a time
 _BINS_AT_ONCE = 128
 
@@ -30,6 +33,10 @@ class PositionDistribution(ABC, nn.Module):
         A target of NaN is an event without a pulse. Of the first output of each sample the exponential is
         then how many times as likely the event is with a pulse there as without one: its mean is the odds
         of a pulse, and its shares are the distribution given that there is one.
+    several : int or None
+        Targets are several positions for each event, ``(n, n_pulses)``, filled up with NaN. Of the first
+        output of each sample the exponential, divided by this number, is then how many pulses are
+        expected there, of a Poisson process. None if an event has one pulse at most.
 
     Attributes
     ----------
@@ -42,12 +49,15 @@ class PositionDistribution(ABC, nn.Module):
     n_outputs: int
     odd_outputs: tuple[int, ...] = ()
 
-    def __init__(self, absent: bool = False):
+    def __init__(self, absent: bool = False, several: int | None = None):
         super().__init__()
         self.absent = absent
+        self.several = several
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row, ``(n,)``, from outputs and positions ``(n,)``."""
+        if self.several is not None:
+            return self._process_loss(output, target)
         if not self.absent:
             return self.position_loss(output, target)
         is_there = ~target.isnan()
@@ -56,10 +66,35 @@ class PositionDistribution(ABC, nn.Module):
         softplus = nn.functional.softplus
         return torch.where(is_there, loss + softplus(-odds), softplus(odds))
 
+    def _process_loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return −log likelihood of a Poisson process: all that is expected, less the log rates there."""
+        log_expected = self.log_odds(output)
+        loss = log_expected.exp()
+        for position in target.unbind(dim=1):
+            is_there = ~position.isnan()
+            log_rate = log_expected - self.position_loss(output, position.nan_to_num(nan=0.0))
+            loss = loss - torch.where(is_there, log_rate, 0.0)
+        return loss
+
     def log_odds(self, output: Tensor) -> Tensor:
-        """Return the logarithm of the odds that there is a pulse, ``(n,)``."""
+        """Return the logarithm of the odds of a pulse, ``(n,)``; of several, of their expected number."""
         weights = output.float()[:, :: self.n_outputs]  # (n, k, n_times)
-        return weights.logsumexp(dim=(1, 2)) - math.log(weights.shape[1] * weights.shape[2])
+        n_bins = weights.shape[2] if self.several is None else self.several
+        return weights.logsumexp(dim=(1, 2)) - math.log(weights.shape[1] * n_bins)
+
+    def rates(self, output: Tensor, n_bins: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return odds of pulses at single places, where these are, and variances, ``(n, k · n_times)``.
+
+        In double precision: odds of a pulse may be large. ``n_bins`` is the number of bins in an event of
+        the training.
+        """
+        log_weight, centre, sigma = self.components(output)
+        rate = log_weight.double().clamp_max(_LARGEST).exp() / (n_bins * log_weight.shape[1])
+        return rate.flatten(1), centre.double().flatten(1), sigma.double().square().flatten(1)
+
+    @abstractmethod
+    def components(self, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logarithms of weights as they are, centres and σ of components, ``(n, k, n_times)``."""
 
     @abstractmethod
     def position_loss(self, output: Tensor, target: Tensor) -> Tensor:
@@ -111,6 +146,12 @@ class BinDistribution(PositionDistribution):
         picked = log_p.gather(1, torch.stack([left, (left + 1).clamp(max=last)], dim=1))
         return -((1.0 - share) * picked[:, 0] + share * picked[:, 1])
 
+    def components(self, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logarithms of weights, the bins, and 0."""
+        weight = output.float()
+        bins = torch.arange(weight.shape[2], dtype=weight.dtype, device=weight.device)
+        return weight, bins.expand_as(weight), torch.zeros_like(weight)
+
     def masses(self, output: Tensor) -> Tensor:
         """Return the probability of each bin."""
         return self._logits(output).softmax(dim=1)
@@ -149,13 +190,17 @@ class MixtureDistribution(PositionDistribution):
     #: share of the largest weight under which components are left out of the moments
     _NEGLIGIBLE = 1e-3
 
-    def _components(self, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return log π, centres and σ, each ``(n, k, n_times)``."""
+    def components(self, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logarithms of weights, centres and σ."""
         n, _, n_times = output.shape
         weight, shift, width = output.float().reshape(n, -1, self.n_outputs, n_times).unbind(dim=2)
         bins = torch.arange(n_times, dtype=weight.dtype, device=weight.device)
-        log_weight = weight.log_softmax(dim=2) - math.log(weight.shape[1])
-        return log_weight, bins + shift, self._SMALLEST_SIGMA + nn.functional.softplus(width)
+        return weight, bins + shift, self._SMALLEST_SIGMA + nn.functional.softplus(width)
+
+    def _components(self, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log π, centres and σ, each ``(n, k, n_times)``."""
+        weight, centre, sigma = self.components(output)
+        return weight.log_softmax(dim=2) - math.log(weight.shape[1]), centre, sigma
 
     def calibrated(self, output: Tensor, factors: Tensor, added: Tensor) -> Tensor:
         """Return outputs, each of the three times a factor (3,) and with a number added (3,)."""
