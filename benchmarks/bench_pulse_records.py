@@ -2,13 +2,13 @@
 
 finder: one trace, pulses of σ = 2 samples and SNR 5, three in 1,000 samples; trained on windows of 60
 records of 10,000 samples, tested on 100 others. A pulse is found if one lies within 2 samples of it, and
-what lies near no pulse is false. The rivals know the pulse; their thresholds allow 5e-4 false pulses in 100
-samples of the training records. Then pairs of pulses 6 samples apart, both to be found within 2 samples,
-and the largest change of positions when a record begins 1 to 99 samples later.
+what lies near no pulse is false. The rivals know the pulse; their thresholds allow 5e-4 false pulses in
+100 samples of the training records. Then pairs of pulses 6 samples apart, both to be found within 2
+samples, and the largest change of positions when a record begins 1 to 99 samples later.
 
 long: three traces, σ = 2, SNR 10, 1,000 events of one pulse each, of 1,000, 10,000 and 100,000 samples:
-time and memory of predict; at 10,000 samples the error, beside that of a network on 100 samples around the
-truth.
+time and memory of predict; at 10,000 samples the error, beside that of a network on 100 samples around
+the truth.
 
 python benchmarks/bench_pulse_records.py [finder] [long] [--seeds 3]
 """
