@@ -13,7 +13,7 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
-from skae.estimators._data import blocks, to_host
+from skae.estimators._data import blocks, to_host, validate_table
 from skae.estimators._sequences import (
     SWAPPED,
     SequenceWords,
@@ -127,7 +127,25 @@ def validate_traces(
     estimator: BaseEstimator, X: Any, *, reset: bool, gaps: bool = False
 ) -> np.ndarray:
     """Check events, of traces or of a single one, and that their shape is the one of fit."""
+    n_traces = getattr(estimator, "n_traces", None)
+    if n_traces is not None and np.ndim(X) == 2:
+        return _validate_flat(estimator, X, n_traces, reset=reset, gaps=gaps)
     return validate_sequences(estimator, X, _WORDS, reset=reset, gaps=gaps)
+
+
+def _validate_flat(
+    estimator: BaseEstimator, X: Any, n_traces: int, *, reset: bool, gaps: bool
+) -> np.ndarray:
+    """Check rows of traces that stand one behind the other; return events."""
+    X = validate_table(estimator, X, reset=reset, gaps=gaps)
+    if X.shape[1] % n_traces:
+        raise ValueError(
+            f"X has rows of {X.shape[1]} samples, which are not {n_traces} traces of one length; set "
+            f"n_traces={n_traces} right, or pass events of shape (n_samples, n_traces, n_times)."
+        )
+    if reset:
+        estimator.trace_shape_ = (n_traces, X.shape[1] // n_traces)
+    return X.reshape(len(X), *estimator.trace_shape_)
 
 
 def single_positions(y: np.ndarray) -> np.ndarray:

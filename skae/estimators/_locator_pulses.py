@@ -150,7 +150,7 @@ class PulsesMixin:
             ],
             dim=1,
         )
-        rate, centre, variance = self.net_.criterion_.rates(output, self.n_features_in_)
+        rate, centre, variance = self.net_.criterion_.rates(output, self.trace_shape_[-1])
         place = centre.round().clamp(0, n_times - 1)
         within, index = centre - place, place.long()
         sums = [

@@ -1,11 +1,13 @@
 """What events say of themselves: symmetries, polarity, and where samples are cut off."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from skae.estimators._data import blocks
+from skae.estimators._locator import single_positions
 
 # What symmetries are judged by: as many events, as many numbers in them, this far around the pulse.
 _JUDGED_EVENTS = 5000
@@ -23,6 +25,27 @@ _ALIKE = 0.05
 # Samples are cut off at the most extreme number if it is there as often, as many times as often as the
 # next number, and in no more than this share of all samples.
 _FEWEST_CUT, _TIMES_THE_NEXT, _MOST_CUT = 5, 3, 0.5
+
+
+def settle(locator: Any, X: np.ndarray, y: np.ndarray) -> None:
+    """Settle what a locator leaves to be decided from the data of its first fit."""
+    has_fractions = bool((np.abs(y - np.rint(y)) > 0.0).any())
+    wanted = has_fractions if locator.sub_bin == "auto" else locator.sub_bin
+    locator.sub_bin_ = bool(wanted) and locator.architecture != "reference"
+    locator.several_pulses_ = y.ndim == 2
+    alone = single_positions(y)  # what pulses look like is seen where they are alone
+    y = np.fmin.reduce(y, axis=1) if y.ndim == 2 and np.isnan(alone).all() else alone
+    asked = locator.permute_traces, locator.reverse_time
+    found = find_symmetries(X, y) if "auto" in asked else (False, False)
+    locator.permute_traces_, locator.reverse_time_ = (
+        judged if value == "auto" else bool(value)
+        for value, judged in zip(asked, found, strict=True)
+    )
+    locator.footprint_ = find_footprint(X, y)
+    polarity = locator.polarity
+    locator.polarity_ = find_polarity(X, y) if polarity == "auto" else polarity
+    limit = locator.saturation
+    locator.saturation_ = find_saturation(X, locator.polarity_) if limit == "auto" else limit
 
 
 def find_symmetries(X: np.ndarray, y: np.ndarray) -> tuple[bool, bool]:

@@ -21,7 +21,6 @@ from skae.estimators._data import TrainingData
 from skae.estimators._locator import (
     BaseLocator,
     refuse_missing_positions,
-    single_positions,
     validate_positions,
     validate_traces,
 )
@@ -35,12 +34,7 @@ from skae.estimators._locator_networks import (
 )
 from skae.estimators._locator_presence import PresenceMixin
 from skae.estimators._locator_pulses import PulsesMixin
-from skae.estimators._pulse_evidence import (
-    find_footprint,
-    find_polarity,
-    find_saturation,
-    find_symmetries,
-)
+from skae.estimators._pulse_evidence import settle
 from skae.modules.pulses.locators import ReferenceLocator
 from skae.modules.pulses.positions import BinDistribution, MixtureDistribution, PositionDistribution
 from skae.modules.pulses.symmetries import RandomSymmetries
@@ -67,10 +61,11 @@ class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator)
     moved by a sample at random; of events longer than 512 samples, windows around the pulse are trained
     on. Levels of the traces do not matter: the first layer sees differences.
 
-    Events are ``X`` of shape (n_samples, n_traces, n_times), or (n_samples, n_times) for single traces;
-    ``y`` of shape (n_samples,) has the pulses' positions in samples, whole or fractional, from 0 to
-    n_times − 1. With ``absent="learn"`` it may be NaN, where there is no pulse, or of shape (n_samples,
-    n_pulses) for events of several pulses, filled up with NaN: :meth:`predict_pulses` then finds all.
+    Events are ``X`` of shape (n_samples, n_traces, n_times), or (n_samples, n_times) for single traces,
+    or flat rows of ``n_traces`` traces, one behind the other; ``y`` of shape (n_samples,) has the
+    pulses' positions in samples, whole or fractional, from 0 to n_times − 1. With ``absent="learn"`` it
+    may be NaN, where there is no pulse, or of shape (n_samples, n_pulses) for events of several pulses,
+    filled up with NaN: :meth:`predict_pulses` then finds all.
 
     Labels that are whole numbers are bins, and the network is trained on the cross-entropy. With finer
     labels it gives a mixture of narrow Gaussians, trained on the likelihood: mean and standard deviation
@@ -116,6 +111,11 @@ class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator)
         What NaN is: an error, or samples that were not recorded. Records of different lengths are padded
         with NaN at their ends; no position is predicted there.
 
+    n_traces : int, default=None
+        Rows of a table ``X`` are events of so many traces, one behind the other, (n_samples, n_traces ·
+        n_times): for tools that take tables alone, BaggingRegressor for one. None takes them for single
+        traces.
+
     permute_traces : {"auto"} or bool, default="auto"
         Put the traces of an event in random order in training. "auto" does it unless traces differ
         significantly in their mean waveform around the pulse, their mean or their variance.
@@ -157,7 +157,8 @@ class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator)
     {shared_attributes}
 
     trace_shape_ : tuple of int
-        Shape of an event, (n_traces, n_times) or (n_times,). ``n_features_in_`` is n_times.
+        Shape of an event, (n_traces, n_times) or (n_times,). ``n_features_in_`` is n_times, of flat rows
+        their length.
 
     permute_traces_ : bool
         Whether traces were permuted.
@@ -225,6 +226,7 @@ class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator)
         allowed=[_AUTO, Interval(Real, None, None, closed="neither"), None],
         shapes=True,
     )
+    n_traces: Any = parameter(default=None, allowed=[COUNT, None], shapes=True)
     missing: Any = parameter(default="raise", allowed=StrOptions({"raise", "mask"}), shapes=True)
     permute_traces: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
     reverse_time: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
@@ -248,7 +250,7 @@ class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator)
         if self.missing == "mask":
             refuse_missing_positions(X, y)
         if reset:
-            self._judge(X, y)
+            settle(self, X, y)
         elif self.several_pulses_ != (y.ndim == 2):
             raise ValueError(
                 "y has one position for each event in one fit of this network, and several in another: "
@@ -256,33 +258,12 @@ class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator)
             )
         return X, y
 
-    def _judge(self, X: np.ndarray, y: np.ndarray) -> None:
-        """Settle what was left to be decided from the data."""
-        is_reference = self.architecture == "reference"
-        has_fractions = bool((np.abs(y - np.rint(y)) > 0.0).any())
-        wanted = has_fractions if self.sub_bin == "auto" else self.sub_bin
-        self.several_pulses_ = y.ndim == 2
-        alone = single_positions(y)  # what pulses look like is seen where they are alone
-        y = np.fmin.reduce(y, axis=1) if y.ndim == 2 and np.isnan(alone).all() else alone
-        self.sub_bin_ = bool(wanted) and not is_reference
-        asked = self.permute_traces, self.reverse_time
-        found = find_symmetries(X, y) if "auto" in asked else (False, False)
-        self.permute_traces_, self.reverse_time_ = (
-            judged if value == "auto" else bool(value)
-            for value, judged in zip(asked, found, strict=True)
-        )
-        self.footprint_ = find_footprint(X, y)
-        self.polarity_ = find_polarity(X, y) if self.polarity == "auto" else self.polarity
-        self.saturation_ = self.saturation
-        if self.saturation == "auto":
-            self.saturation_ = find_saturation(X, self.polarity_)
-
     def _check_parameters(self, n_samples: int) -> None:
         check_architecture(self)
 
     def _build_network(self, rows: Rows) -> tuple[nn.Module, nn.Module]:
         kind = MixtureDistribution if self.sub_bin_ else BinDistribution
-        several = self.n_features_in_ if self.several_pulses_ else None
+        several = self.trace_shape_[-1] if self.several_pulses_ else None
         distribution: PositionDistribution = kind(self._takes_absent, several)
         return build_locator(self, rows, distribution), distribution
 
@@ -308,7 +289,7 @@ class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator)
         ):
             callbacks.append(("skae_weight_decay", DecayWeights(partial)))
         if self.sub_bin_ and not partial:
-            calibration = CalibrateMixture(window_of(self.architecture, self.n_features_in_))
+            calibration = CalibrateMixture(window_of(self.architecture, self.trace_shape_[-1]))
             callbacks.append(("skae_calibration", calibration))
         return replace(run, callbacks=callbacks)
 

@@ -7,12 +7,18 @@ import pandas as pd
 import pytest
 import torch
 from fits import mapped, weights_of
+from mapie.regression import SplitConformalRegressor
 from scipy import stats
 from sklearn.base import clone
+from sklearn.ensemble import BaggingRegressor
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skae import MatchedFilterLocator, NoiseInjector, PulseLocator
 from skae.datasets import make_pulses
 from skae.estimators._locator_callbacks import CalibrateMixture
+from skae.estimators._pulse_evidence import settle
 from skae.metrics import position_accuracy, position_rmse
 
 SMALL = {"trace_channels": 4, "n_channels": 6, "kernel_size": 3}
@@ -233,7 +239,7 @@ def test_symmetries_are_not_denied_for_want_of_events():
 def symmetries(X, y):
     locator = PulseLocator()
     locator.trace_shape_ = X.shape[1:]
-    locator._judge(X, y)
+    settle(locator, X, y)
     return locator.permute_traces_, locator.reverse_time_
 
 
@@ -414,6 +420,43 @@ def test_a_single_trace_may_come_as_a_table_with_names():
     locator.fit(X, y)  # forgets the names
     assert not hasattr(locator, "feature_names_in_")
     assert locator.trace_shape_ == (3, 40)
+
+
+def test_flat_rows_are_events_of_so_many_traces(fitted):
+    flat = X.reshape(300, -1)
+    locator = small(n_traces=3).fit(flat, y)
+    assert locator.trace_shape_ == (3, 40)
+    assert locator.n_features_in_ == 120
+    assert torch.equal(weights_of(locator), weights_of(fitted))
+    assert np.array_equal(locator.predict(flat), fitted.predict(X))
+    assert np.array_equal(locator.predict_distribution(X), fitted.predict_distribution(X))
+    frame = pd.DataFrame(flat, columns=[f"t{j}" for j in range(120)])
+    assert list(small(n_traces=3).fit(frame, y).feature_names_in_) == list(frame.columns)
+    with pytest.raises(ValueError, match="120 samples, which are not 7 traces"):
+        small(n_traces=7).fit(flat, y)
+    with pytest.raises(ValueError, match="expecting 120 features"):
+        locator.predict(flat[:, :117])
+
+
+def test_tools_that_look_at_tables_take_flat_rows():
+    flat = X.reshape(300, -1)
+    forest = BaggingRegressor(small(n_traces=3), n_estimators=2, random_state=0).fit(flat, y)
+    assert forest.predict(flat).shape == (300,)
+    searched = GridSearchCV(small(n_traces=3, max_epochs=1), {"lr": [1e-3]}, cv=2).fit(flat, y)
+    assert np.isfinite(searched.best_score_)
+    pipeline = make_pipeline(StandardScaler(), small(n_traces=3)).fit(flat, y)
+    assert pipeline.predict(flat).shape == (300,)
+
+
+def test_intervals_of_mapie_cover_events_as_flat_rows():
+    noisy, t = make_pulses(1500, noise_sigma=0.5, random_state=0, **CLEAN)
+    flat = noisy.reshape(1500, -1)
+    model = small(n_traces=3, max_epochs=6, estimate="mean").fit(flat[:700], t[:700])
+    intervals = SplitConformalRegressor(model, confidence_level=0.8, prefit=True)
+    intervals.conformalize(flat[700:1100], t[700:1100])
+    _, bounds = intervals.predict_interval(flat[1100:])
+    low, high = bounds[:, 0, 0], bounds[:, 1, 0]
+    assert 0.7 < np.mean((low <= t[1100:]) & (t[1100:] <= high)) < 0.9
 
 
 def test_events_are_weighted_and_held_out():
