@@ -8,7 +8,7 @@ from remaining_checks import (
     each_remaining_check,
     each_remaining_check_without_transform,
 )
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from skae import (
     CaloShowerVAE,
@@ -47,6 +47,28 @@ ESTIMATORS = TRANSFORMERS + REGRESSORS
 def few_rounds(monkeypatch):
     """What voxels have in common is of no account here, and is sought at each fit."""
     monkeypatch.setattr("skae.modules.showers.neighbours._ROUNDS", 5)
+
+
+#: what check_estimator's labels are to PulseLocator(), and the checks that have such labels
+OUTSIDE = "lie outside of the samples"
+FAILED_BY_DEFAULT = {
+    "check_estimators_fit_returns_self",
+    "check_estimators_overwrite_params",
+    "check_estimators_partial_fit_n_features",
+    "check_fit2d_1feature",
+    "check_fit_check_is_fitted",
+    "check_fit_idempotent",
+    "check_n_features_in",
+    "check_n_features_in_after_fitting",
+    "check_readonly_memmap_input",
+    "check_regressor_data_not_an_array",
+    "check_regressors_no_decision_function",
+    "check_regressors_train",
+    "check_sample_weights_not_an_array",
+    "check_sample_weights_not_overwritten",
+    "check_sample_weights_pandas_series",
+    "check_sample_weights_shape",
+}
 
 
 def expected_failures(estimator):
@@ -97,3 +119,20 @@ def test_checks_that_parametrize_with_checks_leaves_out(estimator, check):
 @each_remaining_check_without_transform
 def test_checks_that_are_left_out_of_regressors(estimator, check):
     check(type(estimator).__name__, estimator)
+
+
+@OVERCOMPLETE
+def test_what_the_default_locator_fails_it_fails_for_labels_outside_of_the_samples():
+    """Which checks these are: scikit-learn's labels are what they are for any regressor."""
+    locator = PulseLocator(max_epochs=3, n_channels=6, trace_channels=4)
+    results = check_estimator(
+        locator, on_fail=None, on_skip=None, expected_failed_checks=MINIBATCHES
+    )
+    failed = [each for each in results if each["status"] == "failed"]
+    assert {each["check_name"] for each in failed} == FAILED_BY_DEFAULT
+    for each in failed:
+        error = each["exception"]
+        while OUTSIDE not in str(error) and (error.__cause__ or error.__context__) is not None:
+            error = error.__cause__ or error.__context__
+        assert OUTSIDE in str(error), each["check_name"]
+    assert sum(each["status"] == "passed" for each in results) > 20
