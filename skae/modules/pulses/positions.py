@@ -12,8 +12,8 @@ from torch import Tensor, nn
 #: halvings of an interval until float32 has no more digits
 _HALVINGS = 32
 
-#: largest logarithm of odds
-_LARGEST = 600.0
+#: largest logarithm of odds, and that in single precision
+_LARGEST, _LARGEST_SINGLE = 600.0, 60.0
 
 #: bins whose masses are computed at a time
 _BINS_AT_ONCE = 128
@@ -85,12 +85,16 @@ class PositionDistribution(ABC, nn.Module):
     def rates(self, output: Tensor, n_bins: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return odds of pulses at single places, where these are, and variances, ``(n, k · n_times)``.
 
-        In double precision: odds of a pulse may be large. ``n_bins`` is the number of bins in an event of
-        the training.
+        In double precision where the device has it: odds of a pulse may be large. ``n_bins`` is the number
+        of bins in an event of the training.
         """
-        log_weight, centre, sigma = self.components(output)
-        rate = log_weight.double().clamp_max(_LARGEST).exp() / (n_bins * log_weight.shape[1])
-        return rate.flatten(1), centre.double().flatten(1), sigma.double().square().flatten(1)
+        is_double = output.device.type != "mps"
+        dtype, largest = (
+            (torch.float64, _LARGEST) if is_double else (torch.float32, _LARGEST_SINGLE)
+        )
+        log_weight, centre, sigma = (part.to(dtype).flatten(1) for part in self.components(output))
+        n_opinions = output.shape[1] // self.n_outputs
+        return log_weight.clamp_max(largest).exp() / (n_bins * n_opinions), centre, sigma**2
 
     @abstractmethod
     def components(self, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
