@@ -85,8 +85,8 @@ class PositionDistribution(ABC, nn.Module):
     def rates(self, output: Tensor, n_bins: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return odds of pulses at single places, where these are, and variances, ``(n, k · n_times)``.
 
-        In double precision where the device has it: odds of a pulse may be large. ``n_bins`` is the number
-        of bins in an event of the training.
+        In double precision where the device has it, for odds may be large. ``n_bins`` is the number of
+        bins in an event of the training.
         """
         is_double = output.device.type != "mps"
         dtype, largest = (
