@@ -226,8 +226,8 @@ class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator)
         allowed=[_AUTO, Interval(Real, None, None, closed="neither"), None],
         shapes=True,
     )
-    n_traces: Any = parameter(default=None, allowed=[COUNT, None], shapes=True)
     missing: Any = parameter(default="raise", allowed=StrOptions({"raise", "mask"}), shapes=True)
+    n_traces: Any = parameter(default=None, allowed=[COUNT, None], shapes=True)
     permute_traces: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
     reverse_time: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
     sub_bin: Any = parameter(default="auto", allowed=[_AUTO, "boolean"], shapes=True)
