@@ -75,6 +75,11 @@ def check_architecture(estimator: Any) -> None:
             "architecture='reference' predicts whole bins; use sub_bin='auto' or False, or "
             "architecture='fast'."
         )
+    if estimator.missing == "mask":
+        raise ValueError(
+            "architecture='reference' knows no missing samples; use missing='raise', or "
+            "architecture='fast'."
+        )
     for name in OF_RESIDUAL:
         if getattr(estimator, name) is not None:
             raise ValueError(

@@ -24,6 +24,11 @@ class PresenceMixin:
     def _takes_absent(self) -> bool:
         return self.absent == "learn"
 
+    @property
+    def _knows_absent(self) -> bool:
+        """Whether the network that was fitted knows empty events, whatever the parameter is now."""
+        return self.net_.criterion_.absent
+
     def _check_labels(self, y: np.ndarray) -> None:
         """Refuse labels that are all NaN, and say if none is."""
         if self.absent != "learn":
@@ -53,7 +58,7 @@ class PresenceMixin:
     def empty_fraction_(self) -> float:
         """Share of training events without a pulse."""
         check_is_fitted(self, "net_")
-        if self.absent != "learn":
+        if not self._knows_absent:
             raise AttributeError("Only absent='learn' has a share of events without a pulse.")
         empty, total = self.label_totals_
         return float(empty / total)
@@ -78,7 +83,7 @@ class PresenceMixin:
             From 0 to 1.
         """
         X = self._validate_rows(X)
-        if self.absent != "learn":
+        if not self._knows_absent:
             raise ValueError(
                 "This PulseLocator was fitted with absent='raise' and knows no events without a pulse: "
                 "fit it with absent='learn', and y = NaN where there is none."

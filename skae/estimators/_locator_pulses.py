@@ -80,7 +80,7 @@ class PulsesMixin:
     def _validate_records(self, X: Any) -> np.ndarray:
         """Check records but for their length and their numbers, which are checked as they are read."""
         check_is_fitted(self, "net_")
-        if self.absent != "learn":
+        if not self._knows_absent:
             raise ValueError(
                 "This PulseLocator was fitted with absent='raise', so it finds one pulse everywhere. Fit "
                 "it with absent='learn' to windows of which some have no pulse: see cut_pulse_windows."

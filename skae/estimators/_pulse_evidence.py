@@ -45,7 +45,9 @@ def settle(locator: Any, X: np.ndarray, y: np.ndarray) -> None:
     polarity = locator.polarity
     locator.polarity_ = find_polarity(X, y) if polarity == "auto" else polarity
     limit = locator.saturation
-    locator.saturation_ = find_saturation(X, locator.polarity_) if limit == "auto" else limit
+    if limit == "auto":  # what is corrupted in training stands at no limit there, but would later
+        limit = None if locator.noise is not None else find_saturation(X, locator.polarity_)
+    locator.saturation_ = limit
 
 
 def find_symmetries(X: np.ndarray, y: np.ndarray) -> tuple[bool, bool]:

@@ -35,7 +35,7 @@ from skae.estimators._locator_networks import (
 from skae.estimators._locator_presence import PresenceMixin
 from skae.estimators._locator_pulses import PulsesMixin
 from skae.estimators._pulse_evidence import settle
-from skae.modules.pulses.locators import ReferenceLocator
+from skae.modules.pulses.locators import ReferenceLocator, ResidualLocator
 from skae.modules.pulses.positions import BinDistribution, MixtureDistribution, PositionDistribution
 from skae.modules.pulses.symmetries import RandomSymmetries
 from skae.training.batches import Rows
@@ -79,7 +79,7 @@ class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator)
     architecture : {"fast", "residual", "reference"}, default="fast"
         "fast" is the network described above, in steps of two samples. "residual" is a larger one, which
         also joins what it predicts for a reversible event and its mirror image: somewhat more accurate,
-        and several times as slow. "reference" is the published one of two
+        and about three times as slow. "reference" is the published one of two
         convolutional layers [1]_, of 51 parameters for three traces; it always predicts bins. To train it
         as published: ``optimizer="adam", lr=0.01, lr_schedule="constant", weight_decay=0, batch_size=500,
         max_epochs=42, permute_traces=False, reverse_time=False`` (of 6000 events, 504 steps).
@@ -104,8 +104,8 @@ class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator)
 
     saturation : {"auto"}, float or None, default="auto"
         The number at which pulses are cut off, in units of ``X``; the network is told which samples are.
-        "auto" takes the most extreme of the training samples in the direction of the pulses, if such
-        samples stand side by side.
+        "auto" takes the most extreme of the training samples in the direction of the pulses, if it is
+        there much more often than the next one, and none where ``noise`` corrupts minibatches.
 
     missing : {"raise", "mask"}, default="raise"
         What NaN is: an error, or samples that were not recorded. Records of different lengths are padded
@@ -322,7 +322,8 @@ class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator)
 
     @property
     def _takes_gaps(self) -> bool:
-        return self.missing == "mask"
+        """Whether the network that was fitted knows missing samples, whatever the parameter is now."""
+        return isinstance(self.module_, ResidualLocator) and self.module_.inputs.missing
 
     def _chunks(self) -> dict[str, int]:
         if self.device_.type != "cpu" or isinstance(self.module_, ReferenceLocator):
@@ -346,7 +347,7 @@ class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator)
 
     @property
     def _exportable(self) -> tuple[str, ...]:
-        presence = ("predict_presence",) if self._takes_absent else ()
+        presence = ("predict_presence",) if self._knows_absent else ()
         return "predict", "predict_distribution", *presence
 
     def _tensor_predict(self, x: Tensor) -> Tensor:

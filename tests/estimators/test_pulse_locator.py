@@ -299,6 +299,7 @@ def test_counts_of_a_digitiser_are_events_and_what_it_cuts_off_is_found():
     upside_down = 4095 - cut.astype(np.int32)
     assert small().fit(upside_down, y).saturation_ == 4095 - 700
     assert small(saturation=None).fit(cut, y).saturation_ is None
+    assert small(noise=lambda x, generator: x + 0.0).fit(cut, y).saturation_ is None
     assert small(saturation=650).fit(cut, y).saturation_ == 650
     assert small().fit(np.full((10, 3, 20), 4.0), np.full(10, 7)).saturation_ is None
 
@@ -573,6 +574,7 @@ def test_both_axes_are_checked_when_predicting(model):
         ({"kernel_size": 4}, "kernel_size=4 must be odd"),
         ({"architecture": "reference", "sub_bin": True}, "predicts whole bins"),
         ({"architecture": "reference"}, "no trace_channels"),
+        ({"architecture": "reference", "missing": "mask"}, "no missing samples"),
         ({"estimate": "best"}, "estimate"),
         ({"permute_traces": "sometimes"}, "permute_traces"),
         ({"out_of_range": "ignore"}, "out_of_range"),

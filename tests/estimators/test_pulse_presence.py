@@ -180,6 +180,19 @@ def test_nan_is_an_error_where_it_was_not_asked_for():
     assert not hasattr(told, "empty_fraction_")
 
 
+def test_what_a_network_knows_is_what_it_was_fitted_to():
+    full = ~np.isnan(y)
+    told = small(absent="raise", max_epochs=1).fit(X[full], y[full])
+    told.set_params(absent="learn", missing="mask")
+    for ask in (told.predict_presence, told.predict_pulses):
+        with pytest.raises(ValueError, match="fitted with absent='raise'"):
+            ask(X)
+    gaps = X.copy()
+    gaps[:, :, 30:] = np.nan
+    with pytest.raises(ValueError, match="contains NaN"):
+        told.predict(gaps)
+
+
 def test_events_of_one_kind_alone_are_refused_or_warned_of():
     with pytest.raises(ValueError, match="NaN in all 1500 events"):
         small().fit(X, np.full(1500, np.nan))
