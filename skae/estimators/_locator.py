@@ -1,6 +1,7 @@
 """Base of the pulse locators: predict, predict_distribution, checks and symmetries of events."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -130,7 +131,8 @@ def validate_traces(
     n_traces = getattr(estimator, "n_traces", None)
     if n_traces is not None and np.ndim(X) == 2:
         return _validate_flat(estimator, X, n_traces, reset=reset, gaps=gaps)
-    return validate_sequences(estimator, X, _WORDS, reset=reset, gaps=gaps)
+    words = _WORDS if hasattr(estimator, "missing") else replace(_WORDS, masking="")
+    return validate_sequences(estimator, X, words, reset=reset, gaps=gaps)
 
 
 def _validate_flat(

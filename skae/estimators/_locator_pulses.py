@@ -34,10 +34,10 @@ class PulsesMixin:
         """Find all pulses of records, which may be of any length.
 
         Only with ``absent="learn"``. Records are looked at in overlapping parts; memory-mapped ones are
-        read as they are needed. What is found does not depend on where parts, or records, begin. Where
-        events were labelled with one pulse each, a second one is not told from a stronger one that is
-        closer than ``footprint_`` samples; to tell pulses that overlap, label all that are in an event,
-        as :func:`skae.datasets.cut_pulse_windows` does.
+        read as they are needed. What is found does not depend on where parts begin, nor on where records
+        do, but near their ends. Where events were labelled with one pulse each, a second one is not told
+        from a stronger one that is closer than ``footprint_`` samples; to tell pulses that overlap, label
+        all that are in an event, as :func:`skae.datasets.cut_pulse_windows` does.
 
         Parameters
         ----------
@@ -119,7 +119,9 @@ class PulsesMixin:
                 def name_of(row: int, *place: int, first=first, begin=begin) -> str:
                     return f"record {first + row}, sample {begin + place[-1]}"
 
-                check_finite_rows(rows, name_of, gaps=self._takes_gaps)
+                # a part may lie in a gap as a whole
+                checked = np.where(np.isnan(rows), 0.0, rows) if self._takes_gaps else rows
+                check_finite_rows(checked, name_of)
                 numbers = rows[0].size
                 bins = apply_to_rows(
                     self._tensor_bins,

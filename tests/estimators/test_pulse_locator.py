@@ -341,6 +341,8 @@ def test_what_is_wrong_with_gaps_is_said():
     gaps, inside = padded([30] * 50)
     with pytest.raises(ValueError, match="Where they were not recorded, set missing='mask'"):
         small().fit(gaps, inside)
+    with pytest.raises(ValueError, match=r"fill the gaps\.$"):  # it has no such parameter
+        MatchedFilterLocator().fit(gaps)
     with pytest.raises(ValueError, match=r"y\[3\] = 35\.0 is a place where event 3 has no samples"):
         small(missing="mask").fit(gaps, np.where(np.arange(50) == 3, 35, inside))
     gaps[7] = np.nan

@@ -139,6 +139,21 @@ def test_files_and_single_records_give_the_same_pulses(fitted, tmp_path):
     assert len(fitted.predict_pulses(NEW.X[:2, :, 500:510]).event) <= 2  # shorter than a window
 
 
+def test_gaps_have_no_pulses_even_if_parts_lie_in_them(monkeypatch):
+    X, y = windows_of(make_pulse_records(10, n_times=1000, random_state=0, **ONE))
+    X[::3, :, 50:] = np.nan
+    y = np.sort(np.where((np.arange(len(y)) % 3 == 0)[:, np.newaxis] & (y >= 50), np.nan, y))
+    locator = small(missing="mask", max_epochs=4).fit(X, y)
+    gaps = NEW.X.copy()
+    gaps[:, :, 900:] = np.nan
+    monkeypatch.setattr("skae.estimators._locator_pulses._PART", 256)
+    found = locator.predict_pulses(gaps)
+    assert 0 < found.position.max() < 901
+    gaps[2, 0, 1700] = np.inf
+    with pytest.raises(ValueError, match=r"infinity: .* record 2, sample 1700"):
+        locator.predict_pulses(gaps)
+
+
 # -- labels of several pulses --------------------------------------------------------------------
 
 
