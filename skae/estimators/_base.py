@@ -409,7 +409,7 @@ class BaseNeuralEstimator(
                 function, X, self.device_, takes=takes, gives=gives, **self._chunks()
             )
 
-    def _chunks(self) -> dict[str, int]:
+    def _chunks(self) -> dict[str, Any]:
         """Return how many rows inference takes at a time, in the words of `apply_to_rows`."""
         rows = None if self.device_.type != "cpu" else self._rows_at_once
         return {} if rows is None else {"chunk_rows": rows, "fewest_rows": rows}

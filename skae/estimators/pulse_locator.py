@@ -325,12 +325,12 @@ class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator)
         """Whether the network that was fitted knows missing samples, whatever the parameter is now."""
         return isinstance(self.module_, ResidualLocator) and self.module_.inputs.missing
 
-    def _chunks(self) -> dict[str, int]:
+    def _chunks(self) -> dict[str, Any]:
         if self.device_.type != "cpu" or isinstance(self.module_, ReferenceLocator):
             return super()._chunks()
         # Activations stay in cache. A row is a matrix of many steps, whose result depends on no others.
         rows = max(1, min(_MOST_ROWS, _NUMBERS_AT_ONCE // math.prod(self.trace_shape_)))
-        return {"chunk_rows": rows, "fewest_rows": 1}
+        return {"chunk_rows": rows, "fewest_rows": 1, "side_by_side": True}
 
     def _locate(self, X: np.ndarray, return_std: bool) -> tuple[np.ndarray, np.ndarray | None]:
         return self._apply(self._position_and_std, X)

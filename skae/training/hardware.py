@@ -2,15 +2,19 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from skae._workers import free_in_children, threads_per_task
+
+S = TypeVar("S")
 
 #: shares of the main memory, and of a GPU's, up to which the rows of a fit are copied there
 SHARE_OF_MEMORY = 0.1
@@ -160,3 +164,41 @@ def _fair_share_of_threads() -> Iterator[None]:
         with _LOCK:
             _limited -= 1
             torch.set_num_threads(_found if _limited <= 0 else before)
+
+
+def for_each_piece(
+    function: Callable[[S], object], pieces: Sequence[S], *, side_by_side: bool
+) -> None:
+    """Call a function with each piece, one after the other or side by side.
+
+    Parameters
+    ----------
+    function : callable
+        Called with one piece; what it returns is thrown away.
+    pieces : sequence
+        All pieces.
+    side_by_side : bool
+        Share them among as many threads as torch has here, each with one for its products.
+    """
+    before = torch.get_num_threads() if side_by_side else 1
+    if before == 1:
+        for piece in pieces:
+            function(piece)
+        return
+    errors = np.geterr()
+
+    def call(piece: S) -> None:
+        with np.errstate(**errors):  # the setting is a thread's own
+            function(piece)
+
+    to_one_thread = partial(torch.set_num_threads, 1)  # a thread's own, too
+    try:
+        if len(pieces) == 1:
+            to_one_thread()
+            function(pieces[0])
+            return
+        with ThreadPoolExecutor(min(before, len(pieces)), None, to_one_thread) as pool:
+            for _ in pool.map(call, pieces):
+                pass
+    finally:
+        torch.set_num_threads(before)  # new threads copy the last setting made
