@@ -138,9 +138,9 @@ class BaseNeuralEstimator(
         With ``warm_start=True`` a second call goes on from the weights of the first. With ``checkpoint``
         a call with the same parameters and data goes on where an earlier one ended, in whatever way.
 
-        Data that take up more than a tenth of the main memory, or a quarter of the GPU's, are read as
-        they are needed: memory-mapped arrays of any size can be fitted. This changes no result. More
-        than 32 MB of numbers are shuffled in pieces of that size.
+        Data of more than 512 MB, or for a GPU a quarter of its memory, are read as they are needed, as is
+        what takes up a tenth of the main memory: memory-mapped arrays of any size can be fitted. This
+        changes no result. More than 32 MB of numbers are shuffled in pieces of that size.
 
         Parameters
         ----------

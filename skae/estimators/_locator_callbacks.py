@@ -1,5 +1,6 @@
 """Callbacks of a fit of pulse positions: weight decay, and scales of a mixture settled at the end."""
 
+import math
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from skae.modules.pulses.symmetries import RandomSymmetries
 from skae.training.batches import Rows
 from skae.training.inference import bounded_rows
 
-# Events that scales are taken from, and most steps of the search.
-_MOST_ROWS, _STEPS = 4096, 40
+# Events that scales are taken from, fewer of very long ones, numbers in those, and most steps of the
+# search.
+_MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS, _STEPS = 4096, 512, 2**26, 40
 
 
 # Weight decay of few and of many events; between, it falls with the square of their number. Of noisy
@@ -74,7 +76,8 @@ class CalibrateMixture(Callback):
         rows, self._rows = self._rows, None
         if rows is None or not len(net.history):
             return
-        some = rows.some(_MOST_ROWS, net.device)
+        bounded = max(_FEWEST_ROWS, _MOST_NUMBERS // math.prod(rows.x.shape[1:]))
+        some = rows.some(min(_MOST_ROWS, bounded), net.device)
         x, target = some.x, some.target
         if self.window is not None:
             cut = RandomSymmetries(permute=False, reverse=False, window=self.window)

@@ -20,6 +20,9 @@ S = TypeVar("S")
 SHARE_OF_MEMORY = 0.1
 SHARE_OF_DEVICE = 0.25
 
+#: bytes up to which they are copied where the CPU computes: more are there already
+MOST_ON_CPU = 2**29
+
 _UNKNOWN = 8 * 2**30
 
 _LOCK = free_in_children(threading.Lock())
@@ -68,6 +71,8 @@ def fits_in_memory(n_numbers: int, device: torch.device) -> bool:
     n_bytes = 4 * n_numbers
     if n_bytes > SHARE_OF_MEMORY * main_memory():
         return False
+    if device.type == "cpu":
+        return n_bytes <= MOST_ON_CPU
     if device.type != "cuda":
         return True
     _, total = torch.cuda.mem_get_info(device)  # what is free may be another amount the next time
