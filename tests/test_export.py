@@ -26,9 +26,10 @@ from sklearn.preprocessing import (
 )
 
 import skae
-from skae.datasets import make_jets
+from skae import PulseLocator
+from skae.datasets import make_jets, make_pulses
 from skae.estimators._tensor_steps import as_tensor_step
-from skae.export import to_onnx
+from skae.export import OnnxPredictor, to_onnx
 
 # What networks of two epochs decode is out of range, and their showers' energies are few.
 pytestmark = [
@@ -358,3 +359,76 @@ def test_of_a_regressor_its_predictions_are_exported():
     graph = to_onnx(locator)
     assert [each.name for each in graph.graph.output] == ["predict"]
     np.testing.assert_allclose(run(graph, X), locator.predict(X), atol=1e-4)
+
+
+# -- run by ONNX Runtime -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def locator():
+    X, y = make_pulses(200, n_times=40, empty_fraction=0.3, random_state=0)
+    options = {"trace_channels": 4, "n_channels": 4, "absent": "learn", "random_state": 0}
+    return PulseLocator(max_epochs=2, **options).fit(X, y), X
+
+
+def test_a_predictor_has_the_estimators_methods(locator):
+    model, X = locator
+    fast = OnnxPredictor(model)
+    assert fast.methods == ("predict", "predict_distribution", "predict_presence")
+    assert set(fast.methods) < set(dir(fast))
+    assert "predict_presence" in repr(fast)
+    for name in fast.methods:
+        for n in (1, 30):
+            expected = getattr(model, name)(X[:n])
+            np.testing.assert_allclose(getattr(fast, name)(X[:n]), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(AttributeError, match=r"no 'transform': predict, predict_distribution"):
+        fast.transform  # noqa: B018
+
+
+def test_a_predictor_of_a_pipeline_and_of_files(tmp_path):
+    X = make_jets(100, random_state=0)
+    model = make_pipeline(StandardScaler(), skae.JetAutoencoder(max_epochs=2)).fit(X)
+    expected = model.transform(X)
+    np.testing.assert_allclose(OnnxPredictor(model).transform(X), expected, rtol=1e-4, atol=1e-5)
+    path = tmp_path / "jets.onnx"
+    graph = to_onnx(model, path, dtype="float64")
+    for source in (path, str(path), path.read_bytes(), graph):
+        fast = OnnxPredictor(source)
+        assert fast.methods == ("transform",)
+        found = fast.transform(X)
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(AttributeError, match="no 'inverse_transform': transform"):
+        fast.inverse_transform(expected)
+
+
+def test_a_predictor_refuses_what_the_network_does_not_know(locator):
+    model, X = locator
+    fast = OnnxPredictor(model)
+    for wrong in (X[0], X[:, :2], X[:, :, :30]):
+        with pytest.raises(ValueError, match=r"X has shape .* must have \(n_samples, 3, 40\)"):
+            fast.predict(wrong)
+    for bad in (np.nan, np.inf, 1e300):
+        broken = X[:2].astype(float)
+        broken[1, 0, 3] = bad
+        with np.errstate(over="ignore"), pytest.raises(ValueError, match="X has NaN or infinity"):
+            fast.predict(broken)
+
+
+def test_a_predictor_takes_nan_where_the_estimator_does():
+    X, y = make_pulses(200, n_times=40, random_state=0)
+    X[::2, 0] = np.nan
+    options = {"trace_channels": 4, "n_channels": 4, "missing": "mask", "random_state": 0}
+    model = PulseLocator(max_epochs=2, **options).fit(X, y)
+    np.testing.assert_array_equal(OnnxPredictor(model).predict(X), model.predict(X))
+
+
+def test_a_predictor_refuses_other_sources():
+    with pytest.raises(TypeError, match="not a KMeans"):
+        OnnxPredictor(KMeans())
+    with pytest.raises(NotFittedError):
+        OnnxPredictor(PulseLocator())
+    with pytest.raises(ValueError, match=r"not made by skae\.export\.to_onnx"):
+        OnnxPredictor(onnx.ModelProto())
+    with pytest.raises(ValueError, match="n_threads=0 must be 1 or more"):
+        OnnxPredictor(PulseLocator(), n_threads=0)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -74,7 +75,8 @@ def to_onnx(estimator, path=None, *, method=None, dtype="float32"):
     -------
     model : onnx.ModelProto
         The graph, from ``X`` to an output with the name of the method. Its ``metadata_props`` have the
-        version of skae, the class of the estimator, and as JSON the names of the columns in training.
+        version of skae, the class of the estimator, and as JSON the names of the columns in training and
+        whether X may have NaN.
 
     Raises
     ------
@@ -105,12 +107,7 @@ def to_onnx(estimator, path=None, *, method=None, dtype="float32"):
     optional("to_onnx", "export", "onnx", "onnxscript")
     if dtype not in _DTYPES:
         raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'.")
-    *steps, last = _steps_of(estimator)
-    if not isinstance(last, BaseNeuralEstimator):
-        raise TypeError(
-            f"to_onnx takes an estimator of skae, or a Pipeline that ends in one, not {_named(last)}."
-        )
-    check_is_fitted(estimator)
+    *steps, last = _fitted_steps_of(estimator)
     last = copy.deepcopy(last)  # on the CPU, whatever the original computes on
     last.net_.to(torch.device("cpu"))
     last.module_.eval()
@@ -141,6 +138,11 @@ def to_onnx(estimator, path=None, *, method=None, dtype="float32"):
     if path is not None:
         write_atomically(Path(os.fspath(path)), model.SerializeToString())
     return model
+
+
+def exportable_methods(estimator: Any) -> tuple[str, ...]:
+    """Return the methods of a fitted estimator, or of a Pipeline, that can be exported."""
+    return tuple(_fitted_steps_of(estimator)[-1]._exportable)
 
 
 class _Graph(nn.Module):
@@ -208,6 +210,18 @@ def _warn_of_far_columns(last: BaseNeuralEstimator, steps: list[BaseEstimator]) 
             return
 
 
+def _fitted_steps_of(estimator: Any) -> list[Any]:
+    """Return the steps of what ends in an estimator of skae, and is fitted."""
+    steps = _steps_of(estimator)
+    if not isinstance(steps[-1], BaseNeuralEstimator):
+        raise TypeError(
+            "An estimator of skae can be exported, or a Pipeline that ends in one, not "
+            f"{_named(steps[-1])}."
+        )
+    check_is_fitted(estimator)
+    return steps
+
+
 def _steps_of(estimator: Any) -> list[BaseEstimator]:
     """Return an estimator, or the steps of a Pipeline, of Pipelines inside of it too."""
     if not isinstance(estimator, Pipeline):
@@ -262,10 +276,12 @@ def _silence() -> Iterator[None]:
 
 def _describe(model: Any, estimator: Any, method: str) -> None:
     names = getattr(estimator, "feature_names_in_", None)
+    takes_nan = get_tags(estimator).input_tags.allow_nan and method != "inverse_transform"
     model.producer_name, model.producer_version = "skae", __version__
     described = {
         "estimator": type(_steps_of(estimator)[-1]).__name__,
         "method": method,
+        "takes_nan": json.dumps(bool(takes_nan)),
         "feature_names": json.dumps(None if names is None else list(names), ensure_ascii=False),
     }
     for key, value in described.items():
