@@ -9,6 +9,7 @@ __all__ = [
     "ClippingWarning",
     "CompileWarning",
     "DivergenceError",
+    "DriftWarning",
     "ExtrapolationWarning",
     "IgnoredParameterWarning",
     "LongFitWarning",
@@ -137,6 +138,24 @@ class CompileWarning(UserWarning):
     ...     warnings.simplefilter("error", CompileWarning)
     ...     ...  # fit
     Ellipsis
+    """
+
+
+class DriftWarning(UserWarning):
+    """A batch of rows is unlike those that a model was trained on: what it says of them may be wrong.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from skae import PulseLocator
+    >>> from skae.datasets import make_pulses
+    >>> X, y = make_pulses(300, random_state=0)
+    >>> locator = PulseLocator(max_epochs=5, random_state=0).fit(X[:200], y[:200])
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     position = locator.predict(3 * X[200:])
+    >>> caught[0].category.__name__
+    'DriftWarning'
     """
 
 

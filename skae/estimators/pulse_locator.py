@@ -25,6 +25,7 @@ from skae.estimators._locator import (
     validate_traces,
 )
 from skae.estimators._locator_callbacks import CalibrateMixture, DecayWeights
+from skae.estimators._locator_drift import DriftMixin, LearnTypical
 from skae.estimators._locator_faults import faults_of_locator
 from skae.estimators._locator_networks import (
     ARCHITECTURES,
@@ -51,7 +52,7 @@ _MOST_ROWS, _NUMBERS_AT_ONCE = 64, 2**15
 
 
 @estimator
-class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator):
+class PulseLocator(PresenceMixin, PulsesMixin, DriftMixin, BaseLocator, BaseNeuralEstimator):
     r"""Locate the pulse that the traces of an event have in common.
 
     A network of residual dilated convolutions gives a probability to each sample. It looks at each
@@ -291,6 +292,7 @@ class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator)
         if self.sub_bin_ and not partial:
             calibration = CalibrateMixture(window_of(self.architecture, self.trace_shape_[-1]))
             callbacks.append(("skae_calibration", calibration))
+        callbacks.append(("skae_typical", LearnTypical()))
         return replace(run, callbacks=callbacks)
 
     def _learn_units(self, data: TrainingData, **options: Any) -> TrainingData:
@@ -333,17 +335,17 @@ class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator)
         return {"chunk_rows": rows, "fewest_rows": 1, "side_by_side": True}
 
     def _locate(self, X: np.ndarray, return_std: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        return self._apply(self._position_and_std, X)
+        return self._look(self._position_and_std, X)
 
-    def _position_and_std(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Locate events, each ``(n,)``."""
-        distribution, output = self.net_.criterion_, self.module_(x)
+    def _position_and_std(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Locate events from the network's outputs, each ``(n,)``."""
+        distribution = self.net_.criterion_
         mean, std = distribution.mean_and_std(output)
         position = mean if self.estimate == "mean" else getattr(distribution, self.estimate)(output)
-        return position.clamp(0.0, x.shape[-1] - 1.0), std
+        return position.clamp(0.0, output.shape[-1] - 1.0), std
 
     def _distribute(self, X: np.ndarray) -> np.ndarray:
-        return self._apply(self._tensor_predict_distribution, X)
+        return self._look(self.net_.criterion_.masses, X)
 
     @property
     def _exportable(self) -> tuple[str, ...]:
@@ -351,7 +353,7 @@ class PulseLocator(PresenceMixin, PulsesMixin, BaseLocator, BaseNeuralEstimator)
         return "predict", "predict_distribution", *presence
 
     def _tensor_predict(self, x: Tensor) -> Tensor:
-        return self._position_and_std(x)[0]
+        return self._position_and_std(self.module_(x))[0]
 
     def _tensor_predict_distribution(self, x: Tensor) -> Tensor:
         return self.net_.criterion_.masses(self.module_(x))

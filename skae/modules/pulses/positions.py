@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from skae.modules.pulses.typical import TypicalOutputs
+
 #: halvings of an interval until float32 has no more digits
 _HALVINGS = 32
 
@@ -53,6 +55,7 @@ class PositionDistribution(ABC, nn.Module):
         super().__init__()
         self.absent = absent
         self.several = several
+        self.typical = TypicalOutputs()
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row, ``(n,)``, from outputs and positions ``(n,)``."""
@@ -76,9 +79,13 @@ class PositionDistribution(ABC, nn.Module):
             loss = loss - torch.where(is_there, log_rate, 0.0)
         return loss
 
+    def log_weights(self, output: Tensor) -> Tensor:
+        """Return logarithms of weights as they are, of each opinion and sample, ``(n, k, n_times)``."""
+        return output.float()[:, :: self.n_outputs]
+
     def log_odds(self, output: Tensor) -> Tensor:
         """Return the logarithm of the odds of a pulse, ``(n,)``; of several, of their expected number."""
-        weights = output.float()[:, :: self.n_outputs]  # (n, k, n_times)
+        weights = self.log_weights(output)
         n_bins = weights.shape[2] if self.several is None else self.several
         return weights.logsumexp(dim=(1, 2)) - math.log(weights.shape[1] * n_bins)
 

@@ -1,0 +1,127 @@
+"""Events unlike those of the training: how unlike each is, and a warning of batches of them."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from torch import Tensor
+
+from skae._warn import warn
+from skae.exceptions import DriftWarning
+from skae.modules.pulses.typical import summarise
+from skae.training.batches import Rows
+from skae.training.hardware import own_settings
+
+# Fewest events in a batch that is judged, and fewest training events that it is judged by.
+_FEWEST = 50
+
+# A batch is unlike the training if its means lie as far away as only one in 10,000 would whose true means
+# are off by a quarter of a standard deviation: so much new events may be, for the network knows its own.
+_IMPROBABLE, _HARMLESS = 1e-4, 0.25
+
+# Training events that are looked at, numbers in them, and of those that go through the network together.
+_MOST_ROWS, _MOST_NUMBERS, _NUMBERS_AT_ONCE = 4096, 2**24, 2**18
+
+
+class LearnTypical(Callback):
+    """Learn what outputs are like for training events, once nothing else changes."""
+
+    def on_train_begin(self, net: NeuralNet, dataset_train: Any = None, **kwargs: Any) -> None:
+        """Remember the training rows."""
+        self._rows: Rows | None = dataset_train
+
+    @torch.no_grad()
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Look at some of them."""
+        rows, self._rows = self._rows, None
+        if rows is None or not len(net.history):
+            return
+        n_numbers = math.prod(rows.x.shape[1:])
+        some = rows.some(max(_FEWEST, min(_MOST_ROWS, _MOST_NUMBERS // n_numbers)), net.device)
+        if some.weight is not None and not some.weight.clamp_min(0.0).sum() > 0.0:
+            return
+        net.module_.eval()
+        parts = some.x.split(max(1, _NUMBERS_AT_ONCE // n_numbers))
+        found = [summarise(net.criterion_.log_weights(net.module_(part))) for part in parts]
+        net.criterion_.typical.learn(torch.cat(found), some.weight)
+
+
+class DriftMixin:
+    """What PulseLocator says of events that are unlike those it was trained on."""
+
+    @own_settings()
+    def score_samples(self, X):
+        r"""Return how much events are like those of the training: the higher, the more.
+
+        A network gives each sample a logarithm :math:`a_t` of how probable the pulse is there. Of an
+        event three numbers are looked at: :math:`\log \sum_t e^{a_t}`, the median of the :math:`a_t`,
+        and their standard deviation. The score is −d²/2, with their Mahalanobis distance d from those of
+        training events. Noise without a pulse, and pulses of another gain, polarity or noise, stand out.
+
+        :meth:`predict` and :meth:`predict_distribution` give a
+        :class:`~skae.exceptions.DriftWarning` where 50 events or more have means that training events
+        do not have. It takes fits of 50 events or more, without ``absent="learn"``, whose scores change
+        with the share of events without a pulse, and without ``noise``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_traces, n_times) or (n_samples, n_times)
+            Events.
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples,)
+            0 at most; its mean over training events is −1.5.
+        """
+        return self._apply(self._tensor_score_samples, self._validate_rows(X))
+
+    def _tensor_score_samples(self, x: Tensor) -> Tensor:
+        return self._deviations(self.module_(x))[:, -1]
+
+    def _deviations(self, output: Tensor) -> Tensor:
+        criterion = self.net_.criterion_
+        return criterion.typical.deviate(summarise(criterion.log_weights(output)))
+
+    def _look(self, function: Callable[[Tensor], Any], X: np.ndarray) -> Any:
+        """Apply a function of the network's outputs to events; warn of a batch unlike the training's."""
+        module, typical = self.module_, self.net_.criterion_.typical
+        is_judged = len(X) >= _FEWEST and typical.n_events >= _FEWEST
+        if not is_judged or self._knows_absent or self.noise is not None:
+            return self._apply(lambda x: function(module(x)), X)
+
+        def judged(x: Tensor) -> tuple[Tensor, ...]:
+            output = module(x)
+            found = function(output)
+            return *(found if isinstance(found, tuple) else (found,)), self._deviations(output)
+
+        *found, deviations = self._apply(judged, X)
+        _warn_of_drift(deviations.astype(np.float64), typical)
+        return tuple(found) if len(found) > 1 else found[0]
+
+
+def _warn_of_drift(deviations: np.ndarray, typical: Any) -> None:
+    """Warn if the means of deviations ``(n, 4)`` are not what those of training events are."""
+    n = len(deviations)
+    mean, covariance, n_typical = (
+        each.cpu().double().numpy() for each in (typical.mean, typical.covariance, typical.n_events)
+    )
+    n_effective = 1.0 / (1.0 / n + 1.0 / n_typical)
+    with np.errstate(all="ignore"):
+        shift = deviations.mean(axis=0) - mean
+        square = n_effective * shift @ np.linalg.pinv(covariance, hermitian=True) @ shift
+    limit = stats.ncx2.isf(_IMPROBABLE, len(shift), n_effective * _HARMLESS**2)
+    if square <= limit:
+        return
+    warn(
+        f"These {n} events are unlike those of the training: their mean of score_samples is "
+        f"{deviations[:, -1].mean():.3g}, where {mean[-1]:.3g} is typical, and what the network gives "
+        f"differs by {np.sqrt(square / n_effective):.2g} standard deviations on average. Its answers may "
+        "be wrong: compare gain, noise, polarity and the share of events without a pulse, or train on "
+        "events like these.",
+        DriftWarning,
+    )

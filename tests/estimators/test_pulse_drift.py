@@ -1,0 +1,188 @@
+"""Events unlike those of the training: score_samples, and warnings of batches of them."""
+
+import pickle
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import logsumexp
+from sklearn.metrics import roc_auc_score
+
+import skae
+from skae import NoiseInjector, PulseLocator
+from skae.datasets import make_pulses
+from skae.exceptions import DriftWarning
+from skae.modules.pulses.typical import TypicalOutputs, summarise
+
+ORDINARY = {
+    "n_times": 40,
+    "width": 2.0,
+    "baseline": False,
+    "background_rate": 0.0,
+    "noise_sigma": 1.0,
+}
+small = partial(PulseLocator, trace_channels=6, n_channels=8, max_epochs=10, random_state=0)
+X, y = make_pulses(1000, random_state=0, **ORDINARY)
+NEW, _ = make_pulses(10_000, random_state=1, **ORDINARY)
+NOISIER, _ = make_pulses(4000, random_state=2, **{**ORDINARY, "noise_sigma": 1.3})
+OTHERS = {
+    "noise times 1.3": NOISIER,
+    "gain times 3": 3.0 * NEW[:4000],
+    "inverted": -NEW[:4000],
+    "no pulse": np.random.default_rng(0).normal(size=NOISIER.shape),
+}
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return small().fit(X, y)
+
+
+def share_of_warnings(locator, X, size=200):
+    warned = 0
+    for start in range(0, len(X), size):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            locator.predict(X[start : start + size])
+        warned += any(each.category is DriftWarning for each in caught)
+    return warned / (len(X) // size)
+
+
+# -- batches -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [50, 200, 2000])
+def test_ordinary_batches_give_no_warning(fitted, size):
+    assert share_of_warnings(fitted, NEW, size) <= 0.01
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_batches_unlike_the_training_give_a_warning(fitted, kind):
+    assert share_of_warnings(fitted, OTHERS[kind]) >= 0.95
+
+
+def test_the_warning_says_what_is_typical(fitted):
+    with pytest.warns(
+        DriftWarning, match="200 events .* score_samples is -.* where -1.5 is typical"
+    ):
+        fitted.predict_distribution(-NEW[:200])
+
+
+def test_what_is_predicted_is_the_same_with_and_without_a_warning(fitted):
+    with pytest.warns(DriftWarning):
+        position, std = fitted.predict(OTHERS["inverted"][:60], return_std=True)
+    alone = [fitted.predict(row[np.newaxis], return_std=True) for row in -NEW[:60]]
+    np.testing.assert_allclose(position, [p[0] for p, _ in alone], rtol=1e-5)
+    np.testing.assert_allclose(std, [s[0] for _, s in alone], rtol=1e-4, atol=1e-4)
+
+
+def test_fewer_than_50_events_are_not_judged(fitted):
+    assert share_of_warnings(fitted, -NEW[:490], 49) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("options", "n"),
+    [({"noise": NoiseInjector("gaussian", sigma=0.5)}, 300), ({}, 49), ({"absent": "learn"}, 300)],
+    ids=["corrupted in training", "too few", "with empty events"],
+)
+def test_what_the_reference_is_not_for_is_not_judged(options, n):
+    labels = y[:n].astype(float)
+    if "absent" in options:
+        labels[::3] = np.nan
+    locator = small(max_epochs=2, **options).fit(X[:n], labels)
+    assert share_of_warnings(locator, -NEW[:400]) == 0.0
+
+
+def test_the_published_events_and_fractional_positions_are_judged_too():
+    for options in ({}, {**ORDINARY, "sub_bin": True}):
+        options = {**options, "n_times": 40}
+        X, y = make_pulses(1000, random_state=3, **options)
+        new, _ = make_pulses(4000, random_state=4, **options)
+        locator = small(max_epochs=5).fit(X, y)
+        assert share_of_warnings(locator, new) <= 0.01
+        assert share_of_warnings(locator, 3.0 * new) >= 0.95
+        assert share_of_warnings(locator, -new) >= 0.95
+
+
+def test_further_fits_judge_by_their_own_events(fitted):
+    locator = pickle.loads(pickle.dumps(fitted))
+    louder = 3.0 * X
+    for _ in range(3):
+        locator.partial_fit(louder, y)
+    assert share_of_warnings(locator, 3.0 * NEW[:2000]) == 0.0
+    assert share_of_warnings(locator, NEW[:2000]) >= 0.95
+
+
+# -- single events -------------------------------------------------------------------------------
+
+
+def test_scores_are_minus_half_a_squared_distance(fitted):
+    output = fitted._apply(fitted.module_, X)[:, 0].astype(np.float64)
+    numbers = np.stack(
+        [logsumexp(output, axis=1), np.sort(output)[:, 19], output.std(axis=1)], axis=1
+    )
+    distance = numbers - numbers.mean(axis=0)
+    precision = np.linalg.inv(np.cov(numbers.T, bias=True))
+    expected = -0.5 * np.einsum("ni,ij,nj->n", distance, precision, distance)
+    found = fitted.score_samples(X)
+    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3)
+    assert found.max() <= 0.0
+    assert found.mean() == pytest.approx(-1.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("kind", "least"), {"gain times 3": 0.95, "inverted": 0.95, "no pulse": 0.9}.items()
+)
+def test_single_events_stand_out(fitted, kind, least):
+    ordinary, others = fitted.score_samples(NEW[:4000]), fitted.score_samples(OTHERS[kind])
+    is_ordinary = np.repeat([1, 0], 4000)
+    assert roc_auc_score(is_ordinary, np.concatenate([ordinary, others])) > least
+
+
+def test_events_are_scored_one_by_one_and_after_being_saved(fitted, tmp_path):
+    scores = fitted.score_samples(NEW[:100])
+    alone = np.concatenate([fitted.score_samples(row[np.newaxis]) for row in NEW[:5]])
+    np.testing.assert_allclose(alone, scores[:5], rtol=1e-3, atol=1e-4)
+    skae.save(fitted, tmp_path / "locator.skae")
+    loaded = skae.load(tmp_path / "locator.skae")
+    np.testing.assert_array_equal(loaded.score_samples(NEW[:100]), scores)
+    assert share_of_warnings(loaded, -NEW[:400]) == 1.0
+
+
+def test_weights_say_which_events_are_ordinary():
+    both, labels = np.concatenate([X[:500], -X[:500]]), np.concatenate([y[:500], y[:500]])
+    weight = np.repeat([1.0, 0.0], 500)
+    locator = small(polarity="positive").fit(both, labels, sample_weight=weight)
+    assert locator.score_samples(X[:500]).mean() == pytest.approx(-1.5, abs=0.01)
+    assert share_of_warnings(locator, -NEW[:2000]) >= 0.95
+
+
+def test_samples_that_are_missing_do_not_count():
+    gaps = X.copy()
+    gaps[:500, :, 30:] = np.nan
+    locator = small(missing="mask", max_epochs=3).fit(gaps[np.nan_to_num(y) < 30], y[y < 30])
+    scores = locator.score_samples(gaps[:100])
+    assert np.isfinite(scores).all()
+    assert scores.min() > -100.0
+
+
+def test_outputs_are_summed_up_over_opinions_and_known_samples():
+    a = torch.tensor([[[0.0, 1.0, 3.0, 7.0]], [[2.0, -1e4, 4.0, -1e4]]])
+    found = summarise(a)
+    np.testing.assert_allclose(
+        found[0], [np.log(np.exp([0, 1, 3, 7]).sum()), 1.0, np.std([0, 1, 3, 7])], 1e-6
+    )
+    np.testing.assert_allclose(found[1], [np.log(np.exp([2, 4]).sum()), 2.0, 1.0], 1e-6)
+    np.testing.assert_allclose(
+        summarise(torch.stack([a - 1.0, a + 1.0], dim=1)[:, :, 0]), found, 1e-5
+    )
+
+
+def test_outputs_that_do_not_vary_or_are_not_finite_break_nothing():
+    typical = TypicalOutputs()
+    typical.learn(torch.ones(60, 3), None)
+    assert torch.isfinite(typical.deviate(torch.ones(2, 3))).all()
+    typical.learn(torch.full((60, 3), torch.nan), None)
+    assert typical.n_events == 0
