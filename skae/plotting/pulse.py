@@ -16,8 +16,11 @@ class PulseDisplay(Display):
         Traces.
     distribution : ndarray of shape (n_events, n_times)
         Predicted probability of each sample.
-    y : ndarray of shape (n_events,), default=None
-        True positions, in samples.
+    y : ndarray of shape (n_events,) or (n_events, n_pulses), default=None
+        True positions, in samples; NaN is no pulse.
+    presence : ndarray of shape (n_events,), default=None
+        Predicted probability of a pulse. What is drawn is then the probability of a pulse in each sample,
+        the distribution times the presence.
 
     Attributes
     ----------
@@ -37,14 +40,15 @@ class PulseDisplay(Display):
     3
     """
 
-    def __init__(self, X, distribution, y=None):
+    def __init__(self, X, distribution, y=None, presence=None):
         self.X = X
         self.distribution = distribution
         self.y = y
+        self.presence = presence
 
     @classmethod
     def from_estimator(cls, estimator, X, y=None, **kwargs):
-        """Plot events with the distribution that an estimator predicts.
+        """Plot events with the distribution, and the presence of a pulse, that an estimator predicts.
 
         Parameters
         ----------
@@ -52,10 +56,12 @@ class PulseDisplay(Display):
             A fitted locator, or a Pipeline that ends in one.
         """
         locator, rows = last_step(estimator, X)
+        if getattr(locator, "absent", "raise") == "learn":
+            kwargs.setdefault("presence", locator.predict_presence(rows))
         return cls.from_predictions(X, locator.predict_distribution(rows), y, **kwargs)
 
     @classmethod
-    def from_predictions(cls, X, distribution, y=None, *, figure=None):
+    def from_predictions(cls, X, distribution, y=None, *, presence=None, figure=None):
         """Plot events with a predicted distribution.
 
         Parameters
@@ -71,40 +77,60 @@ class PulseDisplay(Display):
                 f"X has shape {X.shape}, distribution {distribution.shape}; for events of shape "
                 "(n_events, n_traces, n_times) it must be (n_events, n_times)."
             )
-        y = None if y is None else np.asarray(y)
-        if y is not None and y.shape != (len(X),):
+        y, presence = (None if each is None else np.asarray(each) for each in (y, presence))
+        if y is not None and (y.ndim > 2 or y.shape[:1] != X.shape[:1]):
             raise ValueError(
-                f"y has shape {y.shape}; it must hold one position for each of {len(X)}."
+                f"y has shape {y.shape}; it must hold one position for each of {len(X)}, or several."
             )
-        return cls(X, distribution, y).plot(figure=figure)
+        if presence is not None and presence.shape != X.shape[:1]:
+            raise ValueError(
+                f"presence has shape {presence.shape}; it must hold one probability for each of {len(X)}."
+            )
+        return cls(X, distribution, y, presence).plot(figure=figure)
 
     def plot(self, *, figure=None):
         """Draw the display."""
         n_events, n_traces, n_times = self.X.shape
-        figure = self._draw_on(figure, size=(8.0, 1.2 + 1.5 * n_events))
+        figure = self._draw_on(
+            figure, size=(8.0, 1.2 + (1.5 if self.presence is None else 1.7) * n_events)
+        )
         self.ax_ = figure.subplots(n_events, 1, squeeze=False, sharex=True)[:, 0]
         self.probability_ax_ = np.array([ax.twinx() for ax in self.ax_])
         bins = np.arange(n_times + 1) - 0.5
         names = [f"trace {k}" for k in range(n_traces)] if n_traces > 1 else "trace"
         for i, (ax, probability_ax) in enumerate(zip(self.ax_, self.probability_ax_, strict=True)):
             ax.plot(self.X[i].T, linewidth=1.0, label=names)
+            is_there = 1.0 if self.presence is None else self.presence[i]
             label = "predicted probability"
             probability_ax.stairs(
-                self.distribution[i], bins, fill=True, color="black", alpha=0.3, label=label
+                is_there * self.distribution[i],
+                bins,
+                fill=True,
+                color="black",
+                alpha=0.3,
+                label=label,
             )
             probability_ax.set_ylim(0.0, 1.0)
+            said = [] if self.presence is None else [f"presence {is_there:.3g}"]
             if self.y is not None:
-                ax.axvline(self.y[i], color="black", linestyle=":", label="truth")
+                there = np.atleast_1d(self.y[i])
+                there = there[~np.isnan(there)]
+                said += [] if len(there) else ["in truth no pulse"]
+                for position in there:
+                    ax.axvline(position, color="black", linestyle=":", label="truth")
+            if said:
+                ax.set_title(", ".join(said), loc="left", fontsize="small")
             ax.set_xlim(bins[0], bins[-1])
         self.ax_[-1].set_xlabel("sample")
         figure.supylabel("amplitude", fontsize="medium")
         self.probability_ax_[n_events // 2].set_ylabel("probability")
-        handles, labels = self.ax_[0].get_legend_handles_labels()
-        more_handles, more_labels = self.probability_ax_[0].get_legend_handles_labels()
+        drawn = {}  # each label once
+        for ax in (*self.ax_, self.probability_ax_[0]):
+            for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+                drawn.setdefault(label, handle)
         figure.legend(
-            handles + more_handles, labels + more_labels, loc="outside upper center", ncols=6,
-            fontsize="small",
-        )  # fmt: skip
+            drawn.values(), drawn.keys(), loc="outside upper center", ncols=6, fontsize="small"
+        )
         return self
 
 

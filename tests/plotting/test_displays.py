@@ -230,6 +230,33 @@ def test_pulses_are_drawn_from_estimators_and_pipelines():
         np.testing.assert_allclose(display.distribution, expected, atol=1e-12)
 
 
+def test_presence_is_drawn_and_events_without_a_pulse_are_said():
+    X, y = make_pulses(6, empty_fraction=0.5, random_state=0)
+    distribution, presence = np.full((6, 100), 0.01), np.linspace(0.0, 1.0, 6)
+    display = PulseDisplay.from_predictions(X, distribution, y, presence=presence)
+    assert np.isnan(y).any()
+    for i, (ax, probability_ax) in enumerate(
+        zip(display.ax_, display.probability_ax_, strict=True)
+    ):
+        (stairs,) = probability_ax.patches
+        assert stairs.get_data()[0].sum() == pytest.approx(presence[i])
+        said = f"presence {presence[i]:.3g}" + (", in truth no pulse" if np.isnan(y[i]) else "")
+        assert ax.get_title(loc="left") == said
+        assert len(ax.lines) == (3 if np.isnan(y[i]) else 4)
+    several = np.array([[3.0, 40.0, np.nan], *[[np.nan] * 3] * 5])
+    display = PulseDisplay.from_predictions(X, distribution, several)
+    assert [line.get_xdata()[0] for line in display.ax_[0].lines[3:]] == [3.0, 40.0]
+    with pytest.raises(ValueError, match="one probability for each of 6"):
+        PulseDisplay.from_predictions(X, distribution, presence=presence[:3])
+
+
+def test_a_locator_that_knows_empty_events_is_drawn_with_their_presence():
+    X, y = make_pulses(60, empty_fraction=0.5, random_state=0)
+    locator = PulseLocator(absent="learn", trace_channels=4, n_channels=4, max_epochs=1).fit(X, y)
+    display = PulseDisplay.from_estimator(locator, X[:3], y[:3])
+    np.testing.assert_array_equal(display.presence, locator.predict_presence(X[:3]))
+
+
 def test_pulses_that_do_not_fit_together_are_refused():
     X, y = make_pulses(4, random_state=0)
     with pytest.raises(ValueError, match="distribution"):
