@@ -60,6 +60,6 @@ def faults_of_locator(locator: Any, X: np.ndarray, y: np.ndarray, is_short: bool
         what = f"{accuracy:.0%} of the bins are right, where {sure:.0%} were predicted"
     if off:
         yield (
-            f"Predicted distributions are off: {what}. Train for longer, or on more events; where pulses "
-            "are wider than some 20 samples, average neighbouring samples first."
+            f"Predicted distributions are off: {what}. Train for longer, or on more events; where "
+            "what tells a pulse is far from it, with a larger kernel_size."
         )

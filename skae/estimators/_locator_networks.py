@@ -1,5 +1,6 @@
 """Networks of PulseLocator by their names, and what parameters left at None are in each."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ class Architecture:
     Attributes
     ----------
     step : int
-        Samples that are looked at in one step.
+        Samples that are looked at in one step, of narrow pulses.
     trace_channels, n_channels : int
         Channels over single traces, and over all of an event's.
     dilations : tuple of tuple of int
@@ -49,18 +50,29 @@ OF_RESIDUAL = "trace_channels", "n_channels", "kernel_size"
 _KERNEL_SIZE = 3
 
 
-# Samples of longer events that are trained on at a time.
-_LONGEST = 512
+# Steps of longer events that are trained on at a time.
+_LONGEST = 256
+
+# Footprint up to which steps are the shortest ones. Of wider pulses they are twice as long, or more.
+_NARROW = 24
 
 
-def window_of(architecture: str, n_times: int) -> int | None:
+def step_of(architecture: str, footprint: int) -> int:
+    """Return the samples in a step, of pulses that look like themselves within so many samples."""
+    doublings = max(0, math.ceil(math.log2(footprint / _NARROW)))
+    return ARCHITECTURES[architecture].step * 2**doublings
+
+
+def window_of(estimator: Any) -> int | None:
     """Return how many samples of an event are trained on at a time, None for all of them.
 
     That leaves room to move events of any length by the samples of a step. What a network gives for a
     sample depends on its neighbourhood alone, so that windows teach it as much as long events.
     """
-    known = ARCHITECTURES.get(architecture)
-    return None if known is None else max(1, min(_LONGEST, n_times + 1 - known.step))
+    if estimator.architecture not in ARCHITECTURES:
+        return None
+    step = step_of(estimator.architecture, estimator.footprint_)
+    return max(1, min(_LONGEST * step, estimator.trace_shape_[-1] + 1 - step))
 
 
 def check_architecture(estimator: Any) -> None:
@@ -112,7 +124,7 @@ def build_locator(estimator: Any, rows: Rows, distribution: PositionDistribution
     return ResidualLocator(
         inputs,
         distribution,
-        step=known.step,
+        step=step_of(estimator.architecture, estimator.footprint_),
         trace_channels=estimator.trace_channels or known.trace_channels,
         n_channels=estimator.n_channels or known.n_channels,
         kernel_size=estimator.kernel_size or _KERNEL_SIZE,

@@ -19,8 +19,8 @@ _JUDGED_SAMPLES = 20
 _IMPROBABLE = 1e-9
 _LARGE = 0.05
 
-# Correlation of a waveform with itself from which on it looks like itself.
-_ALIKE = 0.05
+# Correlation of a waveform with itself from which on it looks like itself, and how far away it is sought.
+_ALIKE, _FARTHEST = 0.05, 2048
 
 # Samples are cut off at the most extreme number if it is there as often, as many times as often as the
 # next number, and in no more than this share of all samples.
@@ -99,15 +99,29 @@ def find_polarity(X: np.ndarray, y: np.ndarray) -> str:
 
 
 def find_footprint(X: np.ndarray, y: np.ndarray) -> int:
-    """Return by how many samples a pulse has to be moved to look like itself no longer, 20 at most."""
+    """Return by how many samples a pulse has to be moved to look like itself no longer.
+
+    Looked at are the samples around the pulse, more and more of them until they are three times as many
+    to either side.
+    """
     events, positions = _some_events(X, y)
-    mean = _mean(_align(events - _mean(events, 2), positions), (0, 1)).ravel()
+    events = events - _mean(events, 2)
+    reach, farthest = _JUDGED_SAMPLES, min(_FARTHEST, events.shape[2] - 1)
+    while True:
+        found = _decay_of(_mean(_align(events, positions, reach), (0, 1)).ravel())
+        if 3 * found <= reach or reach >= farthest:
+            return found
+        reach *= 2
+
+
+def _decay_of(mean: np.ndarray) -> int:
+    """Return the lag at which a waveform's correlation with itself has fallen to nothing."""
     mean = np.where(np.isfinite(mean), mean, 0.0)
     mean -= np.median(mean)
     energy = mean @ mean
     for lag in range(1, len(mean)):
         if mean[lag:] @ mean[:-lag] <= _ALIKE * energy:
-            return min(lag, _JUDGED_SAMPLES)
+            return lag
     return 1
 
 
@@ -148,10 +162,10 @@ def _mean(numbers: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
     return np.where(n > 0, total / np.maximum(n, 1), np.nan)
 
 
-def _align(events: np.ndarray, positions: np.ndarray) -> np.ndarray:
+def _align(events: np.ndarray, positions: np.ndarray, reach: int = _JUDGED_SAMPLES) -> np.ndarray:
     """Cut the samples around each position out; NaN where there are none."""
     n_times = events.shape[2]
-    reach = min(_JUDGED_SAMPLES, n_times - 1)
+    reach = min(reach, n_times - 1)
     samples = positions[:, np.newaxis] + np.arange(-reach, reach + 1)  # (n, lags)
     inside = (samples >= 0) & (samples < n_times)
     cut = np.take_along_axis(events, np.clip(samples, 0, n_times - 1)[:, np.newaxis], axis=2)

@@ -78,12 +78,13 @@ class PulseLocator(PresenceMixin, PulsesMixin, DriftMixin, BaseLocator, BaseNeur
     Parameters
     ----------
     architecture : {"fast", "residual", "reference"}, default="fast"
-        "fast" is the network described above, in steps of two samples. "residual" is a larger one, which
-        also joins what it predicts for a reversible event and its mirror image: somewhat more accurate,
-        and about three times as slow. "reference" is the published one of two
-        convolutional layers [1]_, of 51 parameters for three traces; it always predicts bins. To train it
-        as published: ``optimizer="adam", lr=0.01, lr_schedule="constant", weight_decay=0, batch_size=500,
-        max_epochs=42, permute_traces=False, reverse_time=False`` (of 6000 events, 504 steps).
+        "fast" is the network described above, in steps of two samples, longer ones of wide pulses.
+        "residual" is a larger one, which also joins what it predicts for a reversible event and its
+        mirror image: somewhat more accurate, and about three times as slow. "reference" is the published
+        one of two convolutional layers [1]_, of 51 parameters for three traces; it always predicts bins.
+        To train it as published: ``optimizer="adam", lr=0.01, lr_schedule="constant", weight_decay=0,
+        batch_size=500, max_epochs=42, permute_traces=False, reverse_time=False`` (of 6000 events, 504
+        steps).
 
     trace_channels : int, default=None
         Channels of the convolutions over single traces; None is 16 of "fast", 24 of "residual".
@@ -92,9 +93,10 @@ class PulseLocator(PresenceMixin, PulsesMixin, DriftMixin, BaseLocator, BaseNeur
         Channels of the convolutions over all traces of an event; None is 16 of "fast", 32 of "residual".
 
     kernel_size : int, default=None
-        Steps of two samples that a convolution spans, odd; None is 3. Blocks are dilated by 1 and 2 in
-        single traces, and then by 1, 2, 4 and 8: with 3, each prediction sees 43 samples to either side.
-        Take more for pulses wider than some 20 samples.
+        Steps that a convolution spans, odd; None is 3. Blocks are dilated by 1 and 2 in single traces,
+        and then by 1, 2, 4 and 8: with 3, each prediction sees 43 samples to either side by steps of two
+        samples, and all of a pulse by the longer ones of wide pulses. Take more where what is farther
+        away tells something.
 
     remove_baseline : bool, default=True
         Look at differences between samples, so that levels of traces and what is added to all samples of
@@ -178,7 +180,7 @@ class PulseLocator(PresenceMixin, PulsesMixin, DriftMixin, BaseLocator, BaseNeur
 
     footprint_ : int
         Samples within which a pulse looks like itself, moved by so many: the correlation of the mean
-        waveform with itself.
+        waveform with itself. Of more than 24, steps are of 4, 8 or more samples.
 
     several_pulses_ : bool
         Whether events were labelled with several pulses.
@@ -276,7 +278,7 @@ class PulseLocator(PresenceMixin, PulsesMixin, DriftMixin, BaseLocator, BaseNeur
         symmetries = RandomSymmetries(
             permute=self.permute_traces_,
             reverse=self.reverse_time_,
-            window=window_of(self.architecture, X.shape[-1]),
+            window=window_of(self),
         )
         return replace(run, augmentation=symmetries)
 
@@ -290,7 +292,7 @@ class PulseLocator(PresenceMixin, PulsesMixin, DriftMixin, BaseLocator, BaseNeur
         ):
             callbacks.append(("skae_weight_decay", DecayWeights(partial)))
         if self.sub_bin_ and not partial:
-            calibration = CalibrateMixture(window_of(self.architecture, self.trace_shape_[-1]))
+            calibration = CalibrateMixture(window_of(self))
             callbacks.append(("skae_calibration", calibration))
         callbacks.append(("skae_typical", LearnTypical()))
         return replace(run, callbacks=callbacks)
@@ -335,14 +337,19 @@ class PulseLocator(PresenceMixin, PulsesMixin, DriftMixin, BaseLocator, BaseNeur
         return {"chunk_rows": rows, "fewest_rows": 1, "side_by_side": True}
 
     def _locate(self, X: np.ndarray, return_std: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        return self._look(self._position_and_std, X)
+        if return_std:
+            return self._look(self._position_and_std, X)
+        return self._look(self._position, X), None
+
+    def _position(self, output: Tensor) -> Tensor:
+        """Locate events from the network's outputs, ``(n,)``."""
+        distribution, last = self.net_.criterion_, output.shape[-1] - 1.0
+        if self.estimate == "mean":
+            return distribution.mean_and_std(output)[0].clamp(0.0, last)
+        return getattr(distribution, self.estimate)(output).clamp(0.0, last)
 
     def _position_and_std(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        """Locate events from the network's outputs, each ``(n,)``."""
-        distribution = self.net_.criterion_
-        mean, std = distribution.mean_and_std(output)
-        position = mean if self.estimate == "mean" else getattr(distribution, self.estimate)(output)
-        return position.clamp(0.0, output.shape[-1] - 1.0), std
+        return self._position(output), self.net_.criterion_.mean_and_std(output)[1]
 
     def _distribute(self, X: np.ndarray) -> np.ndarray:
         return self._look(self.net_.criterion_.masses, X)
@@ -353,7 +360,7 @@ class PulseLocator(PresenceMixin, PulsesMixin, DriftMixin, BaseLocator, BaseNeur
         return "predict", "predict_distribution", *presence
 
     def _tensor_predict(self, x: Tensor) -> Tensor:
-        return self._position_and_std(self.module_(x))[0]
+        return self._position(self.module_(x))
 
     def _tensor_predict_distribution(self, x: Tensor) -> Tensor:
         return self.net_.criterion_.masses(self.module_(x))

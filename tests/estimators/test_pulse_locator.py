@@ -250,6 +250,41 @@ def test_symmetries_can_be_asked_for(asked):
     assert locator.reverse_time_ is asked
 
 
+@pytest.mark.parametrize(
+    ("width", "n_times", "step"),
+    [(1.5, 60, 2), (2.0, 100, 2), (8.0, 200, 4), (20.0, 400, 8), (45.0, 900, 16)],
+)
+def test_steps_are_as_long_as_the_network_needs_to_see_a_pulse(width, n_times, step):
+    X, y = make_pulses(
+        60, n_times=n_times, width=width, baseline=False, background_rate=0.0, noise_sigma=0.5,
+        sub_bin=True, random_state=0,
+    )  # fmt: skip
+    locator = PulseLocator(trace_channels=2, n_channels=2, max_epochs=1).fit(X, y)
+    assert locator.footprint_ == pytest.approx(2.0 * np.sqrt(np.log(20.0)) * width, rel=0.1, abs=1)
+    assert locator.module_.step == step
+    assert locator.module_.reach >= locator.footprint_
+    assert locator.predict_distribution(X).shape == (60, n_times)
+
+
+def test_wide_pulses_are_timed_nearly_as_well_as_can_be():
+    options = {
+        "n_times": 300, "n_traces": 1, "width": 16.0, "baseline": False, "background_rate": 0.0,
+        "noise_sigma": 0.5, "sub_bin": True,
+    }  # fmt: skip
+    X, y = make_pulses(1000, random_state=0, **options)
+    new, truth = make_pulses(1000, random_state=1, **options)
+    locator = PulseLocator(
+        trace_channels=8, n_channels=8, estimate="mean", max_epochs=15, random_state=0
+    )
+    position, std = locator.fit(X, y).predict(new, return_std=True)
+    assert locator.module_.step == 8
+    slope = 5.0 * np.sqrt(np.sqrt(np.pi) / (2.0 * 16.0))  # root of the sum of its squares
+    low, high = np.quantile(position - truth, [0.159, 0.841])
+    assert (high - low) / 2.0 < 1.5 * 0.5 / slope
+    low, high = np.quantile((position - truth) / std, [0.159, 0.841])
+    assert 0.8 < (high - low) / 2.0 < 1.25
+
+
 def test_the_residual_locator_of_reversible_events_mirrors_its_predictions():
     fitted = small(architecture="residual").fit(X, y)
     here, there = (fitted.predict_distribution(x) for x in (X, X[:, :, ::-1]))
