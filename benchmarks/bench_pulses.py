@@ -19,7 +19,7 @@ from sklearn.model_selection import train_test_split
 
 from skae import MatchedFilterLocator, PulseLocator
 from skae.datasets import make_pulses
-from skae.export import to_onnx
+from skae.export import OnnxPredictor
 from skae.metrics import position_accuracy, position_rmse
 
 
@@ -91,22 +91,6 @@ class BareModule:
         return self.locator.module_(x.float()).argmax(dim=2)[:, 0].numpy()
 
 
-class OnnxRuntime:
-    """What skae.export.to_onnx writes, in onnxruntime."""
-
-    def __init__(self, locator, threads):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        graph = to_onnx(locator).SerializeToString()
-        self.session = onnxruntime.InferenceSession(graph, options)
-
-    def predict(self, X):
-        """Return the sample of each event."""
-        return self.session.run(None, {"X": X})[0]
-
-
 def bench_speed():
     X, y = make_pulses(4000, random_state=0)
     models = {
@@ -120,7 +104,7 @@ def bench_speed():
     for threads in (1, 2):
         torch.set_num_threads(threads)
         models["bare module"] = BareModule(models["PulseLocator()"])
-        models["ONNX Runtime"] = OnnxRuntime(models["PulseLocator()"], threads)
+        models["OnnxPredictor"] = OnnxPredictor(models["PulseLocator()"], n_threads=threads)
         for rows, repeats in ((4000, 1), (1, 100)):
 
             def predict(model, rows=rows, repeats=repeats):
