@@ -24,8 +24,9 @@ _FEWEST = 50
 # are off by a quarter of a standard deviation: so much new events may be, for the network knows its own.
 _IMPROBABLE, _HARMLESS = 1e-4, 0.25
 
-# Training events that are looked at, numbers in them, and of those that go through the network together.
-_MOST_ROWS, _MOST_NUMBERS, _NUMBERS_AT_ONCE = 4096, 2**24, 2**18
+# Training events that are looked at, fewer of long ones, numbers in them, and numbers that go through the
+# network together.
+_MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS, _NUMBERS_AT_ONCE = 4096, 64, 2**24, 2**18
 
 
 class LearnTypical(Callback):
@@ -42,7 +43,7 @@ class LearnTypical(Callback):
         if rows is None or not len(net.history):
             return
         n_numbers = math.prod(rows.x.shape[1:])
-        some = rows.some(max(_FEWEST, min(_MOST_ROWS, _MOST_NUMBERS // n_numbers)), net.device)
+        some = rows.some(max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_NUMBERS // n_numbers)), net.device)
         if some.weight is not None and not some.weight.clamp_min(0.0).sum() > 0.0:
             return
         net.module_.eval()

@@ -23,8 +23,8 @@ Batch = tuple[Tensor, Tensor, Tensor | None]
 #: numbers that are shuffled at once: 32 MB of them
 BUFFER_NUMBERS = 2**23
 
-# Rows next to one another where some from all over are looked at.
-_RUN = 64
+# Rows next to one another where some from all over are looked at, fewer where there are not so many runs.
+_RUN, _FEWEST_RUNS = 64, 8
 
 # Numbers that are cast at once: their copies in float64 stay in cache.
 _CAST_NUMBERS = 2**16
@@ -100,10 +100,11 @@ class Rows(Dataset, ABC):
         """Return these rows, or ``most`` of them from all over: their order may mean something."""
         if len(self) <= most:
             return TensorRows(*self.parts(lambda part: part[:].to(device)))
-        starts = np.linspace(0, len(self) - _RUN, most // _RUN).astype(int).tolist()
+        run = min(_RUN, -(-most // _FEWEST_RUNS))
+        starts = np.linspace(0, len(self) - run, most // run).astype(int).tolist()
 
         def runs_of(part: Any) -> Tensor:
-            return torch.cat([part[start : start + _RUN] for start in starts]).to(device)
+            return torch.cat([part[start : start + run] for start in starts]).to(device)
 
         return TensorRows(*self.parts(runs_of))
 

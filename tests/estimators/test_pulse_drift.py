@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 import skae
 from skae import NoiseInjector, PulseLocator
 from skae.datasets import make_pulses
+from skae.estimators import _locator_drift
 from skae.exceptions import DriftWarning
 from skae.modules.pulses.typical import TypicalOutputs, summarise
 
@@ -186,3 +187,12 @@ def test_outputs_that_do_not_vary_or_are_not_finite_break_nothing():
     assert torch.isfinite(typical.deviate(torch.ones(2, 3))).all()
     typical.learn(torch.full((60, 3), torch.nan), None)
     assert typical.n_events == 0
+
+
+def test_of_long_events_few_are_looked_at(monkeypatch):
+    monkeypatch.setattr(_locator_drift, "_MOST_NUMBERS", 100)
+    monkeypatch.setattr(_locator_drift, "_NUMBERS_AT_ONCE", 100)
+    locator = small(max_epochs=5).fit(X, y)
+    assert locator.net_.criterion_.typical.n_events == 64
+    assert share_of_warnings(locator, NEW[:4000]) <= 0.05
+    assert share_of_warnings(locator, -NEW[:4000]) >= 0.95

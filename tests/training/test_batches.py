@@ -35,3 +35,15 @@ def test_rows_are_not_copied_where_the_order_stays():
         assert inputs.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
         assert target is inputs
         assert weight is None
+
+
+@pytest.mark.parametrize("most", [1, 7, 50, 64, 200, 512, 900, 1000, 5000])
+def test_some_rows_come_from_all_over(most):
+    x = torch.arange(1000.0)[:, None]
+    some = TensorRows(x, 2 * x, 3 * x[:, 0]).some(most, "cpu")
+    assert min(0.8 * most, 1000) <= len(some) <= min(most, 1000)
+    assert torch.equal(some.target, 2 * some.x)
+    assert torch.equal(some.weight, 3 * some.x[:, 0])
+    if most >= 7:
+        assert some.x.min() == 0.0
+        assert some.x.max() == 999.0
