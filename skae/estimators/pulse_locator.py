@@ -100,7 +100,8 @@ class PulseLocator(PresenceMixin, PulsesMixin, DriftMixin, BaseLocator, BaseNeur
 
     remove_baseline : bool, default=True
         Look at differences between samples, so that levels of traces and what is added to all samples of
-        one do not matter. With False the network sees the samples themselves.
+        one do not matter. With False the network sees the samples themselves: better for pulses hardly
+        above the noise, where levels are always the same.
 
     polarity : {"auto", "positive", "negative"}, default="auto"
         Whether pulses go up or down. "auto" looks at the mean waveform around the labels.
