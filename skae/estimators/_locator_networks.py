@@ -53,14 +53,15 @@ _KERNEL_SIZE = 3
 # Steps of longer events that are trained on at a time.
 _LONGEST = 256
 
-# Footprint up to which steps are the shortest ones. Of wider pulses they are twice as long, or more.
-_NARROW = 24
+# Samples in which a slope changes, up to which steps are the shortest ones. Of pulses whose slopes change
+# more slowly they are twice as long, or more.
+_SHARP = 9
 
 
-def step_of(architecture: str, footprint: int) -> int:
-    """Return the samples in a step, of pulses that look like themselves within so many samples."""
-    doublings = max(0, math.ceil(math.log2(footprint / _NARROW)))
-    return ARCHITECTURES[architecture].step * 2**doublings
+def step_of(architecture: str, edge: int) -> int:
+    """Return the samples in a step, of pulses whose slope changes in so many samples."""
+    known = ARCHITECTURES.get(architecture)
+    return 1 if known is None else known.step * 2 ** max(0, math.ceil(math.log2(edge / _SHARP)))
 
 
 def window_of(estimator: Any) -> int | None:
@@ -71,7 +72,7 @@ def window_of(estimator: Any) -> int | None:
     """
     if estimator.architecture not in ARCHITECTURES:
         return None
-    step = step_of(estimator.architecture, estimator.footprint_)
+    step = estimator.step_
     return max(1, min(_LONGEST * step, estimator.trace_shape_[-1] + 1 - step))
 
 
@@ -124,7 +125,7 @@ def build_locator(estimator: Any, rows: Rows, distribution: PositionDistribution
     return ResidualLocator(
         inputs,
         distribution,
-        step=step_of(estimator.architecture, estimator.footprint_),
+        step=estimator.step_,
         trace_channels=estimator.trace_channels or known.trace_channels,
         n_channels=estimator.n_channels or known.n_channels,
         kernel_size=estimator.kernel_size or _KERNEL_SIZE,

@@ -110,7 +110,8 @@ class PulsesMixin:
         n_times = X.shape[-1]
         n_records = max(1, _PART // n_times)
         grid = getattr(self.module_, "step", 1)
-        beside = -(-(getattr(self.module_, "reach", _SPREAD) + _SPREAD) // grid) * grid
+        spread = max(_SPREAD, 2 * self.footprint_)
+        beside = -(-(getattr(self.module_, "reach", _SPREAD) + spread) // grid) * grid
         for first in range(0, len(X), n_records):
             for start in range(0, n_times, _PART):
                 begin, end = max(0, start - beside), start + _PART + beside

@@ -8,6 +8,7 @@ from scipy import stats
 
 from skae.estimators._data import blocks
 from skae.estimators._locator import single_positions
+from skae.estimators._locator_networks import step_of
 
 # What symmetries are judged by: as many events, as many numbers in them, this far around the pulse.
 _JUDGED_EVENTS = 5000
@@ -21,6 +22,9 @@ _LARGE = 0.05
 
 # Correlation of a waveform with itself from which on it looks like itself, and how far away it is sought.
 _ALIKE, _FARTHEST = 0.05, 2048
+
+# Samples over which slopes of wide pulses are taken at most: the more, the less noise is in them.
+_SLOPE_OVER = 8
 
 # Samples are cut off at the most extreme number if it is there as often, as many times as often as the
 # next number, and in no more than this share of all samples.
@@ -41,7 +45,8 @@ def settle(locator: Any, X: np.ndarray, y: np.ndarray) -> None:
         judged if value == "auto" else bool(value)
         for value, judged in zip(asked, found, strict=True)
     )
-    locator.footprint_ = find_footprint(X, y)
+    locator.footprint_, edge = find_scales(X, y)
+    locator.step_ = step_of(locator.architecture, edge)
     polarity = locator.polarity
     locator.polarity_ = find_polarity(X, y) if polarity == "auto" else polarity
     limit = locator.saturation
@@ -98,26 +103,27 @@ def find_polarity(X: np.ndarray, y: np.ndarray) -> str:
     return "positive" if mean[np.abs(mean).argmax()] >= 0.0 else "negative"
 
 
-def find_footprint(X: np.ndarray, y: np.ndarray) -> int:
-    """Return by how many samples a pulse has to be moved to look like itself no longer.
+def find_scales(X: np.ndarray, y: np.ndarray) -> tuple[int, int]:
+    """Return by how many samples a pulse, and its slope, are moved to look like themselves no longer.
 
     Looked at are the samples around the pulse, more and more of them until they are three times as many
-    to either side.
+    to either side. The slope tells sharp edges that long tails hide.
     """
     events, positions = _some_events(X, y)
     events = events - _mean(events, 2)
     reach, farthest = _JUDGED_SAMPLES, min(_FARTHEST, events.shape[2] - 1)
     while True:
-        found = _decay_of(_mean(_align(events, positions, reach), (0, 1)).ravel())
-        if 3 * found <= reach or reach >= farthest:
-            return found
+        mean = _mean(_align(events, positions, reach), (0, 1)).ravel()
+        mean = np.where(np.isfinite(mean), mean, 0.0)
+        footprint = _decay_of(mean - np.median(mean))
+        if 3 * footprint <= reach or reach >= farthest:
+            apart = min(_SLOPE_OVER, max(1, footprint // 16))
+            return footprint, _decay_of(mean[apart:] - mean[:-apart])
         reach *= 2
 
 
 def _decay_of(mean: np.ndarray) -> int:
     """Return the lag at which a waveform's correlation with itself has fallen to nothing."""
-    mean = np.where(np.isfinite(mean), mean, 0.0)
-    mean -= np.median(mean)
     energy = mean @ mean
     for lag in range(1, len(mean)):
         if mean[lag:] @ mean[:-lag] <= _ALIKE * energy:

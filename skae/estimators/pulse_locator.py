@@ -59,8 +59,8 @@ class PulseLocator(PresenceMixin, PulsesMixin, DriftMixin, BaseLocator, BaseNeur
     trace first, with the same weights for all, and then at all of an event's traces together. What
     is known of the events enters as augmentation: traces that are exchangeable are put in random order,
     where pulses look the same in both directions of time half of the events are mirrored, and all are
-    moved by a sample at random; of events longer than 512 samples, windows around the pulse are trained
-    on. Levels of the traces do not matter: the first layer sees differences.
+    moved by a sample at random; of events longer than 256 steps, windows around the pulse are trained on.
+    Levels of the traces do not matter: the first layer sees differences.
 
     Events are ``X`` of shape (n_samples, n_traces, n_times), or (n_samples, n_times) for single traces,
     or flat rows of ``n_traces`` traces, one behind the other; ``y`` of shape (n_samples,) has the
@@ -78,7 +78,7 @@ class PulseLocator(PresenceMixin, PulsesMixin, DriftMixin, BaseLocator, BaseNeur
     Parameters
     ----------
     architecture : {"fast", "residual", "reference"}, default="fast"
-        "fast" is the network described above, in steps of two samples, longer ones of wide pulses.
+        "fast" is the network described above, in steps of two samples, longer ones of smooth pulses.
         "residual" is a larger one, which also joins what it predicts for a reversible event and its
         mirror image: somewhat more accurate, and about three times as slow. "reference" is the published
         one of two convolutional layers [1]_, of 51 parameters for three traces; it always predicts bins.
@@ -94,9 +94,8 @@ class PulseLocator(PresenceMixin, PulsesMixin, DriftMixin, BaseLocator, BaseNeur
 
     kernel_size : int, default=None
         Steps that a convolution spans, odd; None is 3. Blocks are dilated by 1 and 2 in single traces,
-        and then by 1, 2, 4 and 8: with 3, each prediction sees 43 samples to either side by steps of two
-        samples, and all of a pulse by the longer ones of wide pulses. Take more where what is farther
-        away tells something.
+        and then by 1, 2, 4 and 8: with 3, each prediction sees 21 steps to either side, 43 samples by the
+        shortest ones. Take more where what is farther away tells something.
 
     remove_baseline : bool, default=True
         Look at differences between samples, so that levels of traces and what is added to all samples of
@@ -181,7 +180,10 @@ class PulseLocator(PresenceMixin, PulsesMixin, DriftMixin, BaseLocator, BaseNeur
 
     footprint_ : int
         Samples within which a pulse looks like itself, moved by so many: the correlation of the mean
-        waveform with itself. Of more than 24, steps are of 4, 8 or more samples.
+        waveform with itself.
+
+    step_ : int
+        Samples that the network looks at in a step: 2, more of wide pulses without a sharp edge.
 
     several_pulses_ : bool
         Whether events were labelled with several pulses.

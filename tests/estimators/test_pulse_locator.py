@@ -252,19 +252,35 @@ def test_symmetries_can_be_asked_for(asked):
 
 
 @pytest.mark.parametrize(
-    ("width", "n_times", "step"),
-    [(1.5, 60, 2), (2.0, 100, 2), (8.0, 200, 4), (20.0, 400, 8), (45.0, 900, 16)],
-)
-def test_steps_are_as_long_as_the_network_needs_to_see_a_pulse(width, n_times, step):
+    ("shape", "width", "step"),
+    [
+        ("gaussian", 1.5, 2), ("gaussian", 2.0, 2), ("gaussian", 8.0, 4), ("gaussian", 20.0, 8),
+        ("gaussian", 45.0, 16), ("crrc", 3.0, 2), ("exponential", 20.0, 2),
+    ],
+)  # fmt: skip
+def test_steps_are_as_long_as_smooth_pulses_allow(shape, width, step):
     X, y = make_pulses(
-        60, n_times=n_times, width=width, baseline=False, background_rate=0.0, noise_sigma=0.5,
-        sub_bin=True, random_state=0,
+        300, n_times=int(60 + 15 * width), width=width, shape=shape, baseline=False,
+        background_rate=0.0, noise_sigma=0.5, sub_bin=True, random_state=0,
     )  # fmt: skip
     locator = PulseLocator(trace_channels=2, n_channels=2, max_epochs=1).fit(X, y)
-    assert locator.footprint_ == pytest.approx(2.0 * np.sqrt(np.log(20.0)) * width, rel=0.1, abs=1)
-    assert locator.module_.step == step
-    assert locator.module_.reach >= locator.footprint_
-    assert locator.predict_distribution(X).shape == (60, n_times)
+    assert locator.step_ == locator.module_.step == step
+    if shape == "gaussian":
+        expected = 2.0 * np.sqrt(np.log(20.0)) * width
+        assert locator.footprint_ == pytest.approx(expected, rel=0.1, abs=1)
+        assert locator.module_.reach >= locator.footprint_
+    assert locator.predict_distribution(X[:3]).shape == (3, X.shape[2])
+
+
+@pytest.mark.parametrize("tail", [50.0, 200.0, np.inf])
+def test_a_sharp_edge_before_a_long_tail_is_looked_at_in_short_steps(tail):
+    rng, t = np.random.default_rng(0), np.arange(600)
+    y = rng.uniform(60.0, 300.0, size=400)
+    later = t - y[:, np.newaxis]
+    X = np.where(later > 0.0, np.exp(-np.maximum(later, 0.0) / tail), 0.0)
+    X = (X + rng.normal(scale=0.05, size=X.shape)).astype(np.float32)
+    locator = PulseLocator(trace_channels=2, n_channels=2, max_epochs=1).fit(X, y)
+    assert locator.step_ == 2
 
 
 def test_wide_pulses_are_timed_nearly_as_well_as_can_be():
@@ -278,7 +294,7 @@ def test_wide_pulses_are_timed_nearly_as_well_as_can_be():
         trace_channels=8, n_channels=8, estimate="mean", max_epochs=15, random_state=0
     )
     position, std = locator.fit(X, y).predict(new, return_std=True)
-    assert locator.module_.step == 8
+    assert locator.step_ == 8
     slope = 5.0 * np.sqrt(np.sqrt(np.pi) / (2.0 * 16.0))  # root of the sum of its squares
     low, high = np.quantile(position - truth, [0.159, 0.841])
     assert (high - low) / 2.0 < 1.5 * 0.5 / slope
