@@ -1,6 +1,8 @@
 """Export to ONNX: what onnxruntime computes is what the estimator does."""
 
+import copy
 import os
+import pickle
 import re
 import sys
 
@@ -411,16 +413,48 @@ def test_a_predictor_refuses_what_the_network_does_not_know(locator):
     for bad in (np.nan, np.inf, 1e300):
         broken = X[:2].astype(float)
         broken[1, 0, 3] = bad
-        with np.errstate(over="ignore"), pytest.raises(ValueError, match="X has NaN or infinity"):
+        with pytest.raises(ValueError, match="X has NaN or infinity"):
             fast.predict(broken)
 
 
-def test_a_predictor_takes_nan_where_the_estimator_does():
+def test_a_predictor_takes_nan_where_the_estimator_does_alone_and_in_a_pipeline():
     X, y = make_pulses(200, n_times=40, random_state=0)
     X[::2, 0] = np.nan
     options = {"trace_channels": 4, "n_channels": 4, "missing": "mask", "random_state": 0}
     model = PulseLocator(max_epochs=2, **options).fit(X, y)
-    np.testing.assert_array_equal(OnnxPredictor(model).predict(X), model.predict(X))
+    fast = OnnxPredictor(model)
+    np.testing.assert_array_equal(fast.predict(X), model.predict(X))
+    X[1, 0, 0] = np.inf
+    with pytest.raises(ValueError, match="X has NaN or infinity"):
+        fast.predict(X)
+    X[1, 0, 0] = 0.0
+    flat = X.reshape(len(X), -1)
+    model = make_pipeline(StandardScaler(), PulseLocator(n_traces=3, max_epochs=2, **options))
+    model.fit(flat, y)
+    np.testing.assert_array_equal(OnnxPredictor(model).predict(flat), model.predict(flat))
+
+
+def test_a_predictor_stays_what_it_was_and_can_be_pickled(locator):
+    model, X = locator
+    live = copy.deepcopy(model)
+    fast, expected = OnnxPredictor(live), model.predict_presence(X)
+    assert callable(fast.predict)
+    assert not fast._graphs  # asking for a method exports nothing
+    live.set_params(max_epochs=1).fit(X[:50], np.where(np.arange(50) % 2, np.nan, 7.0))
+    for each in (fast, pickle.loads(pickle.dumps(fast))):
+        np.testing.assert_allclose(each.predict_presence(X), expected, rtol=1e-4, atol=1e-5)
+    again = pickle.loads(pickle.dumps(fast))
+    assert list(again._graphs) == ["predict_presence"]
+
+
+def test_a_predictor_computes_in_double_precision_and_knows_the_names_of_columns():
+    X = pd.DataFrame(make_jets(100, random_state=0), columns=["E", "pt", "eta", "phi"])
+    model = make_pipeline(StandardScaler(), skae.JetAutoencoder(max_epochs=2)).fit(X)
+    fast = OnnxPredictor(model, dtype="float64")
+    assert fast.transform(X).dtype == np.float64
+    np.testing.assert_allclose(fast.transform(X), model.transform(X), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"columns \['phi', 'eta', 'pt', 'E'\], and in training"):
+        fast.transform(X[X.columns[::-1]])
 
 
 def test_a_predictor_refuses_other_sources():

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,8 @@ def to_onnx(estimator, path=None, *, method=None, dtype="float32"):
         )
     before, after = [as_tensor_step(step).forward for step in steps], []
     shape = (steps[0].n_features_in_,) if steps else last._row_shape
+    if steps and len(last._row_shape) > 1:  # a table's rows are traces, one behind the other
+        before.append(partial(_unflatten, shape=last._row_shape))
     if method == "inverse_transform":
         before, after = [], [_way_back(step) for step in reversed(steps)]
         shape = (last._n_features_out,)
@@ -180,6 +183,10 @@ def _through(functions: list[Function], x: Tensor) -> Tensor:
     return x
 
 
+def _unflatten(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return x.unflatten(1, shape)
+
+
 def _way_back(step: BaseEstimator) -> Function:
     backward = as_tensor_step(step).backward
     if backward is None:
@@ -193,7 +200,7 @@ def _warn_of_far_columns(last: BaseNeuralEstimator, steps: list[BaseEstimator]) 
     pairs = []
     if None not in ways_back:
         center = np.broadcast_to(last.center_, last._spread_.shape)
-        ends = torch.from_numpy(np.stack([center, center + last._spread_]))
+        ends = torch.from_numpy(np.stack([center, center + last._spread_])).flatten(1)
         pairs.append(_through(ways_back, ends).numpy())
     if hasattr(last, "target_center_"):
         center = last.target_center_
@@ -276,10 +283,12 @@ def _silence() -> Iterator[None]:
 
 def _describe(model: Any, estimator: Any, method: str) -> None:
     names = getattr(estimator, "feature_names_in_", None)
-    takes_nan = get_tags(estimator).input_tags.allow_nan and method != "inverse_transform"
+    steps = _steps_of(estimator)
+    takes_nan = all(get_tags(step).input_tags.allow_nan for step in steps)
+    takes_nan &= method != "inverse_transform"
     model.producer_name, model.producer_version = "skae", __version__
     described = {
-        "estimator": type(_steps_of(estimator)[-1]).__name__,
+        "estimator": type(steps[-1]).__name__,
         "method": method,
         "takes_nan": json.dumps(bool(takes_nan)),
         "feature_names": json.dumps(None if names is None else list(names), ensure_ascii=False),

@@ -1,7 +1,11 @@
 """Exported methods, run by ONNX Runtime under the names they have: for one event at a time."""
 
+import copy
+import json
 import os
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +16,24 @@ from skae.export.onnx import exportable_methods, to_onnx
 
 __all__ = ["OnnxPredictor"]
 
+_DTYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+
 
 class OnnxPredictor:
     """Methods of a fitted estimator, computed by ONNX Runtime.
 
     What a call costs beside the arithmetic is much less than in torch: of single events that is most of
     it. Of thousands of rows in a call the estimator itself may be faster. It computes what
-    :func:`to_onnx` exports: arrays without column names in, and results in single precision. X is
-    checked for its shape and for what is not finite.
+    :func:`to_onnx` exports. Of X the shape is checked, whether numbers are finite, and the names of
+    columns if it has some.
 
     Parameters
     ----------
     source : estimator, Pipeline, path-like, onnx.ModelProto or bytes
-        A fitted estimator, of which each method is exported when it is first called; or a graph that
-        :func:`to_onnx` made, which has one method.
+        A fitted estimator, of which each method is exported when it is first called; a copy is kept, so
+        that further fits change nothing. Or a graph that :func:`to_onnx` made, which has one method.
+    dtype : {"float32", "float64"}, default="float32"
+        What X is computed in before the network, and the result is, of an estimator; a graph has its own.
     n_threads : int, default=1
         Threads of ONNX Runtime for a call.
 
@@ -59,39 +67,39 @@ class OnnxPredictor:
     True
     """
 
-    def __init__(self, source: Any, *, n_threads: int = 1):
-        self._runtime, self._onnx = optional(
-            "OnnxPredictor", "export", "onnxruntime", "onnx", "onnxscript"
-        )[:2]
+    def __init__(self, source: Any, *, dtype: str = "float32", n_threads: int = 1):
+        _, onnx, _ = _runtime()
         if n_threads < 1:
             raise ValueError(f"n_threads={n_threads!r} must be 1 or more.")
-        self._n_threads = n_threads
+        self._dtype, self._n_threads = dtype, n_threads
+        self._graphs: dict[str, bytes] = {}
         self._calls: dict[str, Callable[[Any], np.ndarray]] = {}
+        self._lock = threading.Lock()
         self._estimator = None
         if isinstance(source, str | os.PathLike):
             source = Path(source).read_bytes()
         if isinstance(source, bytes):
-            source = self._onnx.load_from_string(source)
-        if isinstance(source, self._onnx.ModelProto):
-            about = {each.key: each.value for each in source.metadata_props}
-            if source.producer_name != "skae" or "method" not in about:
+            source = onnx.load_from_string(source)
+        if isinstance(source, onnx.ModelProto):
+            method = _about(source).get("method")
+            if source.producer_name != "skae" or method is None:
                 raise ValueError(
                     "This graph was not made by skae.export.to_onnx: it names no method."
                 )
-            self.methods: tuple[str, ...] = (about["method"],)
-            self._calls[about["method"]] = self._session_of(source)
+            self.methods: tuple[str, ...] = (method,)
+            self._graphs[method] = source.SerializeToString()
         else:
             self.methods = exportable_methods(source)
-            self._estimator = source
+            self._estimator = copy.deepcopy(source)
 
     def __getattr__(self, name: str) -> Callable[[Any], np.ndarray]:
-        """Return a method; exported when it is first asked for."""
-        if name.startswith("_") or name not in self.__dict__.get("methods", ()):
-            known = ", ".join(self.__dict__.get("methods", ()))
-            raise AttributeError(f"An OnnxPredictor of these methods has no {name!r}: {known}.")
-        if name not in self._calls:
-            self._calls[name] = self._session_of(to_onnx(self._estimator, method=name))
-        return self._calls[name]
+        """Return a method."""
+        methods = self.__dict__.get("methods", ())
+        if name not in methods:
+            raise AttributeError(
+                f"An OnnxPredictor of these methods has no {name!r}: {', '.join(methods)}."
+            )
+        return self._calls.get(name) or partial(self._first_call, name)
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.methods]
@@ -99,32 +107,58 @@ class OnnxPredictor:
     def __repr__(self) -> str:
         return f"<OnnxPredictor: {', '.join(self.methods)}>"
 
-    def _session_of(self, model: Any) -> Callable[[Any], np.ndarray]:
-        options = self._runtime.SessionOptions()
-        options.intra_op_num_threads = self._n_threads
-        options.inter_op_num_threads = 1
-        session = self._runtime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        given = session.get_inputs()[0]
-        shape = tuple(given.shape[1:])
-        dtype = np.dtype({"tensor(float)": np.float32, "tensor(double)": np.float64}[given.type])
-        about = {each.key: each.value for each in model.metadata_props}
-        takes_nan = about.get("takes_nan") == "true"
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_calls": {}, "_lock": None}
 
-        def call(X: Any) -> np.ndarray:
-            X = np.asarray(X)
-            if X.ndim != len(shape) + 1 or X.shape[1:] != shape:
-                rows = ", ".join(map(str, shape))
-                raise ValueError(f"X has shape {X.shape}, and must have (n_samples, {rows}).")
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
+
+    def _first_call(self, name: str, X: Any) -> np.ndarray:
+        with self._lock:
+            if name not in self._calls:
+                if name not in self._graphs:
+                    model = to_onnx(self._estimator, method=name, dtype=self._dtype)
+                    self._graphs[name] = model.SerializeToString()
+                self._calls[name] = _session(self._graphs[name], self._n_threads)
+        return self._calls[name](X)
+
+
+def _runtime() -> list[Any]:
+    return optional("OnnxPredictor", "export", "onnxruntime", "onnx", "onnxscript")
+
+
+def _about(model: Any) -> dict[str, str]:
+    return {each.key: each.value for each in model.metadata_props}
+
+
+def _session(graph: bytes, n_threads: int) -> Callable[[Any], np.ndarray]:
+    """Return what computes a graph for rows, which it checks."""
+    runtime, onnx, _ = _runtime()
+    about = _about(onnx.load_from_string(graph))
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = n_threads, 1
+    session = runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    given = session.get_inputs()[0]
+    shape, dtype = tuple(given.shape[1:]), np.dtype(_DTYPES[given.type])
+    names = json.loads(about["feature_names"])
+    is_bad = np.isinf if json.loads(about["takes_nan"]) else lambda X: ~np.isfinite(X)
+
+    def call(X: Any) -> np.ndarray:
+        if names is not None and hasattr(X, "columns") and list(X.columns) != names:
+            raise ValueError(
+                f"X has the columns {list(X.columns)}, and in training they were {names}."
+            )
+        X = np.asarray(X)
+        if X.ndim != len(shape) + 1 or X.shape[1:] != shape:
+            rows = ", ".join(map(str, shape))
+            raise ValueError(f"X has shape {X.shape}, and must have (n_samples, {rows}).")
+        with np.errstate(over="ignore"):  # what overflows is infinite, and refused
             X = np.ascontiguousarray(X, dtype=dtype)
-            if not takes_nan and not np.isfinite(X).all():
-                raise ValueError(
-                    f"X has NaN or infinity, or numbers beyond the range of {dtype.name}: the network "
-                    "knows neither."
-                )
-            return session.run(None, {given.name: X})[0]
+        if is_bad(X).any():
+            raise ValueError(
+                f"X has NaN or infinity, or numbers beyond the range of {dtype.name}, which the network "
+                "does not know."
+            )
+        return session.run(None, {given.name: X})[0]
 
-        call.__name__ = about["method"]
-        call.__doc__ = f"Compute {about['method']} of rows of shape {shape}."
-        return call
+    return call
