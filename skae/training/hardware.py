@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -190,20 +189,29 @@ def for_each_piece(
         for piece in pieces:
             function(piece)
         return
-    errors = np.geterr()
+    errors, left, lock, is_over = np.geterr(), iter(pieces), threading.Lock(), False
 
-    def call(piece: S) -> None:
-        with np.errstate(**errors):  # the setting is a thread's own
-            function(piece)
+    def work() -> None:
+        torch.set_num_threads(1)  # OpenMP's are a thread's own, others the process's
+        with np.errstate(**errors):  # a thread's own, too
+            while not is_over:
+                with lock:
+                    piece = next(left, None)
+                if piece is None:
+                    return
+                function(piece)
 
-    to_one_thread = partial(torch.set_num_threads, 1)  # a thread's own, too
     try:
         if len(pieces) == 1:
-            to_one_thread()
-            function(pieces[0])
+            work()
             return
-        with ThreadPoolExecutor(min(before, len(pieces)), None, to_one_thread) as pool:
-            for _ in pool.map(call, pieces):
-                pass
+        n_threads = min(before, len(pieces))
+        with ThreadPoolExecutor(n_threads) as pool:
+            try:
+                for done in [pool.submit(work) for _ in range(n_threads)]:
+                    done.result()
+            finally:
+                is_over = True  # the others stop at their next piece
     finally:
-        torch.set_num_threads(before)  # new threads copy the last setting made
+        # threads that met torch meanwhile copied the setting, and stay with one
+        torch.set_num_threads(before)
