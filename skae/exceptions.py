@@ -149,11 +149,11 @@ class DriftWarning(UserWarning):
     >>> import warnings
     >>> from skae import PulseLocator
     >>> from skae.datasets import make_pulses
-    >>> X, y = make_pulses(300, random_state=0)
-    >>> locator = PulseLocator(max_epochs=5, random_state=0).fit(X[:200], y[:200])
+    >>> X, y = make_pulses(400, random_state=0)
+    >>> locator = PulseLocator(max_epochs=15, random_state=0).fit(X[:300], y[:300])
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
-    ...     position = locator.predict(3 * X[200:])
+    ...     position = locator.predict(3 * X[300:])
     >>> caught[0].category.__name__
     'DriftWarning'
     """

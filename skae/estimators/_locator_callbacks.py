@@ -63,12 +63,14 @@ class CalibrateMixture(Callback):
         Samples that long events are cut to, around the pulse.
     """
 
+    _rows: Rows | None = None
+
     def __init__(self, window: int | None):
         self.window = window
 
     def on_train_begin(self, net: NeuralNet, dataset_train: Any = None, **kwargs: Any) -> None:
         """Remember the training rows."""
-        self._rows: Rows | None = dataset_train
+        self._rows = dataset_train
 
     @torch.no_grad()
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:

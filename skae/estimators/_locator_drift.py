@@ -9,16 +9,18 @@ import torch
 from scipy import stats
 from skorch import NeuralNet
 from skorch.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 
 from skae._warn import warn
 from skae.exceptions import DriftWarning
+from skae.modules.pulses.locators import ResidualLocator
 from skae.modules.pulses.typical import summarise
 from skae.training.batches import Rows
 from skae.training.hardware import own_settings
 
-# Fewest events in a batch that is judged, and fewest training events that it is judged by.
-_FEWEST = 50
+# Fewest events in a batch that is judged, and of those it is judged by; fewest training events, for fewer
+# are learnt by heart.
+_FEWEST, _FEWEST_TRAINED = 50, 250
 
 # A batch is unlike the training if its means lie as far away as only one in 10,000 would whose true means
 # are off by a quarter of a standard deviation: so much new events may be, for the network knows its own.
@@ -30,11 +32,29 @@ _MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS, _NUMBERS_AT_ONCE = 4096, 64, 2**24, 2**
 
 
 class LearnTypical(Callback):
-    """Learn what outputs are like for training events, once nothing else changes."""
+    """Learn what outputs are like for training events, once nothing else changes.
+
+    Parameters
+    ----------
+    for_batches : bool
+        Whether batches may be judged by them.
+    partial : bool
+        Whether these are a chunk of the events: too small a one changes nothing.
+    """
+
+    _rows: Rows | None = None
+
+    def __init__(self, *, for_batches: bool, partial: bool):
+        self.for_batches = for_batches
+        self.partial = partial
 
     def on_train_begin(self, net: NeuralNet, dataset_train: Any = None, **kwargs: Any) -> None:
-        """Remember the training rows."""
-        self._rows: Rows | None = dataset_train
+        """Remember the training rows, and forget what was typical before."""
+        self._rows, typical = dataset_train, net.criterion_.typical
+        if self.partial and len(dataset_train) < _FEWEST_TRAINED and typical.n_events >= _FEWEST:
+            self._rows = None
+        else:
+            typical.n_events.zero_()
 
     @torch.no_grad()
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -47,9 +67,16 @@ class LearnTypical(Callback):
         if some.weight is not None and not some.weight.clamp_min(0.0).sum() > 0.0:
             return
         net.module_.eval()
+        is_enough = len(rows) >= _FEWEST_TRAINED
+        net.criterion_.typical.is_for_batches = self.for_batches and is_enough
         parts = some.x.split(max(1, _NUMBERS_AT_ONCE // n_numbers))
-        found = [summarise(net.criterion_.log_weights(net.module_(part))) for part in parts]
+        found = [_summary(net.module_, net.criterion_, net.module_(part)) for part in parts]
         net.criterion_.typical.learn(torch.cat(found), some.weight)
+
+
+def _summary(module: nn.Module, criterion: Any, output: Tensor) -> Tensor:
+    gaps = isinstance(module, ResidualLocator) and module.inputs.missing
+    return summarise(criterion.log_weights(output), gaps=gaps)
 
 
 class DriftMixin:
@@ -66,8 +93,9 @@ class DriftMixin:
 
         :meth:`predict` and :meth:`predict_distribution` give a
         :class:`~skae.exceptions.DriftWarning` where 50 events or more have means that training events
-        do not have. It takes fits of 50 events or more, without ``absent="learn"``, whose scores change
-        with the share of events without a pulse, and without ``noise``.
+        do not have. It takes fits of 250 events or more, without ``absent="learn"``, for scores change
+        with the share of events without a pulse, and without ``noise``. After :meth:`partial_fit`
+        training events are those of the last chunk that had as many.
 
         Parameters
         ----------
@@ -79,20 +107,25 @@ class DriftMixin:
         score : ndarray of shape (n_samples,)
             0 at most; its mean over training events is −1.5.
         """
-        return self._apply(self._tensor_score_samples, self._validate_rows(X))
+        X = self._validate_rows(X)
+        if not self.net_.criterion_.typical.n_events > 0:
+            raise ValueError(
+                "It is not known what training events are like: the fit ended before its first epoch "
+                "did, or gave numbers that are not finite. Fit again."
+            )
+        return self._apply(self._tensor_score_samples, X)
 
     def _tensor_score_samples(self, x: Tensor) -> Tensor:
         return self._deviations(self.module_(x))[:, -1]
 
     def _deviations(self, output: Tensor) -> Tensor:
         criterion = self.net_.criterion_
-        return criterion.typical.deviate(summarise(criterion.log_weights(output)))
+        return criterion.typical.deviate(_summary(self.module_, criterion, output))
 
     def _look(self, function: Callable[[Tensor], Any], X: np.ndarray) -> Any:
         """Apply a function of the network's outputs to events; warn of a batch unlike the training's."""
         module, typical = self.module_, self.net_.criterion_.typical
-        is_judged = len(X) >= _FEWEST and typical.n_events >= _FEWEST
-        if not is_judged or self._knows_absent or self.noise is not None:
+        if min(len(X), typical.n_events) < _FEWEST or not typical.is_for_batches:
             return self._apply(lambda x: function(module(x)), X)
 
         def judged(x: Tensor) -> tuple[Tensor, ...]:
@@ -118,6 +151,7 @@ def _warn_of_drift(deviations: np.ndarray, typical: Any) -> None:
     limit = stats.ncx2.isf(_IMPROBABLE, len(shift), n_effective * _HARMLESS**2)
     if square <= limit:
         return
+    square = np.nan_to_num(square, nan=np.inf)
     warn(
         f"These {n} events are unlike those of the training: their mean of score_samples is "
         f"{deviations[:, -1].mean():.3g}, where {mean[-1]:.3g} is typical, and what the network gives "

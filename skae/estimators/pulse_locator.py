@@ -297,7 +297,9 @@ class PulseLocator(PresenceMixin, PulsesMixin, DriftMixin, BaseLocator, BaseNeur
         if self.sub_bin_ and not partial:
             calibration = CalibrateMixture(window_of(self))
             callbacks.append(("skae_calibration", calibration))
-        callbacks.append(("skae_typical", LearnTypical()))
+        for_batches = self.noise is None and not self._takes_absent
+        typical = LearnTypical(for_batches=for_batches, partial=partial)
+        callbacks.append(("skae_typical", typical))
         return replace(run, callbacks=callbacks)
 
     def _learn_units(self, data: TrainingData, **options: Any) -> TrainingData:

@@ -56,8 +56,8 @@ class PulseDisplay(Display):
             A fitted locator, or a Pipeline that ends in one.
         """
         locator, rows = last_step(estimator, X)
-        if getattr(locator, "absent", "raise") == "learn":
-            kwargs.setdefault("presence", locator.predict_presence(rows))
+        if "presence" not in kwargs and hasattr(locator, "label_totals_"):  # it knows empty events
+            kwargs["presence"] = locator.predict_presence(rows)
         return cls.from_predictions(X, locator.predict_distribution(rows), y, **kwargs)
 
     @classmethod

@@ -85,7 +85,7 @@ def test_fewer_than_50_events_are_not_judged(fitted):
 
 @pytest.mark.parametrize(
     ("options", "n"),
-    [({"noise": NoiseInjector("gaussian", sigma=0.5)}, 300), ({}, 49), ({"absent": "learn"}, 300)],
+    [({"noise": NoiseInjector("gaussian", sigma=0.5)}, 300), ({}, 249), ({"absent": "learn"}, 300)],
     ids=["corrupted in training", "too few", "with empty events"],
 )
 def test_what_the_reference_is_not_for_is_not_judged(options, n):
@@ -93,7 +93,17 @@ def test_what_the_reference_is_not_for_is_not_judged(options, n):
     if "absent" in options:
         labels[::3] = np.nan
     locator = small(max_epochs=2, **options).fit(X[:n], labels)
+    locator.set_params(noise=None, absent="raise")  # what was fitted counts
     assert share_of_warnings(locator, -NEW[:400]) == 0.0
+    assert locator.score_samples(NEW[:10]).max() <= 0.0
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_few_training_events_give_no_false_warnings(seed):
+    few = slice(300 * seed, 300 * (seed + 1))
+    locator = small(max_epochs=30, random_state=seed).fit(X[few], y[few])
+    assert share_of_warnings(locator, NEW) <= 0.02
+    assert share_of_warnings(locator, NOISIER) >= 0.95
 
 
 def test_the_published_events_and_fractional_positions_are_judged_too():
@@ -114,6 +124,26 @@ def test_further_fits_judge_by_their_own_events(fitted):
         locator.partial_fit(louder, y)
     assert share_of_warnings(locator, 3.0 * NEW[:2000]) == 0.0
     assert share_of_warnings(locator, NEW[:2000]) >= 0.95
+    scores = locator.score_samples(3.0 * NEW[:1000])
+    assert scores.mean() == pytest.approx(-1.5, abs=0.2)
+    for n in (3, 1):  # a last chunk of a few events tells nothing of what is typical
+        locator.partial_fit(louder[:n], y[:n])
+    assert locator.score_samples(3.0 * NEW[:1000]).mean() == pytest.approx(-1.5, abs=0.4)
+    assert locator.net_.criterion_.typical.n_events == 1000
+
+
+def test_where_nothing_was_learnt_it_is_said():
+    locator = small(max_epochs=1).fit(X[:300], y[:300])
+    locator.net_.criterion_.typical.n_events.zero_()
+    with pytest.raises(ValueError, match="not known what training events are like"):
+        locator.score_samples(X)
+    assert share_of_warnings(locator, -NEW[:400]) == 0.0
+
+
+def test_events_beyond_all_measure_are_warned_of_too(fitted):
+    with pytest.warns(DriftWarning, match="differs by"):
+        fitted.predict(-1e6 * NEW[:60])
+    assert (fitted.score_samples(-1e6 * NEW[:60]) < -1e3).all()
 
 
 # -- single events -------------------------------------------------------------------------------
@@ -161,23 +191,25 @@ def test_weights_say_which_events_are_ordinary():
 
 
 def test_samples_that_are_missing_do_not_count():
+    is_short = (np.arange(1000) % 2 == 0) & (y < 28)
     gaps = X.copy()
-    gaps[:500, :, 30:] = np.nan
-    locator = small(missing="mask", max_epochs=3).fit(gaps[np.nan_to_num(y) < 30], y[y < 30])
-    scores = locator.score_samples(gaps[:100])
-    assert np.isfinite(scores).all()
-    assert scores.min() > -100.0
+    gaps[is_short, :, 30:] = np.nan
+    locator = small(missing="mask").fit(gaps, y)
+    for part in (gaps[is_short], gaps[~is_short]):
+        assert -5.0 < locator.score_samples(part).mean() < -0.5
+    padded = np.concatenate([NEW[:200, :, :30], np.full((200, 3, 10), np.nan)], axis=2)
+    assert np.median(locator.score_samples(padded)) > -10.0
 
 
 def test_outputs_are_summed_up_over_opinions_and_known_samples():
     a = torch.tensor([[[0.0, 1.0, 3.0, 7.0]], [[2.0, -1e4, 4.0, -1e4]]])
-    found = summarise(a)
+    found = summarise(a, gaps=True)
     np.testing.assert_allclose(
         found[0], [np.log(np.exp([0, 1, 3, 7]).sum()), 1.0, np.std([0, 1, 3, 7])], 1e-6
     )
     np.testing.assert_allclose(found[1], [np.log(np.exp([2, 4]).sum()), 2.0, 1.0], 1e-6)
     np.testing.assert_allclose(
-        summarise(torch.stack([a - 1.0, a + 1.0], dim=1)[:, :, 0]), found, 1e-5
+        summarise(torch.stack([a - 1.0, a + 1.0], dim=1)[:, :, 0], gaps=True), found, 1e-5
     )
 
 

@@ -10,14 +10,15 @@ N_STATISTICS = 3
 _NEVER = -5e3
 
 
-def summarise(log_weight: Tensor) -> Tensor:
+def summarise(log_weight: Tensor, *, gaps: bool) -> Tensor:
     """Sum up what a network says of all samples, ``(n, n_opinions, n_times)``, in ``(n, 3)`` numbers.
 
     These are the logarithm of the sum of all weights, and the median and the standard deviation of their
     logarithms: how large the largest are, how large they are where no pulse is, and how much they vary.
+    With ``gaps``, samples are left out of which the network says that they are not there.
     """
     a = log_weight.float().mean(dim=1)
-    known = a > _NEVER
+    known = a > _NEVER if gaps else torch.ones_like(a, dtype=torch.bool)
     n = known.sum(dim=1, keepdim=True).clamp_min(1)
     mean = torch.where(known, a, 0.0).sum(dim=1, keepdim=True) / n
     variance = torch.where(known, (a - mean).square(), 0.0).sum(dim=1) / n[:, 0]
@@ -35,10 +36,13 @@ class TypicalOutputs(nn.Module):
     ----------
     n_events : Tensor of shape ()
         How many events it was learnt from; 0 before.
+    is_for_batches : bool
+        Whether batches may be judged by it.
     """
 
     def __init__(self):
         super().__init__()
+        self.is_for_batches = False
         size = N_STATISTICS + 1
         self.centre = nn.Buffer(torch.zeros(N_STATISTICS))
         self.whitening = nn.Buffer(torch.eye(N_STATISTICS))
