@@ -1,6 +1,7 @@
 """Callbacks of a fit of pulse positions: weight decay, and scales of a mixture settled at the end."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -9,12 +10,11 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from skae.modules.pulses.symmetries import RandomSymmetries
-from skae.training.batches import Rows
+from skae.training.batches import Rows, TensorRows
 from skae.training.inference import bounded_rows
 
-# Events that scales are taken from, fewer of very long ones, numbers in those, and most steps of the
-# search.
-_MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS, _STEPS = 4096, 512, 2**26, 40
+# Events that scales are taken from, numbers in them that may be there together, and steps of the search.
+_MOST_ROWS, _MOST_NUMBERS, _STEPS = 4096, 2**26, 40
 
 
 # Weight decay of few and of many events; between, it falls with the square of their number. Of noisy
@@ -78,17 +78,30 @@ class CalibrateMixture(Callback):
         rows, self._rows = self._rows, None
         if rows is None or not len(net.history):
             return
-        bounded = max(_FEWEST_ROWS, _MOST_NUMBERS // math.prod(rows.x.shape[1:]))
-        some = rows.some(min(_MOST_ROWS, bounded), net.device)
-        x, target = some.x, some.target
-        if self.window is not None:
-            cut = RandomSymmetries(permute=False, reverse=False, window=self.window)
-            draws = torch.Generator(x.device).manual_seed(0)
-            x, target = cut(x, target, draws)
-        weight = target.new_ones(len(target)) if some.weight is None else some.weight.clamp_min(0.0)
+        n_numbers = min(_MOST_ROWS, len(rows)) * math.prod(rows.x.shape[1:])
+        if self.window is None or n_numbers <= _MOST_NUMBERS:
+            pieces = [rows.some(_MOST_ROWS, net.device)]
+        else:  # long events, of which windows are short
+            pieces = rows.some_by_runs(_MOST_ROWS, net.device)
+        x, target, weight = _windows_of(pieces, self.window)
         parts = x.split(bounded_rows(_MOST_ROWS, x.shape[1:]))
         output = torch.cat([net.module_(part) for part in parts]).float()
         net.module_.calibrate(*_most_likely(net.criterion_, output, target, weight))
+
+
+def _windows_of(pieces: Iterable[TensorRows], window: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return inputs, targets and weights of rows, each cut to a window."""
+    found, draws = [], None
+    for piece in pieces:
+        x, target, weight = piece.x, piece.target, piece.weight
+        if window is not None:
+            cut = RandomSymmetries(permute=False, reverse=False, window=window)
+            draws = draws or torch.Generator(x.device).manual_seed(0)
+            x, target = cut(x, target, draws)
+        one = x.new_ones(len(x))
+        found.append((x, target, one if weight is None else weight.clamp_min(0.0)))
+    x, target, weight = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return x, target, weight
 
 
 @torch.enable_grad()

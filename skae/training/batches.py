@@ -100,13 +100,24 @@ class Rows(Dataset, ABC):
         """Return these rows, or ``most`` of them from all over: their order may mean something."""
         if len(self) <= most:
             return TensorRows(*self.parts(lambda part: part[:].to(device)))
-        run = min(_RUN, -(-most // _FEWEST_RUNS))
-        starts = np.linspace(0, len(self) - run, most // run).astype(int).tolist()
+        run, starts = self._runs(most)
 
         def runs_of(part: Any) -> Tensor:
             return torch.cat([part[start : start + run] for start in starts]).to(device)
 
         return TensorRows(*self.parts(runs_of))
+
+    def some_by_runs(self, most: int, device: torch.device | str) -> Iterator["TensorRows"]:
+        """Go through as many rows in runs: for those that are too long to be there together."""
+        run, starts = self._runs(min(most, len(self)))
+        for start in starts:
+            rows = slice(start, start + run)
+            yield TensorRows(*self.parts(lambda part, rows=rows: part[rows].to(device)))
+
+    def _runs(self, most: int) -> tuple[int, list[int]]:
+        """Return the length of runs of rows, and where they start."""
+        run = min(_RUN, -(-most // _FEWEST_RUNS))
+        return run, np.linspace(0, len(self) - run, most // run).astype(int).tolist()
 
     @abstractmethod
     def buffers(self, generator: torch.Generator | None) -> Iterator["TensorRows"]:

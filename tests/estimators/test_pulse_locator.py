@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skae import MatchedFilterLocator, NoiseInjector, PulseLocator
 from skae.datasets import make_pulses
+from skae.estimators import _locator_callbacks
 from skae.estimators._locator_callbacks import CalibrateMixture
 from skae.estimators._pulse_evidence import settle
 from skae.exceptions import DriftWarning
@@ -165,6 +166,19 @@ def test_calibration_makes_training_events_likelier(monkeypatch):
     calibrated = loss_of(small().fit(X, y), X, y)
     monkeypatch.setattr(CalibrateMixture, "on_train_end", lambda *_, **__: None)
     assert calibrated < loss_of(small().fit(X, y), X, y) - 0.01
+
+
+def test_long_events_are_calibrated_piece_by_piece(monkeypatch):
+    X, y = make_pulses(300, random_state=0, noise_sigma=0.5, **CLEAN)
+    whole = small(max_epochs=3).fit(X, y)
+    monkeypatch.setattr(_locator_callbacks, "_MOST_NUMBERS", 1)
+    piece_by_piece = small(max_epochs=3).fit(X, y)
+    # other windows of the same events
+    assert loss_of(piece_by_piece, X, y) == pytest.approx(loss_of(whole, X, y), abs=0.05)
+    position, std = whole.predict(X, return_std=True)
+    position_again, std_again = piece_by_piece.predict(X, return_std=True)
+    assert np.median(np.abs(position - position_again)) < 0.05
+    assert np.median(std_again / std) == pytest.approx(1.0, abs=0.05)
 
 
 def test_chunks_of_partial_fit_are_not_calibrated(monkeypatch):

@@ -47,3 +47,8 @@ def test_some_rows_come_from_all_over(most):
     if most >= 7:
         assert some.x.min() == 0.0
         assert some.x.max() == 999.0
+    runs = list(TensorRows(x, 2 * x, 3 * x[:, 0]).some_by_runs(most, "cpu"))
+    assert max(map(len, runs)) <= 64
+    if most < 1000:
+        assert torch.equal(torch.cat([run.x for run in runs]), some.x)
+        assert torch.equal(torch.cat([run.weight for run in runs]), some.weight)
