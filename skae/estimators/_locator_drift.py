@@ -1,5 +1,6 @@
 """Events unlike those of the training: how unlike each is, and a warning of batches of them."""
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -113,10 +114,14 @@ class DriftMixin:
                 "It is not known what training events are like: the fit ended before its first epoch "
                 "did, or gave numbers that are not finite. Fit again."
             )
-        return self._apply(self._tensor_score_samples, X)
+        # the distance magnifies the last digits, which hang on how many rows go through together
+        is_double = self.device_.type != "mps"
+        module = copy.deepcopy(self.module_).double() if is_double else self.module_
 
-    def _tensor_score_samples(self, x: Tensor) -> Tensor:
-        return self._deviations(self.module_(x))[:, -1]
+        def score(x: Tensor) -> Tensor:
+            return self._deviations(module(x.double() if is_double else x))[:, -1]
+
+        return self._apply(score, X)
 
     def _deviations(self, output: Tensor) -> Tensor:
         criterion = self.net_.criterion_

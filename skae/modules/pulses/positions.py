@@ -81,7 +81,8 @@ class PositionDistribution(ABC, nn.Module):
 
     def log_weights(self, output: Tensor) -> Tensor:
         """Return logarithms of weights as they are, of each opinion and sample, ``(n, k, n_times)``."""
-        return output.float()[:, :: self.n_outputs]
+        output = output if output.dtype == torch.float64 else output.float()
+        return output[:, :: self.n_outputs]
 
     def log_odds(self, output: Tensor) -> Tensor:
         """Return the logarithm of the odds of a pulse, ``(n,)``; of several, of their expected number."""

@@ -17,7 +17,7 @@ def summarise(log_weight: Tensor, *, gaps: bool) -> Tensor:
     logarithms: how large the largest are, how large they are where no pulse is, and how much they vary.
     With ``gaps``, samples are left out of which the network says that they are not there.
     """
-    a = log_weight.float().mean(dim=1)
+    a = log_weight.mean(dim=1)
     known = a > _NEVER if gaps else torch.ones_like(a, dtype=torch.bool)
     n = known.sum(dim=1, keepdim=True).clamp_min(1)
     mean = torch.where(known, a, 0.0).sum(dim=1, keepdim=True) / n
@@ -52,7 +52,7 @@ class TypicalOutputs(nn.Module):
 
     def deviate(self, statistics: Tensor) -> Tensor:
         """Map ``(n, 3)`` to ``(n, 4)``: whitened coordinates, and the score."""
-        z = (statistics - self.centre) @ self.whitening.T
+        z = (statistics - self.centre) @ self.whitening.T.to(statistics.dtype)
         return torch.cat([z, -0.5 * z.square().sum(dim=1, keepdim=True)], dim=1)
 
     @torch.no_grad()
