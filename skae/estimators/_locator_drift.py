@@ -23,9 +23,9 @@ from skae.training.hardware import own_settings
 # are learnt by heart.
 _FEWEST, _FEWEST_TRAINED = 50, 250
 
-# A batch is unlike the training if its means lie as far away as only one in 10,000 would whose true means
-# are off by a quarter of a standard deviation: so much new events may be, for the network knows its own.
-_IMPROBABLE, _HARMLESS = 1e-4, 0.25
+# A batch is unlike the training if its means lie as far away as only one in 3,000 would whose true means
+# are off by a tenth of a standard deviation: so much new events may be, for the network knows its own.
+_IMPROBABLE, _HARMLESS = 3e-4, 0.1
 
 # Training events that are looked at, fewer of long ones, numbers in them, and numbers that go through the
 # network together.
