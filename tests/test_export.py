@@ -387,7 +387,9 @@ def test_a_predictor_has_the_estimators_methods(locator, fast):
         for n in (1, 30):
             expected = getattr(model, name)(X[:n])
             np.testing.assert_allclose(getattr(fast, name)(X[:n]), expected, rtol=1e-4, atol=1e-5)
-    with pytest.raises(AttributeError, match=r"no 'transform': predict, predict_distribution"):
+    with pytest.raises(
+        AttributeError, match=r"no 'transform'\. It has: predict, predict_distribution"
+    ):
         fast.transform  # noqa: B018
 
 
@@ -404,13 +406,15 @@ def test_a_predictor_of_a_pipeline_and_of_files(tmp_path):
         found = fast.transform(X)
         assert found.dtype == np.float64
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    with pytest.raises(AttributeError, match="no 'inverse_transform': transform"):
+    with pytest.raises(AttributeError, match=r"no 'inverse_transform'\. It has: transform"):
         fast.inverse_transform(expected)
 
 
 def test_a_predictor_refuses_what_the_network_does_not_know(locator, fast):
     _, X = locator
-    for wrong in (X[0], X[:, :2], X[:, :, :30]):
+    with pytest.raises(ValueError, match="dtype complex128, and must hold real numbers"):
+        fast.predict(X + 1j)
+    for wrong in (X[0], X[:, :2], X[:, :, :30], X[:0]):
         with pytest.raises(ValueError, match=r"X has shape .* must have \(n_samples, 3, 40\)"):
             fast.predict(wrong)
     for bad in (np.nan, np.inf, 1e300):

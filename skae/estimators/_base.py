@@ -138,8 +138,8 @@ class BaseNeuralEstimator(
         With ``warm_start=True`` a second call goes on from the weights of the first. With ``checkpoint``
         a call with the same parameters and data goes on where an earlier one ended, in whatever way.
 
-        Data of more than 512 MB, or for a GPU a quarter of its memory, are read as they are needed, as is
-        what takes up a tenth of the main memory: memory-mapped arrays of any size can be fitted. This
+        Data are read as they are needed if they take up more than 512 MB on a CPU, a quarter of a GPU's
+        memory, or a tenth of the main memory: memory-mapped arrays of any size can be fitted. This
         changes no result. More than 32 MB of numbers are shuffled in pieces of that size.
 
         Parameters

@@ -93,10 +93,10 @@ class DriftMixin:
         training events. Noise without a pulse, and pulses of another gain, polarity or noise, stand out.
 
         :meth:`predict` and :meth:`predict_distribution` give a
-        :class:`~skae.exceptions.DriftWarning` where 50 events or more have means that training events
-        do not have. It takes fits of 250 events or more, without ``absent="learn"``, for scores change
-        with the share of events without a pulse, and without ``noise``. After :meth:`partial_fit`
-        training events are those of the last chunk that had as many.
+        :class:`~skae.exceptions.DriftWarning` for 50 events or more whose means differ from those of
+        training events. That needs a fit to 250 events or more, without ``noise`` and without
+        ``absent="learn"``: scores depend on the share of events without a pulse. After
+        :meth:`partial_fit` the reference is the last chunk of 250 events or more.
 
         Parameters
         ----------
@@ -161,7 +161,7 @@ def _warn_of_drift(deviations: np.ndarray, typical: Any) -> None:
         f"These {n} events are unlike those of the training: their mean of score_samples is "
         f"{deviations[:, -1].mean():.3g}, where {mean[-1]:.3g} is typical, and what the network gives "
         f"differs by {np.sqrt(square / n_effective):.2g} standard deviations on average. Its answers may "
-        "be wrong: compare gain, noise, polarity and the share of events without a pulse, or train on "
-        "events like these.",
+        "be wrong. Compare gain, noise and polarity with those in training, and check that all events "
+        "have a pulse; or train on events like these.",
         DriftWarning,
     )

@@ -22,18 +22,17 @@ _DTYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 class OnnxPredictor:
     """Methods of a fitted estimator, computed by ONNX Runtime.
 
-    What a call costs beside the arithmetic is much less than in torch: of single events that is most of
-    it. Of thousands of rows in a call the estimator itself may be faster. It computes what
-    :func:`to_onnx` exports. Of X the shape is checked, whether numbers are finite, and the names of
-    columns if it has some.
+    A call has much less overhead than in torch, which is most of what a single event costs. For thousands
+    of rows in a call the estimator itself may be faster. It computes what :func:`to_onnx` exports. X is
+    checked: its shape, its column names if it has any, and that its numbers are finite.
 
     Parameters
     ----------
     source : estimator, Pipeline, path-like, onnx.ModelProto or bytes
-        A fitted estimator, of which each method is exported when it is first called; a copy is kept, so
-        that further fits change nothing. Or a graph that :func:`to_onnx` made, which has one method.
+        A fitted estimator; each method is exported when it is first called, from a copy that further fits
+        do not change. Or a graph that :func:`to_onnx` made, which has one method.
     dtype : {"float32", "float64"}, default="float32"
-        What X is computed in before the network, and the result is, of an estimator; a graph has its own.
+        Precision of X and of results, where the source is an estimator; a graph has its own.
     n_threads : int, default=1
         Threads of ONNX Runtime for a call.
 
@@ -97,7 +96,7 @@ class OnnxPredictor:
         methods = self.__dict__.get("methods", ())
         if name not in methods:
             raise AttributeError(
-                f"An OnnxPredictor of these methods has no {name!r}: {', '.join(methods)}."
+                f"This OnnxPredictor has no {name!r}. It has: {', '.join(methods)}."
             )
         return self._calls.get(name) or partial(self._first_call, name)
 
@@ -149,7 +148,9 @@ def _session(graph: bytes, n_threads: int) -> Callable[[Any], np.ndarray]:
                 f"X has the columns {list(X.columns)}, and in training they were {names}."
             )
         X = np.asarray(X)
-        if X.ndim != len(shape) + 1 or X.shape[1:] != shape:
+        if X.dtype.kind not in "biuf":
+            raise ValueError(f"X has dtype {X.dtype}, and must hold real numbers.")
+        if X.ndim != len(shape) + 1 or X.shape[1:] != shape or len(X) == 0:
             rows = ", ".join(map(str, shape))
             raise ValueError(f"X has shape {X.shape}, and must have (n_samples, {rows}).")
         with np.errstate(over="ignore"):  # what overflows is infinite, and refused
