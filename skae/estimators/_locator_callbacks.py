@@ -50,7 +50,28 @@ def _effective_number(rows: Rows) -> float:
     return float(weight.sum().square() / weight.square().sum())
 
 
-class CalibrateMixture(Callback):
+class LookAtRows(Callback):
+    """Look at training rows once more at the end of a fit, when nothing else changes."""
+
+    _rows: Rows | None = None
+
+    def on_train_begin(self, net: NeuralNet, dataset_train: Any = None, **kwargs: Any) -> None:
+        """Remember them."""
+        self._rows = dataset_train
+
+    @torch.no_grad()
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Look at them, if there was an epoch."""
+        rows, self._rows = self._rows, None
+        if rows is not None and len(net.history):
+            self.look(net, rows)
+
+    def look(self, net: NeuralNet, rows: Rows) -> None:
+        """Learn from them what there is to learn."""
+        raise NotImplementedError
+
+
+class CalibrateMixture(LookAtRows):
     """Scale weights, shifts and widths of a mixture by the likelihood of training events.
 
     That is temperature scaling (Guo et al., 2017, arXiv:1706.04599) of what a mixture has more. After a
@@ -63,21 +84,11 @@ class CalibrateMixture(Callback):
         Samples that long events are cut to, around the pulse.
     """
 
-    _rows: Rows | None = None
-
     def __init__(self, window: int | None):
         self.window = window
 
-    def on_train_begin(self, net: NeuralNet, dataset_train: Any = None, **kwargs: Any) -> None:
-        """Remember the training rows."""
-        self._rows = dataset_train
-
-    @torch.no_grad()
-    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Build the most likely scales into the last layer, once nothing else changes."""
-        rows, self._rows = self._rows, None
-        if rows is None or not len(net.history):
-            return
+    def look(self, net: NeuralNet, rows: Rows) -> None:
+        """Build the most likely scales into the last layer."""
         n_numbers = min(_MOST_ROWS, len(rows)) * math.prod(rows.x.shape[1:])
         if self.window is None or n_numbers <= _MOST_NUMBERS:
             pieces = [rows.some(_MOST_ROWS, net.device)]

@@ -23,7 +23,7 @@ _TILE = 8192
 _NEVER = -1e4
 
 
-def _with_traces(x: Tensor) -> Tensor:
+def with_traces(x: Tensor) -> Tensor:
     """Return ``(n, n_traces, n_times)``; of a single trace ``(n, n_times)`` goes in as well."""
     return x.unsqueeze(1) if x.ndim == 2 else x
 
@@ -122,7 +122,7 @@ class ResidualLocator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, n_traces, n_times)`` to ``(n, n_outputs, n_times)`` or twice as many outputs."""
-        x = self.inputs(_with_traces(x))
+        x = self.inputs(with_traces(x))
         found = self._tiled(x)
         if self.reversible and not self.training:
             mirrored = self._tiled(x.flip(3)).flip(2)
@@ -203,7 +203,7 @@ class ReferenceLocator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, n_traces, n_times)`` to ``(n, 1, n_times)``."""
-        x = _with_traces(x).unsqueeze(1)  # (n, 1, n_traces, n_times)
+        x = with_traces(x).unsqueeze(1)  # (n, 1, n_traces, n_times)
         logits = self.combination(self.activation(self.filters(x))).squeeze(2)
         bins = torch.arange(logits.shape[2], device=x.device)
         at_end = (bins < _MARGIN) | (bins >= len(bins) - _MARGIN)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-#: numbers that an event's outputs are summed up in
+#: numbers that the outputs for an event are summed up in
 N_STATISTICS = 3
 
 # Outputs that stand for samples which are not there lie under this.
@@ -26,11 +26,19 @@ def summarise(log_weight: Tensor, *, gaps: bool) -> Tensor:
     return torch.stack([a.logsumexp(dim=1), middle[:, 0], variance.sqrt()], dim=1)
 
 
-class TypicalOutputs(nn.Module):
-    """Means and covariances of the summed-up outputs of training events, and of their scores.
+def roughness(x: Tensor, scale: Tensor | None = None) -> Tensor:
+    """Map ``(n, n_traces, n_times)`` to ``(n, 1)``: how much samples differ from the next on average.
 
-    Of an event, ``deviate`` gives three whitened coordinates and its score, minus half the square of its
-    Mahalanobis distance: the logarithm of a normal density, but for a constant.
+    Traces count in units of their ``scale`` (n_traces, 1), missing samples not at all.
+    """
+    steps = x.diff(dim=2).abs()
+    if scale is not None:
+        steps = steps / scale.abs()
+    return steps.nanmean(dim=(1, 2)).nan_to_num(nan=0.0)[:, None]
+
+
+class TypicalOutputs(nn.Module):
+    """What events of the training are like: their summed-up outputs, and how rough their traces are.
 
     Attributes
     ----------
@@ -44,20 +52,29 @@ class TypicalOutputs(nn.Module):
         super().__init__()
         self.is_for_batches = False
         size = N_STATISTICS + 1
-        self.centre = nn.Buffer(torch.zeros(N_STATISTICS))
-        self.whitening = nn.Buffer(torch.eye(N_STATISTICS))
-        self.mean = nn.Buffer(torch.zeros(size))
-        self.covariance = nn.Buffer(torch.eye(size))
+        self.centre = nn.Buffer(torch.zeros(size))
+        self.whitening = nn.Buffer(torch.eye(size))
+        self.mean = nn.Buffer(torch.zeros(size + 2))
+        self.covariance = nn.Buffer(torch.eye(size + 2))
         self.n_events = nn.Buffer(torch.zeros(()))
 
     def deviate(self, statistics: Tensor) -> Tensor:
-        """Map ``(n, 3)`` to ``(n, 4)``: whitened coordinates, and the score."""
+        """Map summed-up outputs and roughness, ``(n, 4)``, to ``(n, 6)``.
+
+        These are three whitened coordinates of the outputs; minus half the sum of their squares; the
+        roughness in units of the mean; and the score, minus half the square of the Mahalanobis distance
+        of all four: the logarithm of a normal density, but for a constant.
+        """
         z = (statistics - self.centre) @ self.whitening.T.to(statistics.dtype)
-        return torch.cat([z, -0.5 * z.square().sum(dim=1, keepdim=True)], dim=1)
+        halves = -0.5 * z.square()
+        rough = statistics[:, -1:] / torch.where(self.centre[-1] > 0.0, self.centre[-1], 1.0)
+        of_outputs = halves[:, :N_STATISTICS].sum(dim=1, keepdim=True)
+        parts = [z[:, :N_STATISTICS], of_outputs, rough, halves.sum(dim=1, keepdim=True)]
+        return torch.cat(parts, dim=1)
 
     @torch.no_grad()
     def learn(self, statistics: Tensor, weight: Tensor | None) -> None:
-        """Take means and covariances from the outputs of training events ``(n, 3)``."""
+        """Take means and covariances from training events, ``(n, 4)``."""
         statistics = statistics.cpu().double()
         self.n_events.zero_()
         if not torch.isfinite(statistics).all():
@@ -65,13 +82,9 @@ class TypicalOutputs(nn.Module):
         share = torch.ones(len(statistics)) if weight is None else weight.cpu().clamp_min(0.0)
         share = share.double() / share.double().sum()
         centre, covariance = _moments(statistics, share)
-        values, vectors = torch.linalg.eigh(covariance)
-        smallest = 1e-6 * values[-1] if values[-1] > 1e-12 else 1.0
-        whitening = (vectors / values.clamp_min(smallest).sqrt()).T
         self.centre.copy_(centre)
-        self.whitening.copy_(whitening)
-        there = self.whitening.device
-        deviations = self.deviate(statistics.float().to(there)).cpu().double()
+        self.whitening.copy_(_whitening(centre, covariance))
+        deviations = self.deviate(statistics.to(self.whitening)).cpu().double()
         mean, covariance = _moments(deviations, share)
         self.mean.copy_(mean)
         self.covariance.copy_(covariance)
@@ -83,3 +96,12 @@ def _moments(numbers: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     mean = share @ numbers
     distance = numbers - mean
     return mean, distance.T @ (share[:, None] * distance)
+
+
+def _whitening(mean: Tensor, covariance: Tensor) -> Tensor:
+    """Return a lower triangular matrix: the first coordinates are those of the first numbers alone."""
+    spread = covariance.diagonal().clamp_min(0.0).sqrt()
+    spread = torch.where(spread > 1e-6 * mean.abs(), spread, 1.0)
+    values, vectors = torch.linalg.eigh(covariance / (spread[:, None] * spread))
+    usable = vectors * values.clamp_min(1e-6) @ vectors.T  # of numbers that say the same
+    return torch.linalg.inv(torch.linalg.cholesky(usable)) / spread
