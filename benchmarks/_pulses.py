@@ -62,10 +62,10 @@ def half_width(values):
     return 0.5 * (high - low)
 
 
-def gaussian(u):
+def gaussian(u, width=PULSE_WIDTH):
     """A pulse of unit height, and its slope, at times in samples."""
-    height = np.exp(-0.5 * (u / PULSE_WIDTH) ** 2)
-    return height, -u / PULSE_WIDTH**2 * height
+    height = np.exp(-0.5 * (u / width) ** 2)
+    return height, -u / width**2 * height
 
 
 def cramer_rao(
@@ -109,14 +109,14 @@ def pink_covariance(n_times=100):
 class MaximumLikelihood:
     """The position that fits best: one pulse of known shape and height in noise of known covariance."""
 
-    def __init__(self, covariance=None):
-        self.covariance = covariance
+    def __init__(self, covariance=None, width=PULSE_WIDTH):
+        self.covariance, self.width = covariance, width
 
     def fit(self, X, y=None):
         """Lay out the positions to try."""
         self.grid_ = np.arange(0, X.shape[2] - 1 + 1e-9, 0.01)
         t = np.arange(X.shape[2])
-        shapes = gaussian(t - self.grid_[:, None])[0]
+        shapes = gaussian(t - self.grid_[:, None], self.width)[0]
         precision = np.eye(X.shape[2])
         if self.covariance is not None:
             precision = np.linalg.inv(self.covariance)

