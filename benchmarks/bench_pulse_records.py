@@ -6,11 +6,13 @@ what lies near no pulse is false. The rivals know the pulse; their thresholds al
 100 samples of the training records. Then pairs of pulses 6 samples apart, both to be found within 2
 samples, and the largest change of positions when a record begins 1 to 99 samples later.
 
+rates: time of predict for a sample of 1,000, 10,000 and 100,000.
+
 long: three traces, σ = 2, SNR 10, 1,000 events of one pulse each, of 1,000, 10,000 and 100,000 samples:
 time and memory of fit and predict; at 10,000 samples the error, beside that of a network on 100 samples
 around the truth.
 
-python benchmarks/bench_pulse_records.py [finder] [long] [--seeds 3]
+python benchmarks/bench_pulse_records.py [finder] [long] [rates] [--seeds 3]
 """
 
 import argparse
@@ -250,9 +252,31 @@ def bench_long(seeds):
     print(f"  {m[-2]:.3f} (seeds: {', '.join(f'{r[-2]:.3f}' for r in rows)}); P(|Δ|>2) {m[-1]:.1e}")
 
 
+def bench_rates():
+    """Time predict of events of all lengths in turn, networks of one epoch."""
+    pairs = []
+    for n, n_times in ((1000, 1000), (1000, 10_000), (300, 100_000)):
+        X, y = long_events(n, n_times, 40)
+        locator = PulseLocator(max_epochs=1, random_state=0)
+        pairs.append((locator.fit(X[:300], y[:300]), X))
+    rounds = []
+    for _ in range(5):
+        row = []
+        for locator, X in pairs:
+            start = time.perf_counter()
+            locator.predict(X)
+            row.append(1e9 * (time.perf_counter() - start) / X[:, 0].size)
+        rounds.append(row)
+    print("\nTime of predict for a sample of three traces, one length after the other, five times")
+    for i, (_, X) in enumerate(pairs):
+        ns = statistics.median(row[i] for row in rounds)
+        ratio = statistics.median(row[i] / row[0] for row in rounds)
+        print(f"  {X.shape[2]:8d} {ns:8.1f} ns {ratio:6.2f}")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", help="finder, long; both without")
+    parser.add_argument("parts", nargs="*", help="finder, long, rates; all without")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
@@ -260,3 +284,5 @@ if __name__ == "__main__":
         bench_finder(options.seeds)
     if "long" in (options.parts or ["long"]):
         bench_long(options.seeds)
+    if "rates" in (options.parts or ["rates"]):
+        bench_rates()
