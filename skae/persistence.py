@@ -39,6 +39,7 @@ _REMEDIES = {
     "memory": "Save it after set_params(memory=None).",
     "noise": "Save it after set_params(noise=None), or use a NoiseInjector.",
     "optimizer": "torch's own optimizers can be saved.",
+    "rbm_topology": "Save it after set_params(rbm_topology='pegasus'), say: only another fit needs it.",
     "sampler": "Save it after set_params(sampler=None), and set the sampler again after loading.",
 }
 # checkpoint is left out: a model is saved behind the fit that it was for
@@ -206,7 +207,8 @@ def _refuse_what_skops_would_change(parts: list[tuple[str, Any]]) -> None:
     """Refuse what skops saves by a name only, or in another form, before it does."""
     for where, value in parts:
         parameter = where.rpartition(".")[2]
-        if value is not None and parameter in _REFUSED:
+        is_graph = parameter == "rbm_topology" and not isinstance(value, str)
+        if value is not None and (parameter in _REFUSED or is_graph):
             raise TypeError(
                 f"{where} is {_named(value)}, which skae cannot save. {_REMEDIES[parameter]}"
             )

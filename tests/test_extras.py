@@ -29,7 +29,7 @@ def graphs():
 
 
 def sampler():
-    sample_with(None, None, None, 0, {})
+    sample_with(None, None, [], None, 0, {})
 
 
 def bytes_of_a_table():

@@ -1,6 +1,6 @@
-"""Graphs that couplings of a Boltzmann machine are taken from, and samplers that stand in for Gibbs."""
+"""Latent bits with a Boltzmann machine, and samplers that stand in for Gibbs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,30 +8,29 @@ import torch
 from torch import Tensor, nn
 
 from skae._extras import optional
+from skae.estimators._qubits import place_units
 from skae.modules.showers.bits import BinaryLatents, EnergyCode
 from skae.modules.showers.boltzmann import BoltzmannMachine
-
-#: graphs of quantum annealers whose qubits have four colours; "complete" couples all partitions
-TOPOLOGIES = ("complete", "pegasus", "zephyr")
 
 # Persistent chains of a Boltzmann machine, steps that they take for a minibatch, and its first couplings.
 _N_CHAINS, _CHAIN_STEPS = 256, 5
 _SMALL_COUPLINGS = 0.01
 
-# Largest graph that is tried.
-_LARGEST = 64
-
 
 def make_bits(
-    topology: str,
+    topology: Any,
     group_sizes: Sequence[int],
     energy: Tensor,
     weight: Tensor | None,
     sampling_steps: int,
-) -> BinaryLatents:
-    """Return latent bits in groups of these sizes; chains take their energies from all training ones."""
+) -> tuple[BinaryLatents, list[Hashable]]:
+    """Return latent bits in groups of these sizes, and the qubits that the units of the machine are.
+
+    Chains take their energies from all training ones.
+    """
     sizes = [max(EnergyCode.least_size, *group_sizes), *group_sizes]
-    machine = BoltzmannMachine(sizes, coupling_mask(topology, sizes))
+    mask, qubits = place_units(topology, sizes)
+    machine = BoltzmannMachine(sizes, mask)
     nn.init.normal_(machine.weight, std=_SMALL_COUPLINGS)
     ordered, order = torch.sort(energy, stable=True)
     passed = torch.ones(len(energy)) if weight is None else weight[order]
@@ -39,56 +38,7 @@ def make_bits(
     # quantiles of the energies
     places = (torch.arange(_N_CHAINS, dtype=torch.float32) + 0.5) / _N_CHAINS
     chains = ordered[torch.searchsorted(passed, passed[-1] * places)]
-    return BinaryLatents(machine, chains, _CHAIN_STEPS, sampling_steps)
-
-
-def coupling_mask(topology: str, sizes: Sequence[int]) -> Tensor | None:
-    """Return where couplings between partitions of these sizes are allowed, ``(n_units, n_units)``.
-
-    The units of a partition are qubits of one colour: no two of them are coupled. Of the smallest graph
-    with as many of each colour as are needed, those near its middle are taken, and for partition 0 those
-    with the most couplings to these, the most of all first.
-    """
-    if topology == "complete":
-        return None
-    (graphs,) = optional(f"rbm_topology={topology!r}", "calo", "dwave.graphs")
-    make, color, layout = (
-        getattr(graphs, f"{topology}_{name}") for name in ("graph", "four_color", "layout")
-    )
-    for size in range(2, _LARGEST):
-        graph = make(size, coordinates=True)
-        qubits: list[list[Any]] = [[], [], [], []]
-        for qubit in graph:
-            qubits[color(qubit)].append(qubit)
-        if all(len(ours) >= n for ours, n in zip(qubits, sizes, strict=False)):
-            break
-    else:
-        raise ValueError(
-            f"rbm_topology={topology!r} has no graph with partitions of {max(sizes)} units; use fewer "
-            "n_components, or rbm_topology='complete'."
-        )
-    place = layout(graph)
-    middle = np.mean(list(place.values()), axis=0)
-
-    def distance(qubit: Any) -> float:
-        return float(np.abs(place[qubit] - middle).sum())
-
-    groups = [
-        sorted(ours, key=distance)[:n] for ours, n in zip(qubits[1:], sizes[1:], strict=False)
-    ]
-    latents = {qubit for group in groups for qubit in group}
-
-    def loneliness(qubit: Any) -> tuple[int, float]:
-        return -len(latents.intersection(graph[qubit])), distance(qubit)
-
-    code = sorted(qubits[0], key=loneliness)[: sizes[0]]
-    chosen = [qubit for group in (code, *groups) for qubit in group]
-    index = {qubit: i for i, qubit in enumerate(chosen)}
-    mask = torch.zeros(len(chosen), len(chosen), dtype=torch.bool)
-    for one, other in graph.edges:
-        if one in index and other in index:
-            mask[index[one], index[other]] = mask[index[other], index[one]] = True
-    return mask
+    return BinaryLatents(machine, chains, _CHAIN_STEPS, sampling_steps), qubits
 
 
 def check_sampler(sampler: Any) -> None:
@@ -105,12 +55,18 @@ def check_sampler(sampler: Any) -> None:
 
 
 def sample_with(
-    sampler: Any, machine: BoltzmannMachine, codes: Tensor, seed: int, arguments: dict[str, Any]
+    sampler: Any,
+    machine: BoltzmannMachine,
+    qubits: Sequence[Hashable],
+    codes: Tensor,
+    seed: int,
+    arguments: dict[str, Any],
 ) -> Tensor:
     """Draw free units with a sampler of dimod, partition 0 clamped to each code ``(n, n_code)``.
 
-    Rows with the same code are read out of one problem. The sampler is taken to draw from exp(−E), as
-    simulated annealing does that ends at a temperature of 1.
+    Rows with the same code are read out of one problem, whose variables are the qubits that the units
+    are, and whose interactions are the couplings that are not zero. The sampler is taken to draw from
+    exp(−E), as simulated annealing does that ends at a temperature of 1.
     """
     (dimod,) = optional("sampler", "calo", "dimod")
     bias = machine.bias.detach().double().cpu().numpy()
@@ -127,10 +83,10 @@ def sample_with(
     for i, (code, count) in enumerate(zip(distinct, counts, strict=True)):
         linear = -(bias[n_code:] + code @ couplings[:n_code, n_code:])
         problem = dimod.BinaryQuadraticModel.from_numpy_vectors(
-            linear, (rows, columns, quadratic), 0.0, "BINARY"
+            linear, (rows, columns, quadratic), 0.0, "BINARY", variable_order=qubits[n_code:]
         )
         result = sampler.sample(problem, num_reads=int(count), **arguments)
-        order = np.argsort(list(result.variables))
+        order = [result.variables.index(qubit) for qubit in qubits[n_code:]]
         states = np.repeat(result.record.sample, result.record.num_occurrences, axis=0)
         if len(states) < count:
             raise RuntimeError(

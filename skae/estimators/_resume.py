@@ -20,6 +20,7 @@ from sklearn.base import BaseEstimator
 
 from skae._version import __version__
 from skae.estimators._data import TrainingData
+from skae.estimators._qubits import identity_of, is_graph
 from skae.exceptions import CheckpointError
 from skae.training.checkpoints import Checkpoint
 from skae.training.state import starting_point
@@ -244,6 +245,8 @@ class _Describer:
             return str(value)
         if isinstance(value, torch.Tensor):
             return fingerprint(value.detach().cpu().numpy())
+        if is_graph(value):
+            return {"graph": identity_of(value)}
         if isinstance(value, types.ModuleType):
             return {"module": value.__name__}
         if isinstance(value, type):

@@ -214,7 +214,7 @@ class BaseShowerVAE(BaseAutoencoder):
             torch.from_numpy(to_float32(energy, "incident_energy")).to(self.device_)
         )
         arguments = dict(self.sampler_arguments or {})
-        bits = sample_with(self.sampler, latents.machine, codes, seed, arguments)
+        bits = sample_with(self.sampler, latents.machine, self.qubits_, codes, seed, arguments)
         return bits.numpy().astype(energy.dtype)
 
     def reconstruct(self, X, *, random_state=None):

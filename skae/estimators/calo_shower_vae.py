@@ -17,8 +17,9 @@ from torch import nn
 from skae._parameters import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, estimator, parameter
 from skae._sklearn import Interval, StrOptions
 from skae.estimators._autoencoder import warn_if_overcomplete
-from skae.estimators._boltzmann import TOPOLOGIES, check_sampler, check_sharpness, make_bits
+from skae.estimators._boltzmann import check_sampler, check_sharpness, make_bits
 from skae.estimators._poor_fit import faults_of_showers
+from skae.estimators._qubits import check_topology, identity_of
 from skae.estimators._shower_callbacks import (
     LearnFluctuations,
     SharpenBits,
@@ -104,9 +105,11 @@ class CaloShowerVAE(BaseShowerVAE):
     prior : {"gaussian", "rbm"}, default="gaussian"
         Prior of the latent coordinates: standard normal, or bits in three partitions of a Boltzmann
         machine whose fourth one is clamped to the bits of the incident energy, as published [1]_.
-    rbm_topology : {"complete", "pegasus", "zephyr"}, default="complete"
-        Which bits are coupled: all in different partitions, or as qubits of a quantum annealer are (needs
-        dwave-graphs), as published [1]_.
+    rbm_topology : {"complete", "pegasus", "zephyr"} or networkx.Graph, default="complete"
+        Which bits are coupled: all in different partitions, or as qubits of a quantum annealer are, as
+        published [1]_. A name stands for the annealers' full-size graph, ``pegasus_graph(16)`` or
+        ``zephyr_graph(12)`` of dwave-graphs, a graph for itself: the working graph of a device, which
+        lacks some qubits. Units are the qubits ``qubits_``.
     sampler : dimod.Sampler, default=None
         What draws bits in :meth:`sample`, in the place of block Gibbs sampling: an annealer, or
         ``dwave.samplers.SimulatedAnnealingSampler()``. It is handed one problem for each distinct energy.
@@ -160,6 +163,10 @@ class CaloShowerVAE(BaseShowerVAE):
 
     energy_range_ : (float, float)
         Smallest and largest incident energy in training.
+
+    qubits_ : list
+        With ``prior="rbm"``: nodes of the graph that the units are, those of the incident energy first;
+        0, 1, 2, … of the complete one. They are the variables of the problems that ``sampler`` is handed.
 
     See Also
     --------
@@ -217,9 +224,8 @@ class CaloShowerVAE(BaseShowerVAE):
     geometry: Any = parameter(default=None, allowed=[str, CaloGeometry, None], shapes=True)
     voxel_scale: Any = parameter(default="auto", allowed=StrOptions({"auto", *SCALES}), shapes=True)
     prior: Any = parameter(default="gaussian", allowed=StrOptions({"gaussian", "rbm"}), shapes=True)
-    rbm_topology: Any = parameter(
-        default="complete", allowed=StrOptions(set(TOPOLOGIES)), shapes=True
-    )
+    # check_topology says what is wrong with it
+    rbm_topology: Any = parameter(default="complete", allowed="no_validation", shapes=True)
     # check_sampler says what is wrong with it
     sampler: Any = parameter(default=None, allowed="no_validation", of_fit=False)
     sampler_arguments: Any = parameter(default=None, allowed=[dict, None], of_fit=False)
@@ -262,6 +268,9 @@ class CaloShowerVAE(BaseShowerVAE):
             self._widen_range(X)
         return X, None
 
+    def _current_structure(self) -> dict[str, Any]:
+        return {**super()._current_structure(), "rbm_topology": identity_of(self.rbm_topology)}
+
     def _count_epochs(self, n_samples: int) -> int:
         steps = -(-n_samples // self.batch_size)  # of an epoch
         return min(max(_FEWEST_EPOCHS, -(-_STEPS // steps)), _MOST_EPOCHS)
@@ -270,6 +279,7 @@ class CaloShowerVAE(BaseShowerVAE):
         geometry = None if self.geometry is None else resolve_geometry(self.geometry)
         self.geometry_ = shower_geometry(geometry, self._grid_shape(), self.n_features_in_ - 1)
         check_sampler(self.sampler)
+        check_topology(self.rbm_topology)
         if self.prior == "gaussian":
             if self.sampler is not None:
                 raise ValueError("sampler draws bits: it belongs to prior='rbm'.")
@@ -335,7 +345,9 @@ class CaloShowerVAE(BaseShowerVAE):
         group_sizes = [len(part) for part in np.array_split(range(k), min(k, _N_GROUPS))]
         latents: Latents = GaussianLatents()
         if self.prior == "rbm":
-            latents = make_bits(self.rbm_topology, group_sizes, energy, weight, self.gibbs_steps)
+            latents, self.qubits_ = make_bits(
+                self.rbm_topology, group_sizes, energy, weight, self.gibbs_steps
+            )
         module = ShowerAutoencoder(
             encoder,
             decoder,

@@ -329,29 +329,6 @@ def test_the_machine_alone_learns_faster(scaled):
     np.testing.assert_allclose(second, 10.0 * first)
 
 
-@pytest.mark.parametrize("topology", ["pegasus", "zephyr", "complete"])
-def test_couplings_stay_on_the_graph(scaled, topology):
-    from skae.estimators._boltzmann import coupling_mask
-
-    model = CaloShowerVAE(**{**PRIORS["rbm"], "n_components": 30}, rbm_topology=topology, **SMALL)
-    machine = model.set_params(max_epochs=2).fit(scaled).module_.latents.machine
-    mask = coupling_mask(topology, machine.sizes)
-    couplings = machine.couplings.detach()
-    for part in machine.parts:
-        assert (couplings[part, part] == 0.0).all()
-    if mask is None:
-        assert (couplings[:72, 72:] != 0.0).any(dim=0).all()
-        return
-    assert torch.equal(mask, mask.T)
-    for part in machine.parts:  # four colours: nothing to lose within a partition
-        assert not mask[part, part].any()
-    assert (couplings[~mask] == 0.0).all()
-    learnt = couplings[72:, 72:] != 0.0  # bits of the code that are always 0 decay to nothing
-    assert learnt[mask[72:, 72:]].all()
-    assert mask[:, 72:].sum(dim=0).float().mean() > 10.0  # neighbours of a latent bit
-    assert mask[:72, 72:].sum() > 90  # of them in the code of the energy
-
-
 def test_other_samplers_draw_what_gibbs_sampling_does(fitted, scaled):
     model = copy.deepcopy(fitted["rbm"])
     energy = np.full(3000, 5e4)
