@@ -98,9 +98,11 @@ def learn_units(
             f"{name} has numbers whose squares are beyond the range of float64; use other units."
         )
     cast = np.finfo(np.float32).eps * np.abs(mean - center)
-    # of what varies more than rounding does, though it may pass for constant
+    # of what varies more than rounding does, though it may pass for constant; where a number is the
+    # result of many steps in double precision, rounding adds up
+    bar = 10.0 if array.dtype == np.float64 else 3.0
     most = max(_COARSEST, 10.0 * eps)  # float16 has no three digits
-    coarse = (std > 3.0 * rounding) & (np.maximum(rounding, cast) > most * std)
+    coarse = (std > bar * rounding) & (np.maximum(rounding, cast) > most * std)
     if coarse.any():
         _warn_of_rounding(coarse, name)
     divisor = np.where(constant & (center == mean), np.inf, scale)

@@ -208,6 +208,17 @@ def test_numbers_that_rounding_has_eaten_are_a_warning():
         SpectraVAE(1, likelihood="poisson", **SHORT).fit(counts)
 
 
+def test_rounding_that_adds_up_in_double_precision_is_no_warning():
+    steps = RNG.integers(-6, 7, size=(200, 1)).astype(float)  # as of curves divided by their maxima
+    for dtype in (np.float64, np.float32):
+        X = np.column_stack([CURVES, 1.0 + steps * np.finfo(dtype).eps]).astype(dtype)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", PrecisionWarning)
+            JetAutoencoder(2, **SHORT).fit(X)
+        warned = [each for each in caught if each.category is PrecisionWarning]
+        assert bool(warned) == (dtype is np.float32)  # perhaps the digits of better numbers
+
+
 @pytest.mark.parametrize("factor", [1e-200, 1e200])
 @pytest.mark.parametrize("gaps", [True, False])
 def test_numbers_without_squares_are_refused(factor, gaps):
