@@ -16,6 +16,8 @@ from skae.exceptions import (
     UndeterminedWarning,
     UnitsWarning,
 )
+from skae.physics.correlations import Bins
+from skae.transformers.correlations.bounds import model_of
 from skae.transformers.correlations.misfit import _of_poisson
 
 TAU = (np.arange(391) - 195) * 0.256
@@ -76,6 +78,22 @@ def test_delays_that_are_cut_out_and_bins_that_are_left_out_change_nothing(kind)
     assert (residuals[0, ~keep] == 0.0).all()
     with pytest.raises(ValueError, match="NaN"):
         PhotonCorrelationFit(times=TAU).fit(np.where(keep, X, np.nan))
+
+
+def test_parameters_that_have_run_far_away_have_slopes():
+    fit = PhotonCorrelationFit(kind="continuous", lifetimes=(None, None), signal=0.9, times=TAU)
+    model = model_of(fit, Bins.around(TAU, None), "continuous")
+    values = np.ones((1, len(model.names)))
+    values[:, model.lifetimes] = 1.0, 8.0
+    for far in (1.0, 1e14):  # where a step of a millionth is lost in rounding
+        values[0, model.index["bunching"]] = far
+        free = np.array([name == "bunching" for name in model.names])
+        curves, slopes = model.with_slopes(values, free)
+        assert np.isfinite(slopes).all()
+        moved = values.copy()
+        moved[0, model.index["bunching"]] += far
+        expected = (model.with_slopes(moved, free)[0] - curves) / far  # it is linear
+        np.testing.assert_allclose(slopes[:, 0], expected, rtol=1e-4, atol=1e-8)
 
 
 def test_three_levels_and_thermal_light():

@@ -10,6 +10,9 @@ from skae.physics.correlations import Bins, continuous_parts, hump_integral, pul
 # Relative step of derivatives.
 _STEP = 1e-6
 
+# Of a parameter that has run far away, the share of itself that a step is at least.
+_LEAST_STEP = 1e-9
+
 # A blur is no wider than this share of the period: peaks could not be told from background.
 BLUR = 0.25
 
@@ -140,7 +143,7 @@ class CorrelationModel:
         scale, high = self.scale(values), self.limits[1]
         slopes = []
         for number in np.flatnonzero(free):
-            step = _STEP * scale[:, number]
+            step = np.maximum(_STEP * scale[:, number], _LEAST_STEP * np.abs(values[:, number]))
             step = np.where(values[:, number] + step > high[number], -step, step)
             moved = values.copy()
             moved[:, number] += step
