@@ -18,6 +18,7 @@ __all__ = [
     "OvercompleteWarning",
     "PoorFitWarning",
     "PrecisionWarning",
+    "SamplerWarning",
     "UndeterminedWarning",
     "UnitsWarning",
     "UnusedDataWarning",
@@ -306,6 +307,22 @@ class PrecisionWarning(UserWarning):
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("error", PrecisionWarning)
     ...     ...  # skae.export.to_onnx
+    Ellipsis
+    """
+
+
+class SamplerWarning(UserWarning):
+    """A sampler draws from something else than the Boltzmann machine: too cold, too warm, too little.
+
+    Examples
+    --------
+    To be told by an error rather than to get such showers:
+
+    >>> import warnings
+    >>> from skae.exceptions import SamplerWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", SamplerWarning)
+    ...     ...  # skae.sample
     Ellipsis
     """
 

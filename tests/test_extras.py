@@ -8,8 +8,9 @@ import pytest
 import skae
 from skae import CaloShowerVAE, JetAutoencoder
 from skae.compression.streams import zstd
-from skae.estimators._boltzmann import sample_with
+from skae.estimators._samplers import Problems
 from skae.export import to_onnx
+from skae.modules.showers.boltzmann import BoltzmannMachine
 from skae.plotting import LearningCurveDisplay
 
 ZSTD = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
@@ -29,7 +30,7 @@ def graphs():
 
 
 def sampler():
-    sample_with(None, None, [], None, 0, {})
+    Problems(None, BoltzmannMachine([1, 1]), [0, 1], 0, {})
 
 
 def bytes_of_a_table():

@@ -1,13 +1,12 @@
-"""Latent bits with a Boltzmann machine, and samplers that stand in for Gibbs."""
+"""Latent bits of showers, with a Boltzmann machine for a prior."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skae._extras import optional
 from skae.estimators._qubits import place_units
 from skae.modules.showers.bits import BinaryLatents, EnergyCode
 from skae.modules.showers.boltzmann import BoltzmannMachine
@@ -39,63 +38,6 @@ def make_bits(
     places = (torch.arange(_N_CHAINS, dtype=torch.float32) + 0.5) / _N_CHAINS
     chains = ordered[torch.searchsorted(passed, passed[-1] * places)]
     return BinaryLatents(machine, chains, _CHAIN_STEPS, sampling_steps), qubits
-
-
-def check_sampler(sampler: Any) -> None:
-    """Refuse what is no sampler of dimod."""
-    if sampler is None:
-        return
-    # a class has properties in the place of what an object of it has
-    is_sampler = isinstance(getattr(sampler, "parameters", None), Mapping)
-    if not is_sampler or not callable(getattr(sampler, "sample", None)):
-        raise TypeError(
-            f"sampler={sampler!r} is no sampler of dimod; use one, "
-            "dwave.samplers.SimulatedAnnealingSampler() say, or None for block Gibbs sampling."
-        )
-
-
-def sample_with(
-    sampler: Any,
-    machine: BoltzmannMachine,
-    qubits: Sequence[Hashable],
-    codes: Tensor,
-    seed: int,
-    arguments: dict[str, Any],
-) -> Tensor:
-    """Draw free units with a sampler of dimod, partition 0 clamped to each code ``(n, n_code)``.
-
-    Rows with the same code are read out of one problem, whose variables are the qubits that the units
-    are, and whose interactions are the couplings that are not zero. The sampler is taken to draw from
-    exp(−E), as simulated annealing does that ends at a temperature of 1.
-    """
-    (dimod,) = optional("sampler", "calo", "dimod")
-    bias = machine.bias.detach().double().cpu().numpy()
-    couplings = machine.couplings.detach().double().cpu().numpy()
-    n_code = machine.sizes[0]
-    rows, columns = np.nonzero(np.triu(couplings[n_code:, n_code:]))
-    quadratic = -couplings[n_code + rows, n_code + columns]
-    distinct, which, counts = np.unique(
-        codes.cpu().numpy(), axis=0, return_inverse=True, return_counts=True
-    )
-    drawn = np.empty((len(codes), len(bias) - n_code), dtype=np.float32)
-    if "seed" in sampler.parameters:
-        arguments = {"seed": seed % 2**31, **arguments}
-    for i, (code, count) in enumerate(zip(distinct, counts, strict=True)):
-        linear = -(bias[n_code:] + code @ couplings[:n_code, n_code:])
-        problem = dimod.BinaryQuadraticModel.from_numpy_vectors(
-            linear, (rows, columns, quadratic), 0.0, "BINARY", variable_order=qubits[n_code:]
-        )
-        result = sampler.sample(problem, num_reads=int(count), **arguments)
-        order = [result.variables.index(qubit) for qubit in qubits[n_code:]]
-        states = np.repeat(result.record.sample, result.record.num_occurrences, axis=0)
-        if len(states) < count:
-            raise RuntimeError(
-                f"sampler={sampler!r} returned {len(states)} states where {count} were asked for."
-            )
-        drawn[which.ravel() == i] = states[:count, order]
-        if "seed" in sampler.parameters:
-            arguments["seed"] = (arguments["seed"] + 1) % 2**31
-    return torch.from_numpy(drawn)
 
 
 def check_sharpness(sharpness: Any) -> None:

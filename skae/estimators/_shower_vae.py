@@ -12,7 +12,6 @@ from torch import Tensor
 from skae._sklearn import _check_feature_names_in
 from skae._warn import warn
 from skae.estimators._autoencoder import BaseAutoencoder
-from skae.estimators._boltzmann import check_sampler, sample_with
 from skae.estimators._data import (
     TrainingData,
     check_count,
@@ -21,10 +20,9 @@ from skae.estimators._data import (
     to_host,
 )
 from skae.estimators._shower_data import brightest_voxel, validate_showers
+from skae.estimators._shower_sampler import SamplerMixin
 from skae.exceptions import ClippingWarning, ExtrapolationWarning
-from skae.modules.showers.bits import BinaryLatents
-from skae.training.batches import PLAIN, Units, to_float32
-from skae.training.hardware import own_settings
+from skae.training.batches import PLAIN, Units
 from skae.training.inference import bounded_rows
 from skae.training.seeding import draw_seed
 
@@ -36,7 +34,7 @@ _MARGIN = 0.02
 _OFF_BY = 1.25
 
 
-class BaseShowerVAE(BaseAutoencoder):
+class BaseShowerVAE(SamplerMixin, BaseAutoencoder):
     """An estimator whose module is a variational autoencoder of showers."""
 
     def _validate_rows(self, X: Any) -> np.ndarray:
@@ -203,19 +201,6 @@ class BaseShowerVAE(BaseAutoencoder):
             return torch.cat([given[:, :1], drawn], dim=1)
 
         return self._apply_beside(energy, draw, np.column_stack(given), PLAIN, self._units)
-
-    @own_settings()
-    def _draw_bits(self, energy: np.ndarray, seed: int) -> np.ndarray:
-        check_sampler(self.sampler)
-        latents = self.module_.latents
-        if not isinstance(latents, BinaryLatents):
-            raise ValueError("sampler draws bits: it belongs to a fit with prior='rbm'.")
-        codes = latents.code(
-            torch.from_numpy(to_float32(energy, "incident_energy")).to(self.device_)
-        )
-        arguments = dict(self.sampler_arguments or {})
-        bits = sample_with(self.sampler, latents.machine, self.qubits_, codes, seed, arguments)
-        return bits.numpy().astype(energy.dtype)
 
     def reconstruct(self, X, *, random_state=None):
         """Draw showers whose latent coordinates are those of given ones, within their errors.

@@ -17,9 +17,10 @@ from torch import nn
 from skae._parameters import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, estimator, parameter
 from skae._sklearn import Interval, StrOptions
 from skae.estimators._autoencoder import warn_if_overcomplete
-from skae.estimators._boltzmann import check_sampler, check_sharpness, make_bits
+from skae.estimators._boltzmann import check_sharpness, make_bits
 from skae.estimators._poor_fit import faults_of_showers
 from skae.estimators._qubits import check_topology, identity_of
+from skae.estimators._samplers import check_sampler
 from skae.estimators._shower_callbacks import (
     LearnFluctuations,
     SharpenBits,
@@ -115,6 +116,11 @@ class CaloShowerVAE(BaseShowerVAE):
         ``dwave.samplers.SimulatedAnnealingSampler()``. It is handed one problem for each distinct energy.
     sampler_arguments : dict, default=None
         Arguments of ``sampler.sample``, such as ``beta_range``.
+    sampler_beta : float or "auto", default="auto"
+        Inverse temperature at which the sampler draws from the energies that it is handed, which are
+        divided by it, as far as its ``h_range`` and ``j_range`` allow. 1 hands them over as they are.
+        "auto" draws a few hundred states first and takes the most likely one. Draws at another
+        temperature, and few distinct ones, give a :class:`~skae.exceptions.SamplerWarning`.
     gibbs_steps : int, default=100
         Rounds of block Gibbs sampling from random bits to a draw.
     sharpness : (float, float), default=(1.0, 5.0)
@@ -229,6 +235,7 @@ class CaloShowerVAE(BaseShowerVAE):
     # check_sampler says what is wrong with it
     sampler: Any = parameter(default=None, allowed="no_validation", of_fit=False)
     sampler_arguments: Any = parameter(default=None, allowed=[dict, None], of_fit=False)
+    sampler_beta: Any = parameter(default="auto", allowed="no_validation", of_fit=False)
     gibbs_steps: Any = parameter(default=100, allowed=COUNT, of_fit=False)
     sharpness: Any = parameter(default=(1.0, 5.0), allowed="array-like")
     prior_epochs: Any = parameter(
@@ -278,7 +285,7 @@ class CaloShowerVAE(BaseShowerVAE):
     def _check_parameters(self, n_samples: int) -> None:
         geometry = None if self.geometry is None else resolve_geometry(self.geometry)
         self.geometry_ = shower_geometry(geometry, self._grid_shape(), self.n_features_in_ - 1)
-        check_sampler(self.sampler)
+        check_sampler(self.sampler, self.sampler_beta)
         check_topology(self.rbm_topology)
         if self.prior == "gaussian":
             if self.sampler is not None:

@@ -112,7 +112,9 @@ def test_an_annealers_graph_takes_the_problems(family, lacks):
         SimulatedAnnealingSampler(), list(graph.nodes), list(graph.edges)
     )
     model.set_params(
-        sampler=sampler, sampler_arguments={"beta_range": (0.1, 1.0), "num_sweeps": 10}
+        sampler=sampler,
+        sampler_arguments={"beta_range": (0.1, 1.0), "num_sweeps": 10},
+        sampler_beta=1.0,
     )
     drawn = model.sample(X[:3, 0], random_state=0)
     assert drawn.shape == (3, X.shape[1])
@@ -150,7 +152,7 @@ class Shuffled(dimod.Sampler):
 
 
 def test_bits_are_read_by_the_names_of_qubits():
-    model = bits(working("pegasus"), sampler=Shuffled()).fit(X)
+    model = bits(working("pegasus"), sampler=Shuffled(), sampler_beta=1.0).fit(X)
     drawn = model._draw_bits(X[:1, 0], 0)[0]
     latents = model.module_.latents
     code = latents.code(torch.from_numpy(X[:1, 0]).float())[0]
