@@ -43,7 +43,8 @@ class LearnTypical(LookAtRows):
     for_batches : bool
         Whether batches may be judged by them.
     partial : bool
-        Whether these are a chunk of the events: too small a one changes nothing.
+        Whether these are a chunk of the events. Of one too small to judge batches by, scores at most are
+        learnt anew, and no batch is judged: the network has changed.
     """
 
     def __init__(self, *, for_batches: bool, partial: bool):
@@ -53,8 +54,8 @@ class LearnTypical(LookAtRows):
     def on_train_begin(self, net: NeuralNet, dataset_train: Any = None, **kwargs: Any) -> None:
         """Forget what was typical before, unless there is too little to learn it anew."""
         self._rows, typical = None, net.criterion_.typical
-        is_small = self.partial and len(dataset_train) < _FEWEST_TRAINED
-        if is_small and typical.n_events >= _FEWEST:
+        typical.is_for_batches = False
+        if self.partial and len(dataset_train) < _FEWEST <= typical.n_events:
             return
         typical.n_events.zero_()
         super().on_train_begin(net, dataset_train, **kwargs)
@@ -97,7 +98,8 @@ class DriftMixin:
         :class:`~skae.exceptions.DriftWarning` for 50 events or more whose means differ from those of
         training events. That needs a fit to 250 events or more, without ``noise`` and without
         ``absent="learn"``: scores depend on the share of events without a pulse. After
-        :meth:`partial_fit` the reference is the last chunk of 250 events or more.
+        :meth:`partial_fit` the last chunk is what counts: batches are judged if it had 250 events or
+        more, and scores refer to the last one of 50 or more.
 
         Parameters
         ----------

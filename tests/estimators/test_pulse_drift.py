@@ -131,6 +131,20 @@ def test_further_fits_judge_by_their_own_events(fitted):
     assert locator.net_.criterion_.typical.n_events == 1000
 
 
+@pytest.mark.parametrize(("size", "n_chunks"), [(1, 1), (60, 1), (200, 1), (200, 10)])
+def test_networks_that_small_chunks_have_moved_judge_no_batch(fitted, size, n_chunks):
+    locator = pickle.loads(pickle.dumps(fitted))
+    for i in range(n_chunks):
+        chunk = slice(i * size % 800, i * size % 800 + size)
+        locator.partial_fit(X[chunk], y[chunk])
+    assert share_of_warnings(locator, NEW[:4000]) == 0.0
+    if size >= 50:  # scores are those of the network as it is
+        assert locator.score_samples(X[chunk]).mean() == pytest.approx(-2.0, abs=0.05)
+    locator.partial_fit(X, y)
+    assert share_of_warnings(locator, NEW[:4000]) <= 0.05
+    assert share_of_warnings(locator, -NEW[:4000]) >= 0.95
+
+
 def test_where_nothing_was_learnt_it_is_said():
     locator = small(max_epochs=1).fit(X[:300], y[:300])
     locator.net_.criterion_.typical.n_events.zero_()
